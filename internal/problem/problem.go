@@ -1,0 +1,169 @@
+// Package problem is the one kind of error that a person ever reads.
+//
+// A problem has a stable code, a place in the analyst's text where there is one, and a message in Chinese and
+// English that says what was wrong and what to do instead. Each room keeps its messages in a catalogue file of
+// its own (problems.yaml) and registers it here.
+//
+// A problem must never carry data, the engine's own error text, a path or a host name: its arguments are names
+// from a schema, codes and limits. What went wrong inside travels as the wrapped cause, which only the operation
+// log reads; nothing in this package prints it.
+package problem
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Lang is a language in which a person reads Weir.
+type Lang string
+
+// The languages in which every message exists.
+const (
+	Chinese Lang = "zh"
+	English Lang = "en"
+)
+
+// Text is one message in one language.
+type Text struct {
+	Title  string `yaml:"title"`  // what kind of thing went wrong, the same for every occurrence
+	Detail string `yaml:"detail"` // this occurrence; {name} stands for an argument
+	Help   string `yaml:"help"`   // what to do instead
+}
+
+// Entry is one code of a catalogue.
+type Entry struct {
+	Status  int    `yaml:"status"` // HTTP status
+	English Text   `yaml:"en"`
+	Chinese Text   `yaml:"zh"`
+	Example string `yaml:"example"` // SQL that gets this code, where it is a refusal of SQL
+	Instead string `yaml:"instead"` // the nearest SQL that would pass
+}
+
+// Position is a place in the analyst's text, counted from 1. The zero value means "no place".
+type Position struct {
+	Line   int `json:"line"`
+	Column int `json:"column"`
+}
+
+// Problem is an error for a person.
+type Problem struct {
+	Code string
+	At   Position
+	args map[string]string
+	why  error
+}
+
+var (
+	mu        sync.RWMutex
+	catalogue = map[string]Entry{}
+)
+
+// Register adds a room's catalogue. It panics on a message that lacks a language or a status, because a person
+// would otherwise meet the hole; it is called from package variables, so a test run finds it.
+func Register(text []byte) bool {
+	entries := map[string]Entry{}
+	if err := yaml.UnmarshalWithOptions(text, &entries, yaml.Strict()); err != nil {
+		panic("problem catalogue: " + err.Error())
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for code, e := range entries {
+		if _, twice := catalogue[code]; twice {
+			panic("problem code registered twice: " + code)
+		}
+		for _, t := range []Text{e.English, e.Chinese} {
+			if t.Title == "" || t.Detail == "" || t.Help == "" || e.Status < 400 {
+				panic("problem code without status, title, detail or help in both languages: " + code)
+			}
+		}
+		catalogue[code] = e
+	}
+	return true
+}
+
+// New makes a problem. args are pairs: a placeholder's name and its value. An unknown code is a mistake of ours
+// and panics.
+func New(code string, args ...string) *Problem {
+	mu.RLock()
+	_, known := catalogue[code]
+	mu.RUnlock()
+	if !known {
+		panic("problem code without a message: " + code)
+	}
+	if len(args)%2 != 0 {
+		panic("problem arguments are pairs: " + code)
+	}
+	p := &Problem{Code: code, args: make(map[string]string, len(args)/2)}
+	for i := 0; i < len(args); i += 2 {
+		p.args[args[i]] = args[i+1]
+	}
+	return p
+}
+
+// Because attaches the cause, for the operation log only.
+func (p *Problem) Because(cause error) *Problem { p.why = cause; return p }
+
+// Place attaches a place in the analyst's text.
+func (p *Problem) Place(at Position) *Problem { p.At = at; return p }
+
+// Unwrap gives the cause to errors.Is and to the operation log.
+func (p *Problem) Unwrap() error { return p.why }
+
+// Error is the English message. It never includes the cause.
+func (p *Problem) Error() string {
+	t := p.In(English)
+	return fmt.Sprintf("%s: %s %s", p.Code, t.Detail, t.Help)
+}
+
+// Status is the HTTP status that belongs to the code.
+func (p *Problem) Status() int { return lookup(p.Code).Status }
+
+// In gives the message in a language, with its arguments and its place filled in.
+func (p *Problem) In(lang Lang) Text {
+	e := lookup(p.Code)
+	t := e.English
+	place := fmt.Sprintf("Line %d, column %d: ", p.At.Line, p.At.Column)
+	if lang == Chinese {
+		t = e.Chinese
+		place = fmt.Sprintf("第 %d 行第 %d 列：", p.At.Line, p.At.Column)
+	}
+	pairs := make([]string, 0, 2*len(p.args))
+	for name, value := range p.args {
+		pairs = append(pairs, "{"+name+"}", value)
+	}
+	fill := strings.NewReplacer(pairs...)
+	t.Title, t.Detail, t.Help = fill.Replace(t.Title), fill.Replace(t.Detail), fill.Replace(t.Help)
+	if p.At.Line > 0 {
+		t.Detail = place + t.Detail
+	}
+	return t
+}
+
+// Of finds the problem in an error. Any other error becomes "internal", which says nothing about itself.
+func Of(err error) *Problem {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p
+	}
+	return New("internal").Because(err)
+}
+
+// Codes lists every registered code in order, with its entry: for the documentation and the tests.
+func Codes() ([]string, map[string]Entry) {
+	mu.RLock()
+	defer mu.RUnlock()
+	all := maps.Clone(catalogue)
+	return slices.Sorted(maps.Keys(all)), all
+}
+
+func lookup(code string) Entry {
+	mu.RLock()
+	defer mu.RUnlock()
+	return catalogue[code]
+}

@@ -1,0 +1,96 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Class says what a column may reveal (disclosure model, "Words"). A column without a class does not exist for
+// an analyst: unlabelled means denied.
+type Class string
+
+// The classes of columns.
+const (
+	Identifier Class = "identifier" // names a unit directly: number, name, phone
+	Quasi      Class = "quasi"      // helps to single out: birth date, street, occupation
+	Sensitive  Class = "sensitive"  // what one must not learn: diagnosis, debt, marital history
+	FreeText   Class = "text"       // free text: may be counted and nothing else
+	OpenClass  Class = "open"       // no protected meaning
+	Measure    Class = "measure"    // a number that may be summed
+)
+
+// Classes lists every class, the strictest first.
+var Classes = []Class{Identifier, FreeText, Sensitive, Quasi, Measure, OpenClass}
+
+// Bounds are the least and greatest value that a measure can take. A missing bound is nil.
+type Bounds struct {
+	Min *float64 `yaml:"min" json:"min,omitempty"`
+	Max *float64 `yaml:"max" json:"max,omitempty"`
+}
+
+// Column is one column of a data set as its provider declared it.
+type Column struct {
+	Name  string  `yaml:"name" json:"name"`
+	Type  string  `yaml:"type" json:"type"` // as the engine writes it, e.g. INTEGER, DECIMAL(12,2), VARCHAR, DATE
+	Class Class   `yaml:"class" json:"class"`
+	Bound *Bounds `yaml:"measure" json:"measure,omitempty"` // set: the column is a measure besides its class
+	Title string  `yaml:"title" json:"title,omitempty"`
+}
+
+// IsMeasure reports whether the column may be an aggregate's argument.
+func (c Column) IsMeasure() bool {
+	return c.Class != Identifier && c.Class != FreeText && (c.Class == Measure || c.Bound != nil)
+}
+
+// Unit is the person or firm that is protected: a domain of units, and the column that names one of it.
+type Unit struct {
+	Domain string `yaml:"domain" json:"domain"`
+	Key    string `yaml:"key" json:"key"`
+	Unique bool   `yaml:"-" json:"unique"` // no unit has two rows; found at intake
+}
+
+// Dataset is one version of a data set, as catalogued and taken into the vault.
+type Dataset struct {
+	Name     string   `yaml:"name" json:"name"`
+	Title    string   `yaml:"title" json:"title"`
+	Provider string   `yaml:"provider" json:"provider"`
+	Units    []Unit   `yaml:"units" json:"units,omitempty"`
+	Open     bool     `yaml:"open" json:"open"` // declared to hold no protected data
+	Columns  []Column `yaml:"columns" json:"columns"`
+	Version  int      `yaml:"-" json:"version"`
+	Rows     int64    `yaml:"-" json:"-"` // exact, so never shown to an analyst; see ApproximateRows
+	Hash     string   `yaml:"-" json:"-"` // SHA-256 of the content in the vault, hex
+}
+
+// Column finds a column by its name.
+func (d Dataset) Column(name string) (Column, bool) {
+	i := slices.IndexFunc(d.Columns, func(c Column) bool { return c.Name == name })
+	if i < 0 {
+		return Column{}, false
+	}
+	return d.Columns[i], true
+}
+
+// ApproximateRows is the row count rounded to two digits, since an exact count that is shown is a released cell.
+func (d Dataset) ApproximateRows() int64 {
+	step := int64(10)
+	for d.Rows/step >= 100 {
+		step *= 10
+	}
+	return (d.Rows + step/2) / step * step
+}
+
+// Only gives the data set with nothing but the named columns. Unit keys stay known to the guard even where they
+// are not granted: they are what it counts.
+func (d Dataset) Only(columns []string) (Dataset, error) {
+	narrow := d
+	narrow.Columns = nil
+	for _, name := range columns {
+		c, ok := d.Column(name)
+		if !ok {
+			return Dataset{}, fmt.Errorf("data set %s has no column %s", d.Name, name)
+		}
+		narrow.Columns = append(narrow.Columns, c)
+	}
+	return narrow, nil
+}
