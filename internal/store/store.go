@@ -7,16 +7,19 @@ package store
 import (
 	"context"
 	"database/sql"
-	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
 	_ "github.com/mattn/go-sqlite3"    // driver "sqlite3"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
+	"github.com/pressly/goose/v3/lock"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect"
 	"github.com/uptrace/bun/dialect/pgdialect"
@@ -28,18 +31,35 @@ import (
 //
 // SQLite is opened with immediate transactions, since a transaction that reads and then writes fails otherwise
 // as soon as there are two, and with synchronous=FULL, since NORMAL loses acknowledged writes when power fails.
+// What is deleted is overwritten with zeros, and a new file is readable by its owner alone, as are the files that
+// SQLite puts beside it. A database in memory is refused: each connection would see one of its own.
 func Open(ctx context.Context, source string) (*bun.DB, error) {
 	if strings.HasPrefix(source, "postgres://") || strings.HasPrefix(source, "postgresql://") {
 		return connect(ctx, "pgx", source, pgdialect.New())
 	}
-	options := url.Values{
-		"_txlock":       {"immediate"},
-		"_journal_mode": {"WAL"},
-		"_synchronous":  {"FULL"},
-		"_busy_timeout": {"10000"},
-		"_foreign_keys": {"on"},
+	if source == "" || strings.HasPrefix(source, ":memory:") || strings.HasPrefix(source, "file:") {
+		return nil, errors.New("open store: the source is neither a postgres:// address nor the path of a file")
 	}
-	return connect(ctx, "sqlite3", "file:"+(&url.URL{Path: source}).EscapedPath()+"?"+options.Encode(), sqlitedialect.New())
+	path, err := filepath.Abs(source)
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if err := file.Close(); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	options := url.Values{
+		"_txlock":        {"immediate"},
+		"_journal_mode":  {"WAL"},
+		"_synchronous":   {"FULL"},
+		"_busy_timeout":  {"10000"},
+		"_foreign_keys":  {"on"},
+		"_secure_delete": {"on"},
+	}
+	return connect(ctx, "sqlite3", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+options.Encode(), sqlitedialect.New())
 }
 
 func connect(ctx context.Context, driver, source string, d schema.Dialect) (*bun.DB, error) {
@@ -57,11 +77,12 @@ func connect(ctx context.Context, driver, source string, d schema.Dialect) (*bun
 }
 
 // Migrate brings the tables of one room up to date. migrations holds a folder for each dialect, "sqlite" and
-// "postgres", with goose files in it; which have run stands in a table of the room's own.
-func Migrate(ctx context.Context, db *bun.DB, room string, migrations embed.FS) error {
-	folder, kind := "migrations/sqlite", database.DialectSQLite3
+// "postgres", with goose files in it; which have run stands in a table of the room's own. Processes that start at
+// the same time take turns.
+func Migrate(ctx context.Context, db *bun.DB, room string, migrations fs.FS) error {
+	folder, kind, turn := "migrations/sqlite", database.DialectSQLite3, lock.SessionLocker(new(fileTurn))
 	if db.Dialect().Name() == dialect.PG {
-		folder, kind = "migrations/postgres", database.DialectPostgres
+		folder, kind, turn = "migrations/postgres", database.DialectPostgres, postgresTurn{}
 	}
 	files, err := fs.Sub(migrations, folder)
 	if err != nil {
@@ -71,7 +92,7 @@ func Migrate(ctx context.Context, db *bun.DB, room string, migrations embed.FS) 
 	if err != nil {
 		return fmt.Errorf("migrations of %s: %w", room, err)
 	}
-	provider, err := goose.NewProvider("", db.DB, files, goose.WithStore(store))
+	provider, err := goose.NewProvider("", db.DB, files, goose.WithStore(store), goose.WithSessionLocker(turn))
 	if err != nil {
 		return fmt.Errorf("migrations of %s: %w", room, err)
 	}

@@ -1,0 +1,3 @@
+-- +goose Up
+CREATE TABLE counter (id BIGINT PRIMARY KEY, value BIGINT NOT NULL);
+INSERT INTO counter VALUES (1, 0);

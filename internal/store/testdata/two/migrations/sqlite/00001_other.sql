@@ -1,0 +1,2 @@
+-- +goose Up
+CREATE TABLE other (id BIGINT PRIMARY KEY);
