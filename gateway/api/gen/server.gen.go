@@ -191,10 +191,15 @@ func (e SessionTokenType) Valid() bool {
 
 // Account defines model for Account.
 type Account struct {
-	Disabled     bool   `json:"disabled"`
-	Name         string `json:"name"`
-	Organisation string `json:"organisation"`
-	Roles        []Role `json:"roles"`
+	Created  time.Time `json:"created"`
+	Disabled bool      `json:"disabled"`
+
+	// DisplayName The person's real name
+	DisplayName  string            `json:"display_name"`
+	External     []ExternalSubject `json:"external"`
+	Name         string            `json:"name"`
+	Organisation string            `json:"organisation"`
+	Roles        []Role            `json:"roles"`
 }
 
 // AccountList defines model for AccountList.
@@ -257,6 +262,12 @@ type DatasetList struct {
 
 // Explanation The typed plan of a query.
 type Explanation map[string]interface{}
+
+// ExternalSubject Who a person is at an external OpenID provider.
+type ExternalSubject struct {
+	Issuer  string `json:"issuer"`
+	Subject string `json:"subject"`
+}
 
 // Grant defines model for Grant.
 type Grant struct {
@@ -357,10 +368,17 @@ type Mode string
 
 // NewAccount defines model for NewAccount.
 type NewAccount struct {
+	// DisplayName The person's real name
+	DisplayName string             `json:"display_name"`
+	External    *[]ExternalSubject `json:"external,omitempty"`
+
+	// Name Never given to another person
 	Name         string `json:"name"`
 	Organisation string `json:"organisation"`
-	Password     string `json:"password"`
-	Roles        []Role `json:"roles"`
+
+	// Password Left out for a person who signs in elsewhere only
+	Password *string `json:"password,omitempty"`
+	Roles    []Role  `json:"roles"`
 }
 
 // NewGrant defines model for NewGrant.
@@ -389,9 +407,10 @@ type Offer struct {
 	AdditionalProperties map[string]interface{} `json:"-"`
 }
 
-// OfferList defines model for OfferList.
-type OfferList struct {
-	Releases []Offer `json:"releases"`
+// PasswordChange defines model for PasswordChange.
+type PasswordChange struct {
+	Current string `json:"current"`
+	Next    string `json:"next"`
 }
 
 // Principal defines model for Principal.
@@ -450,6 +469,21 @@ type Reason struct {
 // RefreshRequest defines model for RefreshRequest.
 type RefreshRequest struct {
 	RefreshToken string `json:"refresh_token"`
+}
+
+// ReleaseList defines model for ReleaseList.
+type ReleaseList struct {
+	Releases []ReleaseSummary `json:"releases"`
+}
+
+// ReleaseSummary That something waits, without what. The table is for the officer alone.
+type ReleaseSummary struct {
+	Asked    time.Time `json:"asked"`
+	Grant    string    `json:"grant"`
+	ID       string    `json:"id"`
+	Job      string    `json:"job"`
+	Operator string    `json:"operator"`
+	Owner    string    `json:"owner"`
 }
 
 // Released What left. Without rows in any state but `released`.
@@ -606,6 +640,9 @@ type RefuseReleaseJSONRequestBody = Reason
 
 // SignInJSONRequestBody defines body for SignIn for application/json ContentType.
 type SignInJSONRequestBody = Credentials
+
+// ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
+type ChangePasswordJSONRequestBody = PasswordChange
 
 // RefreshSessionJSONRequestBody defines body for RefreshSession for application/json ContentType.
 type RefreshSessionJSONRequestBody = RefreshRequest
@@ -774,6 +811,9 @@ type ServerInterface interface {
 	// SignIn Sign in with account and password
 	// (POST /api/v1/session)
 	SignIn(c *gin.Context)
+	// ChangePassword Set a new password for oneself; ends all of one's sessions
+	// (POST /api/v1/session/password)
+	ChangePassword(c *gin.Context)
 	// RefreshSession Exchange a refresh token for a new pair; the old one is spent
 	// (POST /api/v1/session/refresh)
 	RefreshSession(c *gin.Context)
@@ -1559,6 +1599,19 @@ func (siw *ServerInterfaceWrapper) SignIn(c *gin.Context) {
 	siw.Handler.SignIn(c)
 }
 
+// ChangePassword operation middleware
+func (siw *ServerInterfaceWrapper) ChangePassword(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ChangePassword(c)
+}
+
 // RefreshSession operation middleware
 func (siw *ServerInterfaceWrapper) RefreshSession(c *gin.Context) {
 
@@ -1670,6 +1723,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.DELETE(options.BaseURL+"/api/v1/session", wrapper.SignOut)
 	router.GET(options.BaseURL+"/api/v1/session", wrapper.GetSession)
 	router.POST(options.BaseURL+"/api/v1/session", wrapper.SignIn)
+	router.POST(options.BaseURL+"/api/v1/session/password", wrapper.ChangePassword)
 	router.POST(options.BaseURL+"/api/v1/session/refresh", wrapper.RefreshSession)
 	router.GET(options.BaseURL+"/livez", wrapper.GetLive)
 	router.GET(options.BaseURL+"/metrics", wrapper.GetMetrics)
@@ -2160,28 +2214,6 @@ func (response GetResult200JSONResponse) VisitGetResultResponse(w http.ResponseW
 	return err
 }
 
-type GetResult200TextCsvResponse struct {
-	Body          io.Reader
-	Headers       GetResult200ResponseHeaders
-	ContentLength int64
-}
-
-func (response GetResult200TextCsvResponse) VisitGetResultResponse(w http.ResponseWriter) error {
-
-	w.Header().Set("Content-Type", "text/csv")
-	if response.ContentLength != 0 {
-		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
-	}
-	w.Header().Set("Weir-Job", fmt.Sprint(response.Headers.WeirJob))
-	w.WriteHeader(200)
-
-	if closer, ok := response.Body.(io.ReadCloser); ok {
-		defer closer.Close()
-	}
-	_, err := io.Copy(w, response.Body)
-	return err
-}
-
 type GetCheckpointRequestObject struct {
 }
 
@@ -2321,7 +2353,7 @@ type ListReleasesResponseObject interface {
 	VisitListReleasesResponse(w http.ResponseWriter) error
 }
 
-type ListReleases200JSONResponse OfferList
+type ListReleases200JSONResponse ReleaseList
 
 func (response ListReleases200JSONResponse) VisitListReleasesResponse(w http.ResponseWriter) error {
 
@@ -2447,6 +2479,22 @@ func (response SignIn200JSONResponse) VisitSignInResponse(w http.ResponseWriter)
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type ChangePasswordRequestObject struct {
+	Body *ChangePasswordJSONRequestBody
+}
+
+type ChangePasswordResponseObject interface {
+	VisitChangePasswordResponse(w http.ResponseWriter) error
+}
+
+type ChangePassword204Response struct {
+}
+
+func (response ChangePassword204Response) VisitChangePasswordResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
 }
 
 type RefreshSessionRequestObject struct {
@@ -2629,6 +2677,9 @@ type StrictServerInterface interface {
 	// SignIn Sign in with account and password
 	// (POST /api/v1/session)
 	SignIn(ctx context.Context, request SignInRequestObject) (SignInResponseObject, error)
+	// ChangePassword Set a new password for oneself; ends all of one's sessions
+	// (POST /api/v1/session/password)
+	ChangePassword(ctx context.Context, request ChangePasswordRequestObject) (ChangePasswordResponseObject, error)
 	// RefreshSession Exchange a refresh token for a new pair; the old one is spent
 	// (POST /api/v1/session/refresh)
 	RefreshSession(ctx context.Context, request RefreshSessionRequestObject) (RefreshSessionResponseObject, error)
@@ -3703,6 +3754,48 @@ func (sh *strictHandler) SignIn(ctx *gin.Context) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(SignInResponseObject); ok {
 		if err := validResponse.VisitSignInResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ChangePassword operation middleware
+func (sh *strictHandler) ChangePassword(ctx *gin.Context) {
+	var request ChangePasswordRequestObject
+
+	var body ChangePasswordJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ChangePassword(ctx, request.(ChangePasswordRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ChangePassword")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ChangePasswordResponseObject); ok {
+		if err := validResponse.VisitChangePasswordResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
