@@ -1,0 +1,13 @@
+-- +goose Up
+CREATE TABLE sandbox_versions (
+    name     TEXT    NOT NULL,
+    version  INTEGER NOT NULL CHECK (version > 0),
+    rows     INTEGER NOT NULL CHECK (rows > 0),
+    hash     TEXT    NOT NULL,
+    manifest TEXT    NOT NULL,
+    taken_at TIMESTAMP NOT NULL,
+    PRIMARY KEY (name, version)
+);
+
+-- +goose Down
+DROP TABLE sandbox_versions;

@@ -1,0 +1,182 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"weir/sandbox/isolate"
+	"weir/sandbox/wire"
+)
+
+// Why a process was ended, for the operation log.
+var (
+	errWallClock = errors.New("killed: wall clock")
+	errClosed    = errors.New("killed: closed")
+	errProtocol  = errors.New("killed: malformed reply")
+)
+
+// failure is what a worker said about a request that failed; only its class is a text that may be logged.
+type failure struct{ wire.Failure }
+
+func (f *failure) Error() string { return "worker: " + known(f.Class) }
+
+// process is one worker. Calls on it come one after another; the first failure ends it.
+type process struct {
+	requests, replies *os.File
+	cmd               *exec.Cmd
+	started           time.Time
+	gone              chan struct{} // closed when the process has been waited for
+	stop              func() bool   // forgets the context that it was started with
+
+	calls sync.Mutex // held while a call is under way
+
+	mu     sync.Mutex // guards what follows
+	reaped bool
+	why    error // the first reason for which it was killed
+	usage  Usage
+}
+
+// spawn starts a worker. It dies when ctx ends, and with the platform. input, where there is one, becomes the
+// descriptor that an intake reads.
+func spawn(ctx context.Context, executable, mode string, limits isolate.Limits, input *os.File) (*process, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	requestsRead, requestsWrite, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("pipe: %w", err)
+	}
+	repliesRead, repliesWrite, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, requestsRead.Close(), requestsWrite.Close())
+	}
+	files := []*os.File{requestsRead, repliesWrite}
+	if input != nil {
+		files = append(files, input)
+	}
+	p := &process{
+		requests: requestsWrite,
+		replies:  repliesRead,
+		cmd:      isolate.Command(executable, mode, limits, files, developmentLog),
+		started:  time.Now(),
+		gone:     make(chan struct{}),
+	}
+	err = isolate.Start(p.cmd)
+	requestsRead.Close()
+	repliesWrite.Close()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start worker: %w", err), requestsWrite.Close(), repliesRead.Close())
+	}
+	go p.reap()
+	p.stop = context.AfterFunc(ctx, func() { p.kill(context.Cause(ctx)) })
+	return p, nil
+}
+
+// developmentLog receives a worker's descriptor 2. It is nil outside a developer's own test, since an engine may
+// print data there.
+var developmentLog *os.File
+
+// reap waits for the end of the process and then ends what else is in its group. The process is collected only
+// after that, so that its number cannot belong to another group in between.
+func (p *process) reap() {
+	for {
+		err := unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	unix.Kill(-p.cmd.Process.Pid, unix.SIGKILL)
+	p.cmd.Wait() // the status says nothing that p.why does not
+	p.reaped = true
+	state := p.cmd.ProcessState
+	p.usage = Usage{CPU: state.UserTime() + state.SystemTime(), Wall: time.Since(p.started)}
+	if r, ok := state.SysUsage().(*syscall.Rusage); ok {
+		p.usage.PeakMemory = r.Maxrss << 10
+	}
+	close(p.gone)
+}
+
+// kill ends the process and its group. The first reason stands.
+func (p *process) kill(why error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.why == nil {
+		p.why = why
+	}
+	if !p.reaped {
+		unix.Kill(-p.cmd.Process.Pid, unix.SIGKILL)
+	}
+}
+
+// close ends the process, waits until it is gone, and tells what it took. It may be called again.
+func (p *process) close() Usage {
+	p.stop()
+	p.kill(errClosed)
+	<-p.gone
+	p.requests.Close()
+	p.replies.Close()
+	return p.usage
+}
+
+// call sends a request and waits for its reply of at most limit bytes. Any failure, also one that the worker
+// reports, leaves the process dead, unless the worker found fault with a text only.
+func (p *process) call(ctx context.Context, wall time.Duration, request wire.Request, limit int64) (wire.Reply, error) {
+	p.calls.Lock()
+	defer p.calls.Unlock()
+	timer := time.AfterFunc(wall, func() { p.kill(errWallClock) })
+	defer timer.Stop()
+	defer context.AfterFunc(ctx, func() { p.kill(context.Cause(ctx)) })()
+
+	var reply wire.Reply
+	err := wire.Send(p.requests, request, wire.MaxRequest)
+	if err == nil {
+		err = wire.Receive(p.replies, &reply, limit)
+	}
+	if err != nil {
+		return wire.Reply{}, p.ended(err)
+	}
+	if reply.Failure != nil {
+		fault := &failure{*reply.Failure}
+		if fault.Text == nil {
+			p.kill(fault)
+		}
+		return wire.Reply{}, fault
+	}
+	return reply, nil
+}
+
+// ended gives the reason why a call got no reply: what killed the process, or how it ended by itself.
+func (p *process) ended(err error) error {
+	if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, os.ErrClosed) {
+		p.kill(errProtocol)
+	}
+	p.kill(nil)
+	<-p.gone
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.why != nil {
+		return p.why
+	}
+	return fmt.Errorf("worker ended by itself: %s", p.cmd.ProcessState)
+}
+
+// known lets a class through that this side knows, and no other word of the worker's.
+func known(class string) string {
+	for _, word := range wire.Classes {
+		if word == class {
+			return class
+		}
+	}
+	return "unknown class"
+}

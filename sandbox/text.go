@@ -1,0 +1,89 @@
+package sandbox
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"weir/internal/problem"
+	"weir/sandbox/wire"
+)
+
+// kinds are the faults that a planner may find in a text. Another word of its is "other".
+var kinds = []string{
+	"syntax", "unknown-table", "unknown-column", "unknown-function", "wrong-type", "ambiguous-column", "not-grouped",
+	"not-a-select", "several-statements", "parameter", "too-large", "other",
+}
+
+// Place gives line and column, in characters, of the place that has the given number of bytes before it. The
+// positions in a plan are such numbers.
+func Place(sql string, bytes int) problem.Position {
+	if bytes < 0 || bytes > len(sql) {
+		return problem.Position{}
+	}
+	return placeOf(sql, utf8.RuneCountInString(sql[:bytes]))
+}
+
+// placeOf does the same for a number of characters.
+func placeOf(sql string, characters int) problem.Position {
+	at := problem.Position{Line: 1, Column: 1}
+	for _, r := range sql {
+		if characters == 0 {
+			return at
+		}
+		characters--
+		at.Column++
+		if r == '\n' {
+			at = problem.Position{Line: at.Line + 1, Column: 1}
+		}
+	}
+	if characters > 0 {
+		return problem.Position{}
+	}
+	return at
+}
+
+// checkText refuses what is no text of reasonable size, before any process sees it. A NUL would end the text for
+// one part of the engine and not for another.
+func checkText(sql string) *problem.Problem {
+	if len(sql) > MaxText {
+		return tooLarge(nil)
+	}
+	if !utf8.ValidString(sql) {
+		return problem.New("sql.not-text")
+	}
+	for i, r := range sql {
+		if unicode.IsControl(r) && !strings.ContainsRune("\t\n\r", r) {
+			return problem.New("sql.not-text").Place(Place(sql, i))
+		}
+	}
+	return nil
+}
+
+func tooLarge(cause error) *problem.Problem { return problem.New("sql.too-large").Because(cause) }
+
+// refuse makes a problem of a planner's finding. The planner has read a hostile text, so nothing that it says is
+// taken as it is: the kind must be known and the name must be the person's own.
+func refuse(sql string, found wire.Refusal) *problem.Problem {
+	if !slices.Contains(kinds, found.Kind) {
+		found.Kind = "other"
+	}
+	p := problem.New("sql."+found.Kind, "name", ownWord(sql, found.Name))
+	if found.Offset < 0 {
+		return p
+	}
+	return p.Place(placeOf(sql, found.Offset))
+}
+
+// ownWord gives the name if it is one that the text holds, on one line and at most 64 characters long.
+func ownWord(sql, name string) string {
+	if name == "" || !strings.Contains(strings.ToLower(sql), strings.ToLower(name)) {
+		return "?"
+	}
+	runes := []rune(name)
+	if slices.ContainsFunc(runes, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return "?"
+	}
+	return string(runes[:min(len(runes), 64)])
+}

@@ -1,0 +1,43 @@
+package wire
+
+// Intake asks to read the provider's file, which is open as InputFD, into a new database.
+type Intake struct {
+	Format   string         `json:"format"`             // csv, json or parquet
+	Encoding string         `json:"encoding,omitempty"` // utf-8 or gb18030; empty: found out
+	Output   string         `json:"output"`             // path of the database to make; it must not exist
+	Memory   int64          `json:"memory"`
+	Threads  int            `json:"threads"`
+	Secret   []byte         `json:"secret"` // keys the hashes of units
+	Columns  []IntakeColumn `json:"columns"`
+	Units    []IntakeUnit   `json:"units,omitempty"`
+}
+
+// IntakeColumn is a declared column, with its bounds where it is a measure.
+type IntakeColumn struct {
+	Name string   `json:"name"`
+	Type string   `json:"type"`
+	Min  *float64 `json:"min,omitempty"`
+	Max  *float64 `json:"max,omitempty"`
+}
+
+// IntakeUnit is a unit key: the column at this place names a unit of this domain.
+type IntakeUnit struct {
+	Domain string `json:"domain"`
+	Column int    `json:"column"`
+}
+
+// Taken is what an intake found.
+type Taken struct {
+	Rows       int64  `json:"rows"`
+	Hash       string `json:"hash"`       // SHA-256 of the rows in their order, hex
+	Unique     []bool `json:"unique"`     // for each unit key: no unit has two rows
+	Undeclared int    `json:"undeclared"` // columns of the file that were left out
+}
+
+// BadFile is a fault in a provider's file: where it is and of which kind, and never the value.
+type BadFile struct {
+	Kind   string `json:"kind"`             // the last part of a code "intake.…"
+	Row    int64  `json:"row,omitempty"`    // counted from 1, without the header; 0: no row
+	Line   int64  `json:"line,omitempty"`   // line of a text file, counted from 1; 0: not known
+	Column string `json:"column,omitempty"` // a declared column
+}

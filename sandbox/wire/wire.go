@@ -1,0 +1,198 @@
+// Package wire is what the platform and its worker processes say to each other: a request in a frame, then a
+// reply in a frame, over two pipes that nobody else holds.
+//
+// It stands apart from the sandbox because the worker links it too, and the worker must link neither the store
+// nor anything else of the platform. Each side treats the other as hostile: a frame has a size limit before it
+// is read, JSON that holds more than it should is an error, and what a reply claims is checked by its reader.
+package wire
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// File descriptors of the worker: requests come in, replies go out. Input is the file that an intake reads.
+const (
+	RequestFD = 3
+	ReplyFD   = 4
+	InputFD   = 5
+)
+
+// The modes of a worker: a process has one for its whole life.
+const (
+	ModePlan   = "plan"   // reads people's text, holds no data
+	ModeJob    = "job"    // holds granted data, reads no people's text
+	ModeIntake = "intake" // parses one provider's file
+)
+
+// MaxRequest is the most bytes that a request may have.
+const MaxRequest = 64 << 20
+
+// ErrTooLarge is a frame that is larger than its reader or writer allows.
+var ErrTooLarge = errors.New("frame too large")
+
+// Column is a column of a table, with the engine's name for its type.
+type Column struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+}
+
+// Table is a result. A value is nil, bool, string or json.Number.
+type Table struct {
+	Columns []Column `json:"columns"`
+	Rows    [][]any  `json:"rows"`
+}
+
+// Named is a table under the name by which a query reads it.
+type Named struct {
+	Name  string `json:"name"`
+	Table Table  `json:"table"`
+}
+
+// Check reports whether the table is what a table must be: rows as wide as its columns, plain values in them.
+func (t Table) Check() error {
+	for i, row := range t.Rows {
+		if len(row) != len(t.Columns) {
+			return fmt.Errorf("row %d has %d values for %d columns", i, len(row), len(t.Columns))
+		}
+		for _, value := range row {
+			switch value.(type) {
+			case nil, bool, string, json.Number:
+			default:
+				return fmt.Errorf("row %d holds a %T", i, value)
+			}
+		}
+	}
+	return nil
+}
+
+// Request is one thing to do. Exactly one field is set.
+type Request struct {
+	Open   *Open   `json:"open,omitempty"`   // first of all, for a planner or a job
+	Bind   *Bind   `json:"bind,omitempty"`   // planner
+	Query  *Query  `json:"query,omitempty"`  // planner without data, or job
+	Intake *Intake `json:"intake,omitempty"` // intake, its only request
+}
+
+// Open starts the engine.
+type Open struct {
+	Memory  int64    `json:"memory"` // bytes that the engine may use
+	Threads int      `json:"threads"`
+	Rows    int      `json:"rows"`  // most rows of a result
+	Bytes   int64    `json:"bytes"` // most bytes of a reply
+	Tables  []Schema `json:"tables,omitempty"`
+	Files   []File   `json:"files,omitempty"`
+}
+
+// Schema is a data set as the planner knows it: a name and typed columns, no rows.
+type Schema struct {
+	Name    string   `json:"name"`
+	Columns []Column `json:"columns"`
+}
+
+// File is a data set's file as the job attaches it.
+type File struct {
+	Alias string `json:"alias"`
+	Path  string `json:"path"`
+}
+
+// Bind asks for the bound plan of a text that a person wrote.
+type Bind struct {
+	SQL string `json:"sql"`
+}
+
+// Query is SQL of ours, with the tables that it reads besides.
+type Query struct {
+	SQL    string  `json:"sql"`
+	Tables []Named `json:"tables,omitempty"`
+}
+
+// Reply answers a request. Exactly one field is set, or none where there is nothing to say.
+type Reply struct {
+	Failure *Failure `json:"failure,omitempty"`
+	Bound   *Bound   `json:"bound,omitempty"`
+	Table   *Table   `json:"table,omitempty"`
+	Taken   *Taken   `json:"taken,omitempty"`
+}
+
+// Failure is why a request failed. Class is one of a few fixed words and never the engine's own text, which can
+// hold values of the data.
+type Failure struct {
+	Class  string   `json:"class"`
+	Text   *Refusal `json:"text,omitempty"`   // the fault lies in the person's text
+	Intake *BadFile `json:"intake,omitempty"` // the fault lies in the provider's file
+}
+
+// Refusal is a fault in a person's text.
+type Refusal struct {
+	Kind   string `json:"kind"`           // the last part of a code "sql.…"
+	Name   string `json:"name,omitempty"` // the person's own word that is at fault
+	Offset int    `json:"offset"`         // characters before the fault, or -1
+}
+
+// Bound is a text as the engine understood it.
+type Bound struct {
+	Plan  json.RawMessage `json:"plan"`
+	Names []string        `json:"names"`
+	Types []string        `json:"types"`
+}
+
+// Send writes one frame: four bytes of length, most significant first, then JSON.
+func Send(w io.Writer, message any, limit int64) error {
+	var buffer bytes.Buffer
+	buffer.Write(make([]byte, 4))
+	encoder := json.NewEncoder(&buffer)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(message); err != nil {
+		return fmt.Errorf("encode frame: %w", err)
+	}
+	size := int64(buffer.Len() - 4)
+	if size > limit || size > 1<<31 {
+		return ErrTooLarge
+	}
+	frame := buffer.Bytes()
+	binary.BigEndian.PutUint32(frame, uint32(size))
+	_, err := w.Write(frame)
+	return err
+}
+
+// Receive reads one frame of at most limit bytes. It gives io.EOF only where the other side ended between frames.
+func Receive(r io.Reader, message any, limit int64) error {
+	var header [4]byte
+	if _, err := io.ReadFull(r, header[:]); err != nil {
+		return err
+	}
+	size := int64(binary.BigEndian.Uint32(header[:]))
+	if size > limit {
+		return ErrTooLarge
+	}
+	// The buffer grows with what really arrives, so a frame that only claims to be large costs nothing.
+	var buffer bytes.Buffer
+	if n, err := io.Copy(&buffer, io.LimitReader(r, size)); err != nil {
+		return err
+	} else if n < size {
+		return io.ErrUnexpectedEOF
+	}
+	decoder := json.NewDecoder(&buffer)
+	decoder.UseNumber()
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(message); err != nil {
+		return fmt.Errorf("decode frame: %w", err)
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return errors.New("decode frame: more than one value")
+	}
+	return nil
+}
+
+// Classes are the words for a failure; what is not among them is not repeated by the platform.
+var Classes = []string{
+	"request out of place", "too many rows", "result too large", "value of a type that does not travel",
+	"malformed table", "out of range", "conversion", "division by zero", "object size", "catalog", "parser",
+	"binder", "invalid input", "out of memory", "permission", "input or output", "constraint", "internal", "fatal",
+	"interrupted", "not implemented", "engine", "worker", "text", "file",
+}

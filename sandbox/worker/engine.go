@@ -1,0 +1,122 @@
+package worker
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+
+	duckdb "github.com/duckdb/duckdb-go/v2"
+
+	"weir/sandbox/wire"
+)
+
+// engine is one in-memory database with one connection, closed to the outside.
+type engine struct {
+	conn *sql.Conn
+	open wire.Open
+}
+
+// start opens the engine, lets prepare do what needs the file system, and then shuts every way out. The order
+// matters: files are attached while that is possible, and the lock comes last.
+func start(ctx context.Context, open wire.Open, prepare func(*engine) error) (*engine, error) {
+	connector, err := duckdb.NewConnector("", nil)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := sql.OpenDB(connector).Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e := &engine{conn: conn, open: open}
+	if err := e.run(ctx, extensionsOff...); err != nil {
+		return nil, err
+	}
+	if err := prepare(e); err != nil {
+		return nil, err
+	}
+	if err := e.run(ctx, limits(open.Memory, open.Threads)...); err != nil {
+		return nil, err
+	}
+	return e, e.run(ctx, shut...)
+}
+
+var extensionsOff = []string{
+	"SET autoinstall_known_extensions = false",
+	"SET autoload_known_extensions = false",
+	"SET allow_community_extensions = false",
+	"SET allow_persistent_secrets = false",
+	"SET temp_directory = ''",
+	"SET max_temp_directory_size = '0B'",
+	"SET TimeZone = 'UTC'",
+}
+
+// shut closes the engine for good. External access alone leaves an attached database's own file readable by
+// read_blob and its log writable by COPY; without the local file system they are not.
+var shut = []string{
+	"SET enable_external_access = false",
+	"SET disabled_filesystems = 'LocalFileSystem'",
+	"SET lock_configuration = true",
+}
+
+func limits(memory int64, threads int) []string {
+	return []string{
+		fmt.Sprintf("SET memory_limit = '%dB'", memory),
+		fmt.Sprintf("SET threads = %d", threads),
+	}
+}
+
+func (e *engine) run(ctx context.Context, statements ...string) error {
+	for _, statement := range statements {
+		if _, err := e.conn.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// query loads the tables, runs the SQL and reads its result.
+func (e *engine) query(ctx context.Context, q wire.Query) (*wire.Table, error) {
+	for _, table := range q.Tables {
+		if err := e.load(ctx, table); err != nil {
+			return nil, err
+		}
+	}
+	rows, err := e.conn.QueryContext(ctx, q.SQL)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	return read(rows, e.open.Rows, e.open.Bytes)
+}
+
+// staging is the table in which values wait, as text, to be cast to their types by the engine.
+const staging = "__staging"
+
+// load makes a temporary table. Every value travels as text and is cast once, so that the engine alone decides
+// what a text means in a type.
+func (e *engine) load(ctx context.Context, named wire.Named) error {
+	if err := named.Table.Check(); err != nil || len(named.Table.Columns) == 0 {
+		return errEncoding
+	}
+	var raw, cast []string
+	for i, c := range named.Table.Columns {
+		raw = append(raw, fmt.Sprintf("c%d VARCHAR", i))
+		cast = append(cast, fmt.Sprintf("CAST(c%d AS %s) AS %s", i, c.Type, quote(c.Name)))
+	}
+	if err := e.run(ctx, fmt.Sprintf("CREATE OR REPLACE TEMP TABLE %s (%s)", staging, strings.Join(raw, ", "))); err != nil {
+		return err
+	}
+	if err := e.conn.Raw(func(conn any) error { return fill(conn.(*duckdb.Conn), named.Table) }); err != nil {
+		return err
+	}
+	return e.run(ctx,
+		fmt.Sprintf("CREATE OR REPLACE TEMP TABLE %s AS SELECT %s FROM temp.main.%s",
+			quote(named.Name), strings.Join(cast, ", "), staging),
+		"DROP TABLE temp.main."+staging)
+}
+
+// quote makes an identifier of any text.
+func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }

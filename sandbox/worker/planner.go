@@ -1,0 +1,184 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	duckdb "github.com/duckdb/duckdb-go/v2"
+
+	"weir/sandbox/wire"
+)
+
+// newPlanner serves a process that reads a person's text and holds no data.
+func newPlanner() handler {
+	ctx := context.Background()
+	var e *engine
+	return func(request wire.Request) (wire.Reply, int64) {
+		switch {
+		case e == nil && request.Open != nil:
+			var err error
+			if e, err = start(ctx, *request.Open, func(e *engine) error { return create(ctx, e) }); err != nil {
+				return failed(err), smallReply
+			}
+			return wire.Reply{}, smallReply
+		case e != nil && request.Bind != nil:
+			return bind(ctx, e, request.Bind.SQL), e.open.Bytes
+		case e != nil && request.Query != nil:
+			table, err := e.query(ctx, *request.Query)
+			if err != nil {
+				return failed(err), smallReply
+			}
+			return wire.Reply{Table: table}, e.open.Bytes
+		}
+		return failed(errProtocol), smallReply
+	}
+}
+
+func create(ctx context.Context, e *engine) error {
+	for _, table := range e.open.Tables {
+		var columns []string
+		for _, c := range table.Columns {
+			columns = append(columns, quote(c.Name)+" "+c.Type)
+		}
+		if err := e.run(ctx, fmt.Sprintf("CREATE TABLE %s (%s)", quote(table.Name), strings.Join(columns, ", "))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bind asks the engine what the text means, without running any of it.
+//
+// The first question is json_serialize_sql, since it only parses: other ways into the engine already act on some
+// statements (PRAGMA, IMPORT, PIVOT) while they take a text apart. What is not exactly one SELECT ends there.
+func bind(ctx context.Context, e *engine, text string) wire.Reply {
+	if refusal, err := parse(ctx, e, text); err != nil {
+		return failed(err)
+	} else if refusal != nil {
+		return refused(*refusal)
+	}
+	var answer serialized
+	if err := e.ask(ctx, "json_serialize_plan($1::VARCHAR, optimize := false)", text, &answer); err != nil {
+		return failed(err)
+	}
+	if answer.Error {
+		return refused(answer.refusal(text))
+	}
+	if len(answer.Plans) != 1 {
+		return refused(wire.Refusal{Kind: "several-statements", Offset: -1})
+	}
+	bound := wire.Bound{Plan: answer.Plans[0]}
+	err := e.conn.Raw(func(conn any) error { return columns(conn.(*duckdb.Conn), text, &bound) })
+	if err != nil {
+		return refused(wire.Refusal{Kind: "other", Offset: -1})
+	}
+	return wire.Reply{Bound: &bound}
+}
+
+func refused(r wire.Refusal) wire.Reply {
+	return wire.Reply{Failure: &wire.Failure{Class: "text", Text: &r}}
+}
+
+// serialized is what the engine's json_serialize functions answer.
+type serialized struct {
+	Error      bool              `json:"error"`
+	Type       string            `json:"error_type"`
+	Message    string            `json:"error_message"`
+	Subtype    string            `json:"error_subtype"`
+	Position   string            `json:"position"`
+	Name       string            `json:"name"`
+	Entry      string            `json:"type"`
+	Statements []json.RawMessage `json:"statements"`
+	Plans      []json.RawMessage `json:"plans"`
+}
+
+func (e *engine) ask(ctx context.Context, call, text string, answer *serialized) error {
+	var reply string
+	if err := e.conn.QueryRowContext(ctx, "SELECT "+call+"::VARCHAR", text).Scan(&reply); err != nil {
+		return err
+	}
+	return json.Unmarshal([]byte(reply), answer)
+}
+
+// parse refuses what is not exactly one SELECT. SUMMARIZE, DESCRIBE and SHOW are SELECTs to the engine, also
+// inside FROM; they show in the syntax tree.
+func parse(ctx context.Context, e *engine, text string) (*wire.Refusal, error) {
+	var answer serialized
+	if err := e.ask(ctx, "json_serialize_sql($1::VARCHAR)", text, &answer); err != nil {
+		return nil, err
+	}
+	switch {
+	case answer.Error && answer.Type == "not implemented":
+		return &wire.Refusal{Kind: "not-a-select", Offset: -1}, nil
+	case answer.Error:
+		r := answer.refusal(text)
+		return &r, nil
+	case len(answer.Statements) == 0:
+		return &wire.Refusal{Kind: "not-a-select", Offset: -1}, nil
+	case len(answer.Statements) > 1:
+		return &wire.Refusal{Kind: "several-statements", Offset: -1}, nil
+	}
+	var tree any
+	if err := json.Unmarshal(answer.Statements[0], &tree); err != nil {
+		return nil, err
+	}
+	if holds(tree, "type", "SHOW_REF") {
+		return &wire.Refusal{Kind: "not-a-select", Offset: -1}, nil
+	}
+	if holds(tree, "class", "PARAMETER") {
+		return &wire.Refusal{Kind: "parameter", Offset: -1}, nil
+	}
+	return nil, nil
+}
+
+// holds reports whether anywhere in the tree a node has the field with the value.
+func holds(tree any, field, value string) bool {
+	switch node := tree.(type) {
+	case []any:
+		return slices.ContainsFunc(node, func(child any) bool { return holds(child, field, value) })
+	case map[string]any:
+		if node[field] == value {
+			return true
+		}
+		for _, child := range node {
+			if holds(child, field, value) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// columns asks for the names and types of the output. Prepare takes one statement only and runs nothing.
+func columns(conn *duckdb.Conn, text string, bound *wire.Bound) error {
+	prepared, err := conn.Prepare(text)
+	if err != nil {
+		return err
+	}
+	defer prepared.Close()
+	statement := prepared.(*duckdb.Stmt)
+	if kind, err := statement.StatementType(); err != nil || kind != duckdb.STATEMENT_TYPE_SELECT {
+		return errors.Join(err, errProtocol)
+	}
+	count, err := statement.ColumnCount()
+	if err != nil {
+		return err
+	}
+	for i := range count {
+		name, err := statement.ColumnName(i)
+		if err != nil {
+			return err
+		}
+		info, err := statement.ColumnTypeInfo(i)
+		if err != nil {
+			return err
+		}
+		bound.Names = append(bound.Names, name)
+		bound.Types = append(bound.Types, typeName(info))
+	}
+	return nil
+}
