@@ -1,0 +1,212 @@
+package policy
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"weir/internal/problem"
+)
+
+// errNoGrant is told to nobody outside: a person hears "policy.unknown-grant".
+var errNoGrant = errors.New("no such grant")
+
+// row is a grant as it lies in the database.
+type row struct {
+	bun.BaseModel `bun:"table:policy_grants,alias:g"`
+
+	ID             string           `bun:"id,pk"`
+	Operator       string           `bun:"operator"`
+	Scenario       string           `bun:"scenario"`
+	Title          string           `bun:"title"`
+	Datasets       []GrantedDataset `bun:"datasets,type:text"`
+	Mode           Mode             `bun:"mode"`
+	K              int              `bun:"k"`
+	DominanceP     float64          `bun:"dominance_p"`
+	DominanceShare float64          `bun:"dominance_share"`
+	Digits         int              `bun:"digits"`
+	JobsPerDay     int              `bun:"jobs_per_day"`
+	CellsPerDay    int              `bun:"cells_per_day"`
+	From           int64            `bun:"valid_from"`
+	Until          int64            `bun:"valid_until"`
+	State          GrantState       `bun:"state"`
+}
+
+func (r row) grant(zone *time.Location) Grant {
+	return Grant{
+		ID: r.ID, Operator: r.Operator, Scenario: r.Scenario, Title: r.Title, Datasets: r.Datasets, Mode: r.Mode,
+		Rules: Rules{K: r.K, DominanceP: r.DominanceP, DominanceShare: r.DominanceShare, Digits: r.Digits},
+		Quota: Quota{JobsPerDay: r.JobsPerDay, CellsPerDay: r.CellsPerDay},
+		From:  time.Unix(r.From, 0).In(zone), Until: time.Unix(r.Until, 0).In(zone), State: r.State,
+	}
+}
+
+func rowOf(g Grant) *row {
+	return &row{
+		ID: g.ID, Operator: g.Operator, Scenario: g.Scenario, Title: g.Title, Datasets: g.Datasets, Mode: g.Mode,
+		K: g.Rules.K, DominanceP: g.Rules.DominanceP, DominanceShare: g.Rules.DominanceShare, Digits: g.Rules.Digits,
+		JobsPerDay: g.Quota.JobsPerDay, CellsPerDay: g.Quota.CellsPerDay,
+		From: g.From.Unix(), Until: g.Until.Unix(), State: g.State,
+	}
+}
+
+// Change is one step in the life of a grant. Changes are only ever added.
+type Change struct {
+	bun.BaseModel `bun:"table:policy_grant_changes" json:"-"`
+
+	Seq     int64      `bun:"seq,pk,autoincrement" json:"seq"`
+	GrantID string     `bun:"grant_id" json:"grant"`
+	At      int64      `bun:"at" json:"at"`      // whole seconds since 1970
+	By      string     `bun:"subject" json:"by"` // the person, by subject
+	State   GrantState `bun:"state" json:"state"`
+	Reason  string     `bun:"reason" json:"reason"`
+}
+
+// CreateGrant checks and keeps a new grant, and gives it back with its identifier. Rules that are all zero are the
+// model's own. The terms never change afterwards.
+func (e *Engine) CreateGrant(ctx context.Context, who Principal, g Grant) (Grant, error) {
+	if err := e.Permit(ctx, who, GrantCreate, Object{Operator: g.Operator}); err != nil {
+		return Grant{}, err
+	}
+	if g.Rules == (Rules{}) {
+		g.Rules = DefaultRules
+	}
+	g.From, g.Until = g.From.Truncate(time.Second).In(e.zone), g.Until.Truncate(time.Second).In(e.zone)
+	if err := checkGrant(g, e.now()); err != nil {
+		return Grant{}, err
+	}
+	g.ID = "g-" + strings.ToLower(rand.Text()[:10])
+	g.State = GrantActive
+	err := e.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		if _, err := tx.NewInsert().Model(rowOf(g)).Exec(ctx); err != nil {
+			return err
+		}
+		return e.record(ctx, tx, who, g.ID, GrantActive, "created")
+	})
+	if err != nil {
+		return Grant{}, fmt.Errorf("create grant: %w", err)
+	}
+	return g, nil
+}
+
+// Grant gives one grant to a person who may read it. A grant of another operator is unknown to an operator.
+func (e *Engine) Grant(ctx context.Context, who Principal, id string) (Grant, error) {
+	return e.reach(ctx, who, GrantRead, id)
+}
+
+// Grants lists the grants of one operator, or of all if operator is empty and the person may see all.
+func (e *Engine) Grants(ctx context.Context, who Principal, operator string) ([]Grant, error) {
+	if err := e.Permit(ctx, who, GrantList, Object{Operator: operator}); err != nil {
+		return nil, err
+	}
+	var rows []row
+	query := e.db.NewSelect().Model(&rows).Order("valid_from", "id")
+	if operator != "" {
+		query = query.Where("operator = ?", operator)
+	}
+	if err := query.Scan(ctx); err != nil {
+		return nil, fmt.Errorf("list grants: %w", err)
+	}
+	grants := make([]Grant, len(rows))
+	for i, r := range rows {
+		grants[i] = r.grant(e.zone)
+	}
+	return grants, nil
+}
+
+// History lists the changes of a grant, the first first, for a person who may read it.
+func (e *Engine) History(ctx context.Context, who Principal, id string) ([]Change, error) {
+	if _, err := e.reach(ctx, who, GrantRead, id); err != nil {
+		return nil, err
+	}
+	var changes []Change
+	if err := e.db.NewSelect().Model(&changes).Where("grant_id = ?", id).Order("seq").Scan(ctx); err != nil {
+		return nil, fmt.Errorf("history of grant: %w", err)
+	}
+	return changes, nil
+}
+
+// Suspend stops a grant at once, until it is restored (order 286 of Jinan, art. 18).
+func (e *Engine) Suspend(ctx context.Context, who Principal, id, reason string) error {
+	return e.change(ctx, who, GrantSuspend, id, reason, GrantSuspended, GrantActive)
+}
+
+// Restore lets a suspended grant go on. Its term has not been prolonged.
+func (e *Engine) Restore(ctx context.Context, who Principal, id, reason string) error {
+	return e.change(ctx, who, GrantRestore, id, reason, GrantActive, GrantSuspended)
+}
+
+// Terminate ends a grant for good.
+func (e *Engine) Terminate(ctx context.Context, who Principal, id, reason string) error {
+	return e.change(ctx, who, GrantTerminate, id, reason, GrantTerminated, GrantActive, GrantSuspended)
+}
+
+// change moves a grant to a state from one of others, and writes the step into its history in the same transaction.
+// The states are compared and set in one statement, so of two people who act at once one is told that it has moved.
+func (e *Engine) change(ctx context.Context, who Principal, action Action, id, reason string, to GrantState, from ...GrantState) error {
+	if _, err := e.reach(ctx, who, action, id); err != nil {
+		return err
+	}
+	if !plain(reason, reasonLimit) {
+		return problem.New("policy.reason-needed")
+	}
+	err := e.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		result, err := tx.NewUpdate().Table("policy_grants").Set("state = ?", to).
+			Where("id = ?", id).Where("state IN (?)", bun.In(from)).Exec(ctx)
+		if err != nil {
+			return err
+		}
+		moved, err := result.RowsAffected()
+		if err != nil {
+			return err
+		}
+		if moved != 1 {
+			return problem.New("policy.grant-state")
+		}
+		return e.record(ctx, tx, who, id, to, reason)
+	})
+	if p := (*problem.Problem)(nil); errors.As(err, &p) {
+		return p
+	}
+	if err != nil {
+		return fmt.Errorf("change state of grant: %w", err)
+	}
+	return nil
+}
+
+func (e *Engine) record(ctx context.Context, tx bun.Tx, who Principal, id string, state GrantState, reason string) error {
+	step := &Change{GrantID: id, At: e.now().Unix(), By: who.Subject, State: state, Reason: reason}
+	_, err := tx.NewInsert().Model(step).Exec(ctx)
+	return err
+}
+
+// reach finds a grant for a person who may do something with it.
+func (e *Engine) reach(ctx context.Context, who Principal, action Action, id string) (Grant, error) {
+	var found row
+	err := e.db.NewSelect().Model(&found).Where("id = ?", id).Scan(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Grant{}, e.absent(ctx, who, action)
+	}
+	if err != nil {
+		return Grant{}, fmt.Errorf("read grant: %w", err)
+	}
+	if err := e.Permit(ctx, who, action, Object{Operator: found.Operator}); err != nil {
+		return Grant{}, err
+	}
+	return found.grant(e.zone), nil
+}
+
+// absent answers for a grant that does not exist. The rules are asked all the same, as if it belonged to somebody
+// else, so that whoever may not do this to any grant gets the same answer for one that exists.
+func (e *Engine) absent(ctx context.Context, who Principal, action Action) error {
+	if err := e.Permit(ctx, who, action, Object{Operator: "-"}); err != nil {
+		return err
+	}
+	return problem.New("policy.unknown-grant")
+}

@@ -1,0 +1,95 @@
+package policy
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"weir/internal/problem"
+)
+
+// usage is what a grant asked on one day.
+type usage struct {
+	Jobs  int `bun:"jobs"`
+	Cells int `bun:"cells"`
+}
+
+// spendLimit bounds one charge, so that no sum overflows the database's integers.
+const spendLimit = 1_000_000
+
+// Spend charges the day's account of a grant: a job before it starts, cells before they are released. It is one
+// statement: either all of it is charged or, past a limit, nothing, however many do so at once. A grant that is not
+// active or outside its term cannot spend, so a suspension also stops what is already running from being released.
+// What was spent is never given back, whatever becomes of the job.
+func (e *Engine) Spend(ctx context.Context, grantID string, jobs, cells int) error {
+	if jobs < 0 || cells < 0 || jobs > spendLimit || cells > spendLimit || jobs+cells == 0 {
+		return fmt.Errorf("charge of %d jobs and %d cells is not a charge", jobs, cells)
+	}
+	now := e.now()
+	result, err := e.db.NewRaw(`
+		INSERT INTO policy_usage AS u (grant_id, day, jobs, cells)
+		SELECT g.id, ?, ?, ? FROM policy_grants AS g
+		WHERE g.id = ? AND g.state = ? AND g.valid_from <= ? AND ? < g.valid_until
+			AND ? <= g.jobs_per_day AND ? <= g.cells_per_day
+		ON CONFLICT (grant_id, day) DO UPDATE SET jobs = u.jobs + excluded.jobs, cells = u.cells + excluded.cells
+		WHERE u.jobs + excluded.jobs <= (SELECT jobs_per_day FROM policy_grants AS l WHERE l.id = u.grant_id)
+			AND u.cells + excluded.cells <= (SELECT cells_per_day FROM policy_grants AS l WHERE l.id = u.grant_id)`,
+		e.day(now), jobs, cells, grantID, GrantActive, now.Unix(), now.Unix(), jobs, cells).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("charge grant: %w", err)
+	}
+	charged, err := result.RowsAffected()
+	if err != nil {
+		return fmt.Errorf("charge grant: %w", err)
+	}
+	if charged == 1 {
+		return nil
+	}
+	return e.whyNotCharged(ctx, grantID, now, jobs)
+}
+
+// whyNotCharged looks for the reason of a refusal that has already happened.
+func (e *Engine) whyNotCharged(ctx context.Context, grantID string, now time.Time, jobs int) error {
+	grant, used, err := e.account(ctx, grantID)
+	switch {
+	case errors.Is(err, errNoGrant):
+		return problem.New("policy.unknown-grant")
+	case err != nil:
+		return err
+	case grant.State == GrantTerminated:
+		return problem.New("policy.grant-terminated")
+	case grant.State != GrantActive:
+		return problem.New("policy.grant-suspended")
+	case now.Unix() < grant.From.Unix():
+		return problem.New("policy.grant-not-yet-valid")
+	case now.Unix() >= grant.Until.Unix():
+		return problem.New("policy.grant-expired")
+	case used.Jobs+jobs > grant.Quota.JobsPerDay:
+		return problem.New("policy.quota-jobs")
+	}
+	return problem.New("policy.quota-cells")
+}
+
+// account reads a grant and what it spent today, in one statement.
+func (e *Engine) account(ctx context.Context, grantID string) (Grant, usage, error) {
+	var found struct {
+		row   `bun:",extend"`
+		usage `bun:",extend"`
+	}
+	err := e.db.NewRaw(`
+		SELECT g.*, COALESCE(u.jobs, 0) AS jobs, COALESCE(u.cells, 0) AS cells FROM policy_grants AS g
+		LEFT JOIN policy_usage AS u ON u.grant_id = g.id AND u.day = ? WHERE g.id = ?`,
+		e.day(e.now()), grantID).Scan(ctx, &found)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Grant{}, usage{}, errNoGrant
+	}
+	if err != nil {
+		return Grant{}, usage{}, fmt.Errorf("read grant: %w", err)
+	}
+	return found.row.grant(e.zone), found.usage, nil
+}
+
+// day names the day of an account in the platform's time zone.
+func (e *Engine) day(t time.Time) string { return t.In(e.zone).Format(time.DateOnly) }

@@ -1,0 +1,243 @@
+# METADATA
+# description: |
+#   May this person do this? Every act but running a query.
+#   Input: action, person (with operates: their organisation holds or held a grant), object: only the facts that
+#   the act has. An act that no rule names is denied.
+package weir.act
+
+import data.weir.person
+
+default allow := false
+
+allow if {
+	person.named
+	person.fits(input.person.roles, input.person.operates)
+	is_object(input.object)
+	permitted
+}
+
+# The authority makes and ends grants, never its own organisation's.
+permitted if {
+	input.action in {"grant.create", "grant.suspend", "grant.restore", "grant.terminate"}
+	person.holds("authority")
+	apart
+}
+
+permitted if {
+	input.action == "grant.read"
+	overseer
+	apart
+}
+
+permitted if {
+	input.action == "grant.read"
+	operation
+	ours
+}
+
+permitted if {
+	input.action in {"grant.list", "release.list"}
+	overseer
+}
+
+permitted if {
+	input.action in {"grant.list", "release.list"}
+	operation
+	ours
+}
+
+# A provider supplies its own data and nobody else does.
+permitted if {
+	input.action == "dataset.import"
+	person.holds("provider")
+	home
+}
+
+# The catalogue is public; what columns mean is for those who work with them, not for those who run the machines.
+permitted if input.action == "dataset.list"
+
+permitted if {
+	input.action == "dataset.describe"
+	not person.holds("maintainer")
+}
+
+# Only an officer sees what waits for release, and never their own work.
+permitted if {
+	input.action in {"release.show", "release.approve", "release.refuse"}
+	person.holds("officer")
+	apart
+	not_mine
+}
+
+permitted if {
+	input.action == "release.show"
+	operation
+	ours
+	input.object.state == "released"
+}
+
+permitted if {
+	input.action in {"job.read", "job.list", "job.cancel"}
+	person.holds("analyst")
+	ours
+	mine
+}
+
+permitted if {
+	input.action in {"job.read", "job.list", "job.cancel"}
+	person.holds("operator")
+	ours
+}
+
+permitted if {
+	input.action in {"job.read", "job.list"}
+	person.holds("supervisor")
+}
+
+permitted if {
+	input.action == "job.cancel"
+	person.holds("authority")
+}
+
+# Who runs the platform may stop a job without having read it.
+permitted if {
+	input.action == "job.cancel"
+	person.holds("maintainer")
+}
+
+permitted if {
+	input.action == "query.explain"
+	person.holds("analyst")
+	ours
+}
+
+permitted if {
+	input.action in {"audit.read", "audit.verify"}
+	person.holds("authority")
+}
+
+permitted if {
+	input.action in {"audit.read", "audit.verify"}
+	person.holds("supervisor")
+}
+
+permitted if {
+	input.action == "audit.verify"
+	person.holds("maintainer")
+}
+
+# The authority admits people. Whoever runs the platform does not, or they could admit themselves as an analyst.
+permitted if {
+	input.action == "user.create"
+	person.holds("authority")
+	is_string(input.object.organisation)
+	input.object.organisation != ""
+	person.fits(input.object.roles, input.object.operates)
+}
+
+# An operator answers for its analysts.
+permitted if {
+	input.action in {"user.create", "user.disable"}
+	person.holds("operator")
+	home
+	input.object.roles == ["analyst"]
+}
+
+permitted if {
+	input.action in {"user.disable", "user.list"}
+	person.holds("authority")
+}
+
+permitted if {
+	input.action in {"user.disable", "user.list"}
+	person.holds("maintainer")
+}
+
+permitted if {
+	input.action == "user.list"
+	person.holds("supervisor")
+}
+
+permitted if {
+	input.action == "user.list"
+	person.holds("operator")
+	home
+}
+
+permitted if {
+	input.action == "platform.operate"
+	person.holds("maintainer")
+}
+
+overseer if person.holds("authority")
+
+overseer if person.holds("officer")
+
+overseer if person.holds("supervisor")
+
+operation if person.holds("operator")
+
+operation if person.holds("analyst")
+
+# The object belongs to the person's own operator.
+ours if input.object.operator == input.person.organisation
+
+# The object belongs to an operator, and another organisation than the person's.
+apart if {
+	is_string(input.object.operator)
+	input.object.operator != ""
+	not ours
+}
+
+# The account or data set belongs to the person's own organisation.
+home if input.object.organisation == input.person.organisation
+
+mine if input.object.owner == input.person.subject
+
+not_mine if {
+	is_string(input.object.owner)
+	input.object.owner != ""
+	not mine
+}
+
+# METADATA
+# description: |
+#   Why not. What belongs to another operator gets the answer of what does not exist.
+# scope: document
+default reason := "policy.forbidden"
+
+reason := "policy.person-incomplete" if {
+	not person.named
+} else := "policy.roles-conflict" if {
+	not person.one_side(input.person.roles)
+} else := "policy.operator-organisation" if {
+	not person.fits(input.person.roles, input.person.operates)
+} else := "policy.unknown-grant" if {
+	input.action in {"grant.read", "grant.suspend", "grant.restore", "grant.terminate"}
+	operation
+	apart
+} else := "policy.unknown-object" if {
+	input.action in {"release.show", "release.approve", "release.refuse", "job.read", "job.cancel"}
+	operation
+	apart
+} else := "policy.own-output" if {
+	input.action in {"release.show", "release.approve", "release.refuse"}
+	person.holds("officer")
+	not others
+} else := "policy.account-roles" if {
+	input.action == "user.create"
+	person.holds("authority")
+}
+
+others if {
+	apart
+	not_mine
+}
+
+# METADATA
+# description: The one document that the platform reads.
+# scope: document
+# entrypoint: true
+decision := {"allow": true} if allow
+
+decision := {"allow": false, "reason": reason} if not allow

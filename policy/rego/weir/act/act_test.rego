@@ -1,0 +1,71 @@
+package weir.act_test
+
+import data.weir.act
+import data.weir.person
+
+actions := {
+	"grant.create", "grant.read", "grant.list", "grant.suspend", "grant.restore", "grant.terminate",
+	"dataset.import", "dataset.list", "dataset.describe", "query.explain",
+	"job.read", "job.list", "job.cancel",
+	"release.list", "release.show", "release.approve", "release.refuse",
+	"user.create", "user.disable", "user.list",
+	"audit.read", "audit.verify", "platform.operate",
+}
+
+# An object that has every fact and belongs to an operator that the person is not of.
+theirs := {
+	"operator": "银海数据",
+	"owner": "li.na",
+	"organisation": "银海数据",
+	"roles": ["analyst"],
+	"operates": true,
+	"state": "released",
+}
+
+of(role, action) := {
+	"action": action,
+	"person": {"subject": "wang.wei", "organisation": "本单位", "roles": [role], "operates": false},
+	"object": theirs,
+}
+
+allowed[role] := acts if {
+	some role, _ in person.sides
+
+	# regal ignore:with-outside-test-context
+	acts := {action | some action in actions; act.allow with input as of(role, action)}
+}
+
+test_what_each_role_may_do_to_others if {
+	allowed.authority == {
+		"grant.create", "grant.read", "grant.list", "grant.suspend", "grant.restore", "grant.terminate",
+		"dataset.list", "dataset.describe", "job.cancel", "release.list",
+		"user.create", "user.disable", "user.list", "audit.read", "audit.verify",
+	}
+	allowed.provider == {"dataset.list", "dataset.describe"}
+	allowed.operator == {"dataset.list", "dataset.describe"}
+	allowed.analyst == {"dataset.list", "dataset.describe"}
+	allowed.officer == {
+		"grant.read", "grant.list", "dataset.list", "dataset.describe",
+		"release.list", "release.show", "release.approve", "release.refuse",
+	}
+	allowed.supervisor == {
+		"grant.read", "grant.list", "dataset.list", "dataset.describe", "job.read", "job.list",
+		"release.list", "user.list", "audit.read", "audit.verify",
+	}
+	allowed.maintainer == {"dataset.list", "job.cancel", "user.disable", "user.list", "audit.verify", "platform.operate"}
+}
+
+test_a_supervisor_changes_nothing if {
+	reading := {action | some action in actions; regex.match(`\.(read|list|describe|verify)$`, action)}
+	count(allowed.supervisor - reading) == 0
+}
+
+test_an_unknown_action_is_denied if {
+	every role, _ in person.sides { not act.allow with input as of(role, "grant.transfer") }
+}
+
+test_decisions if {
+	act.decision == {"allow": true} with input as of("authority", "audit.read")
+	act.decision == {"allow": false, "reason": "policy.forbidden"} with input as of("maintainer", "audit.read")
+	act.decision == {"allow": false, "reason": "policy.person-incomplete"} with input as {}
+}
