@@ -19,6 +19,7 @@ type question struct {
 	name  string
 	facts facts
 	want  string
+	spare bool // it is allowed, and would be with a fact less
 }
 
 // examples are the questions to one decision: those of a data file.
@@ -27,10 +28,11 @@ type examples struct {
 	questions []question
 }
 
+// allowed are the questions that are allowed and hold no fact that is not needed.
 func (x examples) allowed() []question {
 	var all []question
 	for _, q := range x.questions {
-		if q.want == "allow" {
+		if q.want == "allow" && !q.spare {
 			all = append(all, q)
 		}
 	}
@@ -42,15 +44,16 @@ func queryExamples(t testing.TB) examples {
 	var file struct {
 		Facts facts
 		Cases []struct {
-			Name string
-			Set  map[string]any
-			Want string
+			Name  string
+			Set   map[string]any
+			Want  string
+			Spare bool
 		}
 	}
 	load(t, "testdata/queries.yaml", &file)
 	x := examples{decision: "data.weir.query.decision"}
 	for _, c := range file.Cases {
-		x.questions = append(x.questions, question{c.Name, changed(t, file.Facts, c.Set), c.Want})
+		x.questions = append(x.questions, question{c.Name, changed(t, file.Facts, c.Set), c.Want, c.Spare})
 	}
 	return x
 }
@@ -75,9 +78,11 @@ func actExamples(t testing.TB) examples {
 			"person": facts{"subject": "wang.wei", "organisation": "本单位", "roles": c.Is, "operates": c.Operates},
 		}
 		name := c.Act + " by " + strings.Join(c.Is, "+")
-		x.questions = append(x.questions, question{name, changed(t, base, nil), "allow"})
+		x.questions = append(x.questions, question{name: name, facts: changed(t, base, nil), want: "allow"})
 		for _, d := range c.Denials {
-			x.questions = append(x.questions, question{fmt.Sprintf("%s but %v", name, d.Set), changed(t, base, d.Set), d.Want})
+			x.questions = append(x.questions, question{
+				name: fmt.Sprintf("%s but %v", name, d.Set), facts: changed(t, base, d.Set), want: d.Want,
+			})
 		}
 	}
 	return x
@@ -191,7 +196,9 @@ func spoiled(t testing.TB, q question) []question {
 			}
 			bad := duplicate(t, q.facts)
 			replace(map[string]any(bad), path, value)
-			all = append(all, question{fmt.Sprintf("%s, %s = %v", q.name, strings.Join(path, "."), value), bad, "deny"})
+			all = append(all, question{
+				name: fmt.Sprintf("%s, %s = %v", q.name, strings.Join(path, "."), value), facts: bad, want: "deny",
+			})
 		}
 	}
 	return all

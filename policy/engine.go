@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -27,13 +28,18 @@ type answer struct {
 	obligations map[string]any
 }
 
-// prepare compiles the rules once. Rules that would ask anything but their input do not compile: every built-in
-// function whose result can differ between two calls (time, randomness, network, environment) is taken away.
+// pure is what rules may call: no built-in function whose result can differ between two calls (time, randomness,
+// network, environment).
+var pure = sync.OnceValue(func() *ast.Capabilities {
+	all := ast.CapabilitiesForThisVersion()
+	all.Builtins = slices.DeleteFunc(all.Builtins, func(b *ast.Builtin) bool { return b.Nondeterministic })
+	return all
+})
+
+// prepare compiles the rules once. Rules that would ask anything but their input do not compile.
 func prepare(ctx context.Context, query string, modules map[string]*ast.Module) (rego.PreparedEvalQuery, error) {
-	pure := ast.CapabilitiesForThisVersion()
-	pure.Builtins = slices.DeleteFunc(slices.Clone(pure.Builtins), func(b *ast.Builtin) bool { return b.Nondeterministic })
 	options := []func(*rego.Rego){
-		rego.Query(query), rego.Capabilities(pure), rego.Strict(true), rego.StrictBuiltinErrors(true),
+		rego.Query(query), rego.Capabilities(pure()), rego.Strict(true), rego.StrictBuiltinErrors(true),
 	}
 	for _, name := range slices.Sorted(maps.Keys(modules)) {
 		options = append(options, rego.ParsedModule(modules[name]))

@@ -223,15 +223,9 @@ reason := "policy.person-incomplete" if {
 } else := "policy.own-output" if {
 	input.action in {"release.show", "release.approve", "release.refuse"}
 	person.holds("officer")
-	not others
 } else := "policy.account-roles" if {
 	input.action == "user.create"
 	person.holds("authority")
-}
-
-others if {
-	apart
-	not_mine
 }
 
 # METADATA
