@@ -39,7 +39,8 @@ type Summary struct {
 }
 
 // Generate writes one CSV file and one manifest for each data set into dir, which must exist, and replaces files of
-// these names. Rows are streamed; what is kept in memory is about 50 bytes for each resident.
+// these names. Rows are streamed; what is kept in memory is what the data sets share: some tens of bytes a resident
+// and a sale.
 func Generate(ctx context.Context, dir string, p Parameters) (Summary, error) {
 	if err := p.validate(); err != nil {
 		return Summary{}, err

@@ -17,9 +17,17 @@ func (d dice) chance(p float64) bool { return d.Float64() < p }
 // between is a whole number from lo to hi, both included.
 func (d dice) between(lo, hi int) int { return lo + d.IntN(hi-lo+1) }
 
-// normal is normally distributed, clamped to lo and hi.
+// normal is normally distributed between lo and hi. What falls outside is drawn again, so that no value piles up at
+// the bounds; after a few draws it is clamped, which bounds that lie far from the mean need.
 func (d dice) normal(mean, deviation, lo, hi float64) float64 {
-	return min(max(mean+float64(d.NormFloat64()*deviation), lo), hi)
+	x := lo
+	for range 16 {
+		x = mean + float64(d.NormFloat64()*deviation)
+		if x >= lo && x <= hi {
+			return x
+		}
+	}
+	return min(max(x, lo), hi)
 }
 
 // factor is lognormal with median 1; deviation is that of its logarithm.

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strconv"
 
 	"github.com/goccy/go-yaml"
 )
@@ -179,7 +180,7 @@ func (p Parameters) validate() error {
 func (p Parameters) validatePlaces() error {
 	seen := map[string]bool{}
 	for _, d := range p.Districts {
-		if seen[d.Name] || seen[d.Code] || len(d.Code) != 2 || !(d.Share > 0) || d.Price <= 0 || !(d.AreaKM2 > 0) || len(d.Streets) == 0 {
+		if seen[d.Name] || seen[d.Code] || !twoDigits(d.Code) || !(d.Share > 0) || d.Price <= 0 || !(d.AreaKM2 > 0) || len(d.Streets) == 0 {
 			return fmt.Errorf("city parameters: district %q needs a name and a two-digit code of its own, a share, a price, an area and streets", d.Name)
 		}
 		seen[d.Name], seen[d.Code] = true, true
@@ -196,6 +197,11 @@ func (p Parameters) validatePlaces() error {
 		return errors.New("city parameters: the quiet street and the dominant seller need districts of their own")
 	}
 	return nil
+}
+
+func twoDigits(code string) bool {
+	_, err := strconv.ParseUint(code, 10, 8)
+	return err == nil && len(code) == 2
 }
 
 // district finds a district by its name; -1 when there is none.

@@ -52,7 +52,7 @@ const (
 	divorcedAlone
 )
 
-var householdKinds = cumulate(14, 25, 35, 9, 6, 5, 6)
+var householdKinds = cumulate(16, 28, 32, 9, 6, 7, 6)
 
 const daysPerYear = 365.2425
 
@@ -90,22 +90,22 @@ func (h *household) settle() {
 	case youngSingle:
 		h.join(h.aged(h.normal(28, 6, 18, 60)), h.chance(0.47), unmarried, true)
 	case pair:
-		h.marry(h.normal(52, 15, 24, 88))
+		h.marry(h.normal(54, 15, 27, 88))
 	case family, threeGenerations:
-		wed := h.marry(h.normal(37, 7, 24, 58))
+		wed := h.marry(h.normal(40, 8.5, 27, 58))
 		h.children(wed.wedding, 1+h.pick(cumulate(62, 33, 5)))
 		if kind == threeGenerations {
 			h.elder(h.people[wed.husband].birth)
 		}
 	case singleParent:
-		age := h.normal(41, 7, 25, 58)
+		age := h.normal(41, 7, 28, 58)
 		birth := h.aged(age)
 		h.join(birth, h.chance(0.62), divorced, true)
 		h.children(birth+daysOf(h.normal(26, 3, 20, age-1)), 1+h.pick(cumulate(85, 15)))
 	case widowedElder:
 		h.join(h.aged(h.normal(76, 8, 55, 99)), h.chance(0.72), widowed, true)
 	case divorcedAlone:
-		h.join(h.aged(h.normal(46, 11, 25, 78)), h.chance(0.44), divorced, true)
+		h.join(h.aged(h.normal(46, 11, 28, 78)), h.chance(0.44), divorced, true)
 	}
 }
 
@@ -115,8 +115,9 @@ func (h *household) aged(years float64) day { return h.AsOf - daysOf(years) - da
 // marry adds a husband of about that age and his wife.
 func (h *household) marry(age float64) couple {
 	husband := h.join(h.aged(age), false, married, true)
-	wife := h.join(h.aged(h.normal(age-1.9, 2.8, 21.5, 95)), true, married, false)
-	wedding := h.people[wife].birth + daysOf(h.normal(26, 3.4, 20.2, 48))
+	wife := h.join(h.aged(h.normal(age-1.9, 2.4, 24, 95)), true, married, false)
+	education := float64(h.people[wife].education) // those who study longer marry later
+	wedding := h.people[wife].birth + daysOf(h.normal(23.4+float64(0.55*education), 2.9, 20.2, 48))
 	if h.chance(0.1) { // a later marriage, often not the first
 		wedding += daysOf(h.normal(9, 5, 1, 25))
 	}

@@ -63,26 +63,31 @@ func residentNumber(index int32) int64  { return 10_000_000 + int64(index)*55_62
 func householdNumber(index int32) int64 { return 10_000_000 + int64(index)*34_376_303%90_000_000 }
 
 // idCards issues identity numbers in the form of GB 11643-1999 that nobody can have: region 99 does not exist, and the
-// check character is wrong.
-type idCards map[string]int
+// check character is wrong. It counts how many have been issued for a district, a birthday and a sex.
+type idCards map[idCardBatch]int16
 
-// idCardsPerDay is how many numbers of one sex a district has for one birthday: three digits, their parity the sex.
-const idCardsPerDay = 500
+type idCardBatch struct {
+	district int16
+	birth    day
+	female   bool
+}
 
-func (c idCards) issue(district string, r resident) (string, error) {
-	prefix := "99" + district + "01" + r.birth.time().Format("20060102")
-	key := fmt.Sprintf("%s%t", prefix, r.female)
-	order := 2 * c[key]
+// idCardsPerBatch is how many three-digit orders there are whose parity is that of one sex.
+const idCardsPerBatch = 500
+
+func (c idCards) issue(districts []District, district int, r resident) (string, error) {
+	batch := idCardBatch{int16(district), r.birth, r.female}
+	order := 2 * int(c[batch])
 	if !r.female {
 		order++
 	}
-	c[key]++
-	if c[key] > idCardsPerDay {
+	c[batch]++
+	if c[batch] > idCardsPerBatch {
 		return "", errors.New("more people with one birthday in a district than identity numbers")
 	}
-	body := fmt.Sprintf("%s%03d", prefix, order)
-	right := checkDigit(body)
-	return body + string("0123456789X"[(right+1+order%9)%11]), nil
+	body := fmt.Sprintf("99%s01%s%03d", districts[district].Code, r.birth.time().Format("20060102"), order)
+	wrong := (checkDigit(body) + 1 + order%9) % 11
+	return body + string("0123456789X"[wrong]), nil
 }
 
 // checkDigit is the check digit of GB 11643-1999 (ISO 7064, MOD 11-2) for seventeen digits, with 10 for X.
@@ -113,14 +118,15 @@ func (g *generator) writeResidents() error {
 				own = n.surname(d)
 			}
 			age := r.birth.yearsUntil(g.AsOf)
-			card, err := cards.issue(g.Districts[g.streets[r.street].district].Code, r)
+			home := g.streets[r.street]
+			card, err := cards.issue(g.Districts, home.district, r)
 			if err != nil {
 				return err
 			}
 			err = t.row(
 				number(residentNumber(int32(i))), own+n.given(d, r.birth.year(), r.female), card, phone(d, age),
 				number(householdNumber(r.household)), r.birth.String(), number(age), sex(r.female),
-				g.Districts[g.streets[r.street].district].Name, g.streets[r.street].name,
+				g.Districts[home.district].Name, home.name,
 				educations[r.education], g.occupationName(r.occupation), maritalStatus[r.marital],
 				number(r.income), remark(d))
 			if err != nil {
