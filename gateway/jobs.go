@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -292,7 +293,7 @@ func (j *Jobs) Cancel(ctx context.Context, id string) (Job, error) {
 	if !stopped {
 		return Job{}, problem.New("gateway.job-ended")
 	}
-	return j.find(ctx, id)
+	return j.Find(ctx, id)
 }
 
 // StopGrant stops every queued and running job of a grant, here and, within a third of a lease, on other nodes. It
@@ -329,7 +330,7 @@ func (j *Jobs) Settle(ctx context.Context, id string) (Job, error) {
 	if err != nil {
 		return Job{}, err
 	}
-	return j.find(ctx, id)
+	return j.Find(ctx, id)
 }
 
 // Close takes no more jobs and waits for those that run; when ctx ends they are stopped and become failed.
@@ -349,19 +350,27 @@ func (j *Jobs) Close(ctx context.Context) {
 
 // visible reads a job and asks whether the person may do this to it.
 func (j *Jobs) visible(ctx context.Context, who policy.Principal, action policy.Action, id string) (Job, error) {
-	job, err := j.find(ctx, id)
+	job, err := j.Find(ctx, id)
 	if err != nil {
 		return Job{}, err
 	}
-	err = j.permit.Permit(ctx, who, action, policy.Object{Operator: job.Operator, Owner: job.Owner})
+	if err := j.permit.Permit(ctx, who, action, policy.Object{Operator: job.Operator, Owner: job.Owner}); err != nil {
+		return Job{}, unknownJob(err)
+	}
+	return job, nil
+}
+
+// unknownJob makes the rules' refusal look as if there were no such job, since a stranger would otherwise learn from
+// it that there is one.
+func unknownJob(err error) error {
 	if err == nil {
-		return job, nil
+		return nil
 	}
-	// A colleague of the same operator would otherwise learn from the refusal that the job exists.
-	if p := problem.Of(err); p.Status() == 403 || p.Status() == 404 {
-		return Job{}, problem.New("gateway.job-unknown").Because(err)
+	p := problem.Of(err)
+	if strings.HasPrefix(p.Code, "policy.") && p.Status() < 500 {
+		return problem.New("gateway.job-unknown").Because(err)
 	}
-	return Job{}, err
+	return err
 }
 
 // fingerprint tells whether two requests are the same. It is keyed, because the text of a query can hold what one

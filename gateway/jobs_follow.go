@@ -18,7 +18,7 @@ func (j *Jobs) Wait(ctx context.Context, id string, most time.Duration) (Job, er
 	rung, leave := j.bells.listen(id)
 	defer leave()
 	for {
-		job, err := j.find(ctx, id)
+		job, err := j.Find(ctx, id)
 		if err != nil || !job.State.Alive() {
 			return job, err
 		}

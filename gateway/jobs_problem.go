@@ -6,17 +6,21 @@ import (
 	"weir/internal/problem"
 )
 
-//go:embed problems_jobs.yaml
-var jobMessages []byte
+var (
+	//go:embed problems_jobs.yaml
+	jobMessages []byte
+	//go:embed problems_acts.yaml
+	actMessages []byte
 
-var _ = problem.Register(jobMessages)
+	_ = problem.Register(jobMessages) && problem.Register(actMessages)
+)
 
 // JobProblem is a problem as it is remembered with a job: said in every language, because the reader of tomorrow
 // may read another one than whoever asked. It holds what a problem may hold, so no data, and not the cause.
 type JobProblem struct {
-	Code   string                         `json:"code"`
-	Status int                            `json:"status"`
-	At     problem.Position               `json:"at"`
+	Code   string                        `json:"code"`
+	Status int                           `json:"status"`
+	At     problem.Position              `json:"at"`
 	Texts  map[problem.Lang]problem.Text `json:"texts"`
 }
 

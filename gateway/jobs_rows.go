@@ -110,7 +110,8 @@ func (j *Jobs) submitted(ctx context.Context, owner, key, mac string) (*Job, err
 	return &job, err
 }
 
-func (j *Jobs) find(ctx context.Context, id string) (Job, error) {
+// Find reads a job, for callers that have asked the rules or are about to.
+func (j *Jobs) Find(ctx context.Context, id string) (Job, error) {
 	var row jobRow
 	err := j.db.NewSelect().Model(&row).Where("id = ?", id).Scan(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -124,7 +125,7 @@ func (j *Jobs) find(ctx context.Context, id string) (Job, error) {
 
 func (j *Jobs) list(ctx context.Context, owner, before string, limit int) ([]Job, error) {
 	var rows []jobRow
-	query := j.db.NewSelect().Model(&rows).Where("owner = ?", owner).Order("id DESC").Limit(limit)
+	query := j.db.NewSelect().Model(&rows).Where("owner = ?", owner).Order("id DESC").Limit(int64(limit))
 	if before != "" {
 		query.Where("id < ?", before)
 	}

@@ -1,0 +1,172 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"weir/audit"
+	"weir/export"
+	"weir/gateway/identity"
+	"weir/internal/problem"
+	"weir/policy"
+)
+
+// Grants keeps the grants; policy.Engine does. Each method asks the rules for itself as well.
+type Grants interface {
+	CreateGrant(ctx context.Context, who policy.Principal, grant policy.Grant) (policy.Grant, error)
+	Grant(ctx context.Context, who policy.Principal, id string) (policy.Grant, error)
+	Grants(ctx context.Context, who policy.Principal, operator string) ([]policy.Grant, error)
+	Suspend(ctx context.Context, who policy.Principal, id, reason string) error
+	Restore(ctx context.Context, who policy.Principal, id, reason string) error
+	Terminate(ctx context.Context, who policy.Principal, id, reason string) error
+}
+
+// Accounts keeps the accounts; identity.Identity does.
+type Accounts interface {
+	SignIn(ctx context.Context, name, password, from string) (identity.Tokens, policy.Principal, error)
+	Refresh(ctx context.Context, token string) (identity.Tokens, error)
+	SignOut(ctx context.Context, session string) error
+	ChangePassword(ctx context.Context, name, current, next, from string) error
+	CreateAccount(ctx context.Context, account identity.Account, password string) error
+	DisableAccount(ctx context.Context, name string) error
+	Accounts(ctx context.Context) ([]identity.Account, error)
+}
+
+// Catalogue keeps the data sets; sandbox.Vault does.
+type Catalogue interface {
+	Import(ctx context.Context, manifest string) (policy.Dataset, error)
+	Dataset(ctx context.Context, name string) (policy.Dataset, error)
+	Datasets(ctx context.Context) ([]policy.Dataset, error)
+}
+
+// ReleaseQueue keeps what waits for an officer; export.Queue does.
+type ReleaseQueue interface {
+	Waiting(ctx context.Context) ([]export.Offer, error)
+	Show(ctx context.Context, id string) (export.Offer, error)
+	Approve(ctx context.Context, id string, officer policy.Principal, reason string) error
+	Refuse(ctx context.Context, id string, officer policy.Principal, reason string) error
+}
+
+// Stopper stops what runs; Jobs does.
+type Stopper interface {
+	StopGrant(ctx context.Context, grant string) (stopped int, err error)
+	Cancel(ctx context.Context, id string) (Job, error)
+	Settle(ctx context.Context, id string) (Job, error)
+	Find(ctx context.Context, id string) (Job, error)
+}
+
+// ActsParts is what the acts are done with. All of it is required.
+type ActsParts struct {
+	Permit    Permitter
+	Record    Recorder
+	Log       LogReader
+	Grants    Grants
+	Accounts  Accounts
+	Catalogue Catalogue
+	Releases  ReleaseQueue
+	Jobs      Stopper
+	Spool     string // a directory of the platform's own, for files that come in
+}
+
+// Acts is everything that people do besides asking queries: what changes something, and what shows something that
+// is not for everybody.
+//
+// Each act goes one way: the rules permit it, it is announced on the log, it is done, and what became of it is on
+// the log before anybody hears of it. An act that cannot be announced is not done; one whose outcome cannot be
+// logged is not shown.
+type Acts struct{ ActsParts }
+
+// NewActs makes the acts. It refuses parts that are missing.
+func NewActs(parts ActsParts) (*Acts, error) {
+	v := reflect.ValueOf(parts)
+	for i := range v.NumField() {
+		if v.Field(i).IsZero() {
+			return nil, fmt.Errorf("acts without %s", v.Type().Field(i).Name)
+		}
+	}
+	return &Acts{parts}, nil
+}
+
+// conclude bounds how long the outcome of an act may take to be logged.
+const conclude = 30 * time.Second
+
+// deed is one thing that a person wants to do.
+type deed struct {
+	action  policy.Action
+	object  policy.Object // what the rules must know
+	grant   string        // from here on what the log says: names and numbers, for ever
+	job     string
+	about   string
+	facts   map[string]string
+	private string // what may have to be erased some day: reasons, people's names
+}
+
+// act does one thing. It is the only way in which anything but a query happens.
+func act[T any](ctx context.Context, a *Acts, who policy.Principal, d deed, do func(context.Context) (T, error)) (T, error) {
+	var nothing T
+	if err := a.Permit.Permit(ctx, who, d.action, d.object); err != nil {
+		return nothing, a.refused(ctx, who, d, err)
+	}
+	intent, err := a.Record.Append(ctx, d.event(who, "intent"))
+	if err != nil {
+		return nothing, fmt.Errorf("announce %s: %w", d.action, err)
+	}
+	result, failure := do(ctx)
+	// Whoever asked may have gone away meanwhile; what happened is logged all the same.
+	last, done := context.WithTimeout(context.WithoutCancel(ctx), conclude)
+	defer done()
+	if _, err := a.Record.Append(last, d.outcome(who, intent, failure)); err != nil {
+		return nothing, problem.New("gateway.outcome-not-logged").Because(errors.Join(err, failure))
+	}
+	if failure != nil {
+		return nothing, failure
+	}
+	return result, nil
+}
+
+// perform is act for what has no result.
+func perform(ctx context.Context, a *Acts, who policy.Principal, d deed, do func(context.Context) error) error {
+	_, err := act(ctx, a, who, d, func(ctx context.Context) (struct{}, error) { return struct{}{}, do(ctx) })
+	return err
+}
+
+// refused puts a refusal on the log and gives it back. Nothing was done, so a failure to log it changes nothing
+// for the person; the operation log hears of it.
+func (a *Acts) refused(ctx context.Context, who policy.Principal, d deed, why error) error {
+	event := d.event(who, "refused")
+	event.Facts = d.with("code", problem.Of(why).Code)
+	if _, err := a.Record.Append(ctx, event); err != nil {
+		return fmt.Errorf("%w (and the refusal is not on the log: %w)", why, err)
+	}
+	return why
+}
+
+func (d deed) event(who policy.Principal, stage string) audit.Event {
+	return audit.Event{
+		Kind: string(d.action) + "." + stage, Actor: who.Subject, Grant: d.grant, Job: d.job, Object: d.about,
+		Facts: d.facts, Payload: []byte(d.private),
+	}
+}
+
+func (d deed) outcome(who policy.Principal, intent audit.Receipt, failure error) audit.Event {
+	event := d.event(who, "outcome")
+	event.Payload = nil // it stands with the intent
+	event.Facts = d.with("intent", fmt.Sprint(intent.Index))
+	event.Facts["outcome"] = "done"
+	if failure != nil {
+		event.Facts["outcome"], event.Facts["code"] = "failed", problem.Of(failure).Code
+	}
+	return event
+}
+
+// with gives the facts and one more.
+func (d deed) with(name, value string) map[string]string {
+	facts := map[string]string{name: value}
+	for n, v := range d.facts {
+		facts[n] = v
+	}
+	return facts
+}

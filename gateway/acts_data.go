@@ -1,0 +1,188 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+
+	"github.com/goccy/go-yaml"
+
+	"weir/internal/problem"
+	"weir/policy"
+)
+
+// Upload is a data set on its way in: the manifest, and then the file that it describes. File is called once, after
+// the rules have allowed the import, so that nobody can fill the disk who may not.
+type Upload struct {
+	Manifest []byte
+	File     func() (io.Reader, error)
+}
+
+// fileName is what an uploaded file may be called: nothing that is a path.
+var fileName = regexp.MustCompile(`^[\p{L}\p{N}_][\p{L}\p{N}._-]{0,127}$`)
+
+const manifestName = ".manifest.yaml" // no file of an upload is called so
+
+// heading is what must be known of a manifest before it is read in earnest.
+type heading struct {
+	Name     string `yaml:"name"`
+	Provider string `yaml:"provider"`
+	File     string `yaml:"file"`
+}
+
+// ImportDataset takes a provider's data set into the vault. The file lies in a directory of its own while it is
+// read, and is gone afterwards whatever happened.
+func (a *Acts) ImportDataset(ctx context.Context, who policy.Principal, upload Upload) (policy.Dataset, error) {
+	var head heading
+	if err := yaml.Unmarshal(upload.Manifest, &head); err != nil {
+		return policy.Dataset{}, problem.New("gateway.manifest-unreadable").Because(err)
+	}
+	if !fileName.MatchString(head.File) {
+		return policy.Dataset{}, problem.New("gateway.manifest-file")
+	}
+	d := deed{
+		action: policy.DatasetImport,
+		object: policy.Object{Organisation: head.Provider},
+		about:  "dataset/" + loggable(head.Name),
+	}
+	return act(ctx, a, who, d, func(ctx context.Context) (dataset policy.Dataset, err error) {
+		dir, err := os.MkdirTemp(a.Spool, "upload-") // mode 0700
+		if err != nil {
+			return policy.Dataset{}, fmt.Errorf("spool upload: %w", err)
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+		manifest := filepath.Join(dir, manifestName)
+		if err := os.WriteFile(manifest, upload.Manifest, 0o600); err != nil {
+			return policy.Dataset{}, fmt.Errorf("spool manifest: %w", err)
+		}
+		if err := spool(filepath.Join(dir, head.File), upload.File); err != nil {
+			return policy.Dataset{}, err
+		}
+		return a.Catalogue.Import(ctx, manifest)
+	})
+}
+
+func spool(path string, open func() (io.Reader, error)) error {
+	content, err := open()
+	if err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("spool file: %w", err)
+	}
+	_, err = io.Copy(file, content)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("spool file: %w", err)
+	}
+	return nil
+}
+
+// ListDatasets gives the catalogue. That a data set exists is public; which columns a person sees of it is not, see
+// Dataset.
+func (a *Acts) ListDatasets(ctx context.Context, who policy.Principal) ([]policy.Dataset, error) {
+	if err := a.Permit.Permit(ctx, who, policy.DatasetList, policy.Object{}); err != nil {
+		return nil, err
+	}
+	all, err := a.Catalogue.Datasets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	see, err := a.sight(ctx, who)
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		all[i] = see(all[i])
+	}
+	return all, nil
+}
+
+// Dataset gives one data set with the columns that the person may know of: an operator's people see what is granted
+// to the operator, those who describe, decide and supervise see all.
+func (a *Acts) Dataset(ctx context.Context, who policy.Principal, name string) (policy.Dataset, error) {
+	if err := a.Permit.Permit(ctx, who, policy.DatasetDescribe, policy.Object{}); err != nil {
+		return policy.Dataset{}, err
+	}
+	dataset, err := a.Catalogue.Dataset(ctx, name)
+	if err != nil {
+		return policy.Dataset{}, err
+	}
+	see, err := a.sight(ctx, who)
+	if err != nil {
+		return policy.Dataset{}, err
+	}
+	return see(dataset), nil
+}
+
+// sight tells how much of a data set's description a person sees.
+func (a *Acts) sight(ctx context.Context, who policy.Principal) (func(policy.Dataset) policy.Dataset, error) {
+	var grants []policy.Grant
+	switch {
+	case who.Has(policy.Analyst) || who.Has(policy.Operator):
+		var err error
+		if grants, err = a.Grants.Grants(ctx, who, who.Organisation); err != nil {
+			return nil, err
+		}
+	case a.Permit.Permit(ctx, who, policy.DatasetDescribe, policy.Object{}) == nil:
+		return func(d policy.Dataset) policy.Dataset { return d }, nil
+	}
+	granted := map[string]map[string]bool{}
+	for _, grant := range grants {
+		if grant.State != policy.GrantActive {
+			continue
+		}
+		for _, d := range grant.Datasets {
+			if granted[d.Name] == nil {
+				granted[d.Name] = map[string]bool{}
+			}
+			for _, column := range d.Columns {
+				granted[d.Name][column] = true
+			}
+		}
+	}
+	return func(d policy.Dataset) policy.Dataset {
+		hidden := func(column string) bool { return !granted[d.Name][column] }
+		d.Columns = slices.DeleteFunc(slices.Clone(d.Columns), func(c policy.Column) bool { return hidden(c.Name) })
+		d.Units = slices.Clone(d.Units)
+		for i, unit := range d.Units {
+			if hidden(unit.Key) {
+				d.Units[i].Key = ""
+			}
+		}
+		return d
+	}, nil
+}
+
+// granted refuses a grant of what does not exist: a column that came later would be in it without anybody having
+// decided so.
+func (a *Acts) granted(ctx context.Context, datasets []policy.GrantedDataset) error {
+	for _, d := range datasets {
+		known, err := a.Catalogue.Dataset(ctx, d.Name)
+		if err != nil {
+			return err
+		}
+		for _, column := range d.Columns {
+			if _, ok := known.Column(column); !ok {
+				return problem.New("gateway.grant-column", "dataset", known.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// loggable keeps a name that somebody sent off the log unless it is a plain one.
+func loggable(name string) string {
+	if !fileName.MatchString(name) {
+		return "unnamed"
+	}
+	return name
+}
+
+// refusal reports whether nothing was done because it was not allowed or made no sense.
+func refusal(err error) bool { return err != nil && problem.Of(err).Status() < 500 }

@@ -1,0 +1,90 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+
+	"weir/policy"
+)
+
+// CreateGrant gives an operator columns of data sets for one scenario. The data sets and columns must exist.
+func (a *Acts) CreateGrant(ctx context.Context, who policy.Principal, grant policy.Grant) (policy.Grant, error) {
+	d := deed{
+		action: policy.GrantCreate,
+		object: policy.Object{Operator: grant.Operator},
+		about:  "scenario/" + grant.Scenario,
+		facts:  map[string]string{"operator": grant.Operator, "mode": string(grant.Mode)},
+	}
+	return act(ctx, a, who, d, func(ctx context.Context) (policy.Grant, error) {
+		if err := a.granted(ctx, grant.Datasets); err != nil {
+			return policy.Grant{}, err
+		}
+		return a.Grants.CreateGrant(ctx, who, grant)
+	})
+}
+
+// ListGrants lists the grants that the person may see: all, or those of their own operator.
+func (a *Acts) ListGrants(ctx context.Context, who policy.Principal) ([]policy.Grant, error) {
+	all, err := a.Grants.Grants(ctx, who, "")
+	if err == nil {
+		return all, nil
+	}
+	own, err2 := a.Grants.Grants(ctx, who, who.Organisation)
+	if err2 != nil {
+		return nil, err
+	}
+	return own, nil
+}
+
+// Grant shows one grant to a person who may read it.
+func (a *Acts) Grant(ctx context.Context, who policy.Principal, id string) (policy.Grant, error) {
+	return a.Grants.Grant(ctx, who, id)
+}
+
+// SuspendGrant stops a grant until it is restored, and every job under it at once.
+func (a *Acts) SuspendGrant(ctx context.Context, who policy.Principal, id, reason string) (policy.Grant, error) {
+	return a.changeGrant(ctx, who, policy.GrantSuspend, id, reason, func(ctx context.Context) error {
+		return a.close(ctx, id, a.Grants.Suspend(ctx, who, id, reason))
+	})
+}
+
+// RestoreGrant lets a suspended grant go on.
+func (a *Acts) RestoreGrant(ctx context.Context, who policy.Principal, id, reason string) (policy.Grant, error) {
+	return a.changeGrant(ctx, who, policy.GrantRestore, id, reason, func(ctx context.Context) error {
+		return a.Grants.Restore(ctx, who, id, reason)
+	})
+}
+
+// TerminateGrant ends a grant for good, and every job under it at once.
+func (a *Acts) TerminateGrant(ctx context.Context, who policy.Principal, id, reason string) (policy.Grant, error) {
+	return a.changeGrant(ctx, who, policy.GrantTerminate, id, reason, func(ctx context.Context) error {
+		return a.close(ctx, id, a.Grants.Terminate(ctx, who, id, reason))
+	})
+}
+
+// changeGrant is the way of all three. Once announced, a change is not given up because its author went away.
+func (a *Acts) changeGrant(ctx context.Context, who policy.Principal, action policy.Action, id, reason string, change func(context.Context) error) (policy.Grant, error) {
+	d := deed{action: action, grant: id, private: reason}
+	grant, err := a.Grants.Grant(ctx, who, id)
+	if err != nil {
+		return policy.Grant{}, a.refused(ctx, who, d, err)
+	}
+	d.object.Operator = grant.Operator
+	return act(ctx, a, who, d, func(ctx context.Context) (policy.Grant, error) {
+		ctx = context.WithoutCancel(ctx)
+		if err := change(ctx); err != nil {
+			return policy.Grant{}, err
+		}
+		return a.Grants.Grant(ctx, who, id)
+	})
+}
+
+// close stops the jobs of a grant that no longer authorises anything. They are stopped even when the change
+// reported an error, unless that was a refusal: it may have happened.
+func (a *Acts) close(ctx context.Context, id string, changed error) error {
+	if refusal(changed) {
+		return changed
+	}
+	_, err := a.Jobs.StopGrant(ctx, id)
+	return errors.Join(changed, err)
+}

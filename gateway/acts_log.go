@@ -1,0 +1,69 @@
+package gateway
+
+import (
+	"context"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"weir/audit"
+	"weir/policy"
+)
+
+// LogReader reads and proves the log; audit.Log does.
+type LogReader interface {
+	Search(ctx context.Context, filter audit.Filter) ([]audit.Record, error)
+	Checkpoint(ctx context.Context) ([]byte, error)
+	Tile(ctx context.Context, tile tlog.Tile) ([]byte, error)
+	Inclusion(ctx context.Context, index int64) (audit.Receipt, error)
+	Consistency(ctx context.Context, from, to int64) (tlog.TreeProof, error)
+	Verify(ctx context.Context, progress func(done, total int64)) (audit.Report, error)
+}
+
+// SearchLog shows entries of the log, and is itself on it. What was searched for is not: it can name a person.
+func (a *Acts) SearchLog(ctx context.Context, who policy.Principal, filter audit.Filter) ([]audit.Record, error) {
+	d := deed{action: policy.AuditRead, about: "log"}
+	return act(ctx, a, who, d, func(ctx context.Context) ([]audit.Record, error) { return a.Log.Search(ctx, filter) })
+}
+
+// VerifyLog recomputes the whole log.
+func (a *Acts) VerifyLog(ctx context.Context, who policy.Principal) (audit.Report, error) {
+	d := deed{action: policy.AuditVerify, about: "log"}
+	return act(ctx, a, who, d, func(ctx context.Context) (audit.Report, error) { return a.Log.Verify(ctx, nil) })
+}
+
+// Checkpoint is the newest signed checkpoint. Like hashes and proofs it says nothing of what happened, and is not
+// logged: whoever follows the log would otherwise make it grow, and never reach its end.
+func (a *Acts) Checkpoint(ctx context.Context, who policy.Principal) ([]byte, error) {
+	if err := a.Permit.Permit(ctx, who, policy.AuditVerify, policy.Object{}); err != nil {
+		return nil, err
+	}
+	return a.Log.Checkpoint(ctx)
+}
+
+// Tile is a tile of the tree. One with entries (level -1) shows what happened, so reading it is on the log.
+func (a *Acts) Tile(ctx context.Context, who policy.Principal, tile tlog.Tile) ([]byte, error) {
+	if tile.L >= 0 {
+		if err := a.Permit.Permit(ctx, who, policy.AuditVerify, policy.Object{}); err != nil {
+			return nil, err
+		}
+		return a.Log.Tile(ctx, tile)
+	}
+	d := deed{action: policy.AuditRead, about: tile.Path()}
+	return act(ctx, a, who, d, func(ctx context.Context) ([]byte, error) { return a.Log.Tile(ctx, tile) })
+}
+
+// ProveInclusion proves that an entry is in the log.
+func (a *Acts) ProveInclusion(ctx context.Context, who policy.Principal, index int64) (audit.Receipt, error) {
+	if err := a.Permit.Permit(ctx, who, policy.AuditVerify, policy.Object{}); err != nil {
+		return audit.Receipt{}, err
+	}
+	return a.Log.Inclusion(ctx, index)
+}
+
+// ProveConsistency proves that a tree of one size only added entries to a smaller one.
+func (a *Acts) ProveConsistency(ctx context.Context, who policy.Principal, from, to int64) (tlog.TreeProof, error) {
+	if err := a.Permit.Permit(ctx, who, policy.AuditVerify, policy.Object{}); err != nil {
+		return nil, err
+	}
+	return a.Log.Consistency(ctx, from, to)
+}

@@ -1,0 +1,88 @@
+package gateway
+
+import (
+	"context"
+
+	"weir/export"
+	"weir/policy"
+)
+
+// ListReleases lists what waits for an officer. Who gets the list may not be who may see the tables, so the caller
+// must show no more of an offer than whose it is.
+func (a *Acts) ListReleases(ctx context.Context, who policy.Principal) ([]export.Offer, error) {
+	if err := a.Permit.Permit(ctx, who, policy.ReleaseList, policy.Object{}); err != nil {
+		return nil, err
+	}
+	return a.Releases.Waiting(ctx)
+}
+
+// ShowRelease shows an officer what is to leave: true values that nobody else has seen.
+func (a *Acts) ShowRelease(ctx context.Context, who policy.Principal, id string) (export.Offer, error) {
+	offer, d, err := a.offer(ctx, who, policy.ReleaseShow, id)
+	if err != nil {
+		return export.Offer{}, err
+	}
+	return act(ctx, a, who, d, func(context.Context) (export.Offer, error) { return offer, nil })
+}
+
+// ApproveRelease lets it out.
+func (a *Acts) ApproveRelease(ctx context.Context, who policy.Principal, id, reason string) error {
+	return a.decide(ctx, who, policy.ReleaseApprove, id, reason, a.Releases.Approve)
+}
+
+// RefuseRelease keeps it in.
+func (a *Acts) RefuseRelease(ctx context.Context, who policy.Principal, id, reason string) error {
+	return a.decide(ctx, who, policy.ReleaseRefuse, id, reason, a.Releases.Refuse)
+}
+
+func (a *Acts) decide(ctx context.Context, who policy.Principal, action policy.Action, id, reason string,
+	decide func(ctx context.Context, id string, officer policy.Principal, reason string) error,
+) error {
+	offer, d, err := a.offer(ctx, who, action, id)
+	if err != nil {
+		return err
+	}
+	d.private = reason
+	err = perform(ctx, a, who, d, func(ctx context.Context) error { return decide(context.WithoutCancel(ctx), id, who, reason) })
+	if err != nil {
+		return err
+	}
+	// The decision stands. The job only learns of it now; should that fail, it does at the next look.
+	_, err = a.Jobs.Settle(context.WithoutCancel(ctx), offer.Job)
+	return err
+}
+
+// offer reads an offer and prepares what is to be done about it. It shows nothing yet.
+func (a *Acts) offer(ctx context.Context, who policy.Principal, action policy.Action, id string) (export.Offer, deed, error) {
+	d := deed{action: action, about: "release/" + id}
+	offer, err := a.Releases.Show(ctx, id)
+	if err != nil {
+		return export.Offer{}, d, a.refused(ctx, who, d, a.absent(ctx, who, action, err))
+	}
+	d.object = policy.Object{Operator: offer.Operator, Owner: offer.Owner}
+	d.grant, d.job = offer.Grant, offer.Job
+	return offer, d, nil
+}
+
+// absent answers for what does not exist. The rules are asked all the same, as if it belonged to somebody else, so
+// that only who may do this to something hears that there is nothing here.
+func (a *Acts) absent(ctx context.Context, who policy.Principal, action policy.Action, missing error) error {
+	if err := a.Permit.Permit(ctx, who, action, policy.Object{Operator: "?", Owner: "?"}); err != nil {
+		return err
+	}
+	return missing
+}
+
+// CancelJob stops a queued or running job.
+func (a *Acts) CancelJob(ctx context.Context, who policy.Principal, id string) (Job, error) {
+	d := deed{action: policy.JobCancel, job: id}
+	job, err := a.Jobs.Find(ctx, id)
+	if err != nil {
+		return Job{}, unknownJob(a.refused(ctx, who, d, a.absent(ctx, who, policy.JobCancel, err)))
+	}
+	d.object, d.grant = policy.Object{Operator: job.Operator, Owner: job.Owner}, job.Grant
+	job, err = act(ctx, a, who, d, func(ctx context.Context) (Job, error) {
+		return a.Jobs.Cancel(context.WithoutCancel(ctx), id)
+	})
+	return job, unknownJob(err)
+}
