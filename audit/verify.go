@@ -229,16 +229,17 @@ func collect[Row any](ctx context.Context, db *bun.DB, where string, from, until
 // entry checks an entry and lets both trees grow by it. It gives false where neither can.
 func (v *verification) entry(i int64, part *chunk) bool {
 	place := fmt.Sprintf("entry %d", i)
-	row, stored := part.entries[i], v.storedHashes(i, part.hashes[i])
-	switch {
-	case row == nil && stored == nil:
-		v.fault(place, "is missing, and so are its hashes: nothing after it can be verified")
-		return false
-	case row == nil:
+	row := part.entries[i]
+	if row == nil {
 		v.fault(place, "is missing")
-		v.leaves.put(i, stored)
-		v.rows.put(i, stored)
-		return true
+	}
+	stored := v.storedHashes(i, part.hashes[i])
+	if row == nil {
+		if stored != nil {
+			v.leaves.put(i, stored)
+			v.rows.put(i, stored)
+		}
+		return stored != nil // with neither, nothing after it can be verified
 	}
 	v.content(place, i, row, part.private[i])
 	computed := v.leaves.add(i, row.Leaf)

@@ -24,14 +24,7 @@ func (v *verification) decide(place string, root tlog.Hash) {
 		}
 		v.rows.hashes = maps.Clone(v.leaves.hashes)
 	case fromRows:
-		for _, d := range v.disputed {
-			if d.index == tlog.StoredHashIndex(0, d.entry) {
-				v.fault(fmt.Sprintf("entry %d", d.entry), "does not match its hash, which %s confirms", place)
-			}
-		}
-		if len(v.disputed) == 0 {
-			v.fault(place, "root does not match the entries")
-		}
+		v.blame(place)
 		v.leaves.hashes = maps.Clone(v.rows.hashes)
 	case len(v.disputed) == 0:
 		v.fault(place, "root does not match the entries")
@@ -39,6 +32,23 @@ func (v *verification) decide(place string, root tlog.Hash) {
 		v.settle("neither of which gives " + place)
 	}
 	v.disputed = nil
+}
+
+// blame names the entries that do not give the stored hashes, when the stored hashes give the root of a checkpoint.
+// Where an entry's own hash was changed along with it, what is left to name is the range under the lowest hash
+// that disagrees.
+func (v *verification) blame(checkpoint string) {
+	before := len(v.report.Faults)
+	for _, d := range v.disputed {
+		if d.index == tlog.StoredHashIndex(0, d.entry) {
+			v.fault(fmt.Sprintf("entry %d", d.entry), "does not match its hash, which %s confirms", checkpoint)
+		}
+	}
+	if len(v.report.Faults) > before || len(v.disputed) == 0 {
+		return
+	}
+	level, n := tlog.SplitStoredHashIndex(v.disputed[0].index)
+	v.fault(fmt.Sprintf("entries %d to %d", n<<level, (n+1)<<level-1), "do not give hash %d/%d, which %s confirms", level, n, checkpoint)
 }
 
 // settle reports what is disputed when nothing tells who is right.
