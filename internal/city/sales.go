@@ -28,8 +28,8 @@ type story uint8
 const (
 	ordinary story = iota
 	quiet
-	dominant      // sold by the dominant seller
-	besidesOthers // sold by one of the few others in that district
+	dominant // sold by the dominant seller
+	minor    // sold by one of the few others in that district
 )
 
 // season is how many sales each month sees beside the others: few at the Spring Festival, many in "golden September".
@@ -106,7 +106,7 @@ func (m *market) calendar() []sale {
 	recent := max(m.Sales.FirstYear, last-4) // the district of the dominant seller is new
 	add(m.Stories.QuietStreet.Sales, quiet, m.Sales.FirstYear)
 	add(m.Stories.DominantSeller.Sales, dominant, recent)
-	add(m.Stories.DominantSeller.Others, besidesOthers, recent)
+	add(m.Stories.DominantSeller.Others, minor, recent)
 	slices.SortStableFunc(all, func(a, b sale) int { return cmp.Compare(a.on, b.on) })
 	return all
 }
@@ -174,7 +174,7 @@ func (m *market) where(s sale) int16 {
 		return m.streetOf(func(x street) bool {
 			return x.name == m.Stories.QuietStreet.Street && m.Districts[x.district].Name == m.Stories.QuietStreet.District
 		})
-	case dominant, besidesOthers:
+	case dominant, minor:
 		return m.streetOf(func(x street) bool { return m.Districts[x.district].Name == m.Stories.DominantSeller.District })
 	}
 	home := m.people[s.buyer].street
@@ -201,7 +201,7 @@ func (m *market) size(s sale) float64 {
 	switch s.story {
 	case dominant:
 		area = m.normal(128, 22, 80, 240)
-	case besidesOthers:
+	case minor:
 		area = m.normal(70, 9, 45, 95)
 	default:
 		means := math.Log(float64(m.people[s.buyer].income+20000) / 90000)
