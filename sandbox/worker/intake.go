@@ -1,7 +1,265 @@
 package worker
 
-import "weir/sandbox/wire"
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"strings"
 
+	duckdb "github.com/duckdb/duckdb-go/v2"
+
+	"weir/sandbox/wire"
+)
+
+// newIntake serves a process that parses one provider's file into a new database: every declared column under its
+// own name, and a hidden column for each unit key.
 func newIntake() handler {
-	return func(wire.Request) (wire.Reply, int64) { return failed(errProtocol), smallReply }
+	done := false
+	return func(request wire.Request) (wire.Reply, int64) {
+		if done || request.Intake == nil {
+			return failed(errProtocol), smallReply
+		}
+		done = true
+		taken, err := take(context.Background(), *request.Intake)
+		var fault *badFile
+		switch {
+		case errors.As(err, &fault):
+			return wire.Reply{Failure: &wire.Failure{Class: "file", Intake: &fault.BadFile}}, smallReply
+		case err != nil:
+			return failed(err), smallReply
+		}
+		return wire.Reply{Taken: taken}, smallReply
+	}
+}
+
+// badFile is a fault of the file. It holds no value of it.
+type badFile struct{ wire.BadFile }
+
+func (e *badFile) Error() string { return "file: " + e.Kind }
+
+func bad(kind string) *badFile { return &badFile{wire.BadFile{Kind: kind}} }
+
+// source gives the rows of a file, as values in the order of the declared columns. A value is nil, bool, string,
+// json.Number, or one of the engine's. It ends with io.EOF; the slice is valid until the next call.
+type source interface {
+	next() ([]any, error)
+	line() int64     // of the row that next gave, where the file has lines
+	undeclared() int // columns that were left out; known after the last row
+}
+
+// flushEvery is a row group of the engine.
+const flushEvery = 122_880
+
+func take(ctx context.Context, request wire.Intake) (*wire.Taken, error) {
+	connector, err := duckdb.NewConnector(request.Output, nil)
+	if err != nil {
+		return nil, err
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e := &engine{conn: conn}
+	statements := append(append([]string{}, extensionsOff...), limits(request.Memory, request.Threads)...)
+	statements = append(statements,
+		fmt.Sprintf("SET allowed_paths = [%s, %s]", literal(inputPath), literal(request.Output+".wal")),
+		"SET enable_external_access = false",
+		"SET lock_configuration = true",
+		createData(request), "BEGIN")
+	if err := e.run(ctx, statements...); err != nil {
+		return nil, err
+	}
+	// The first connection is busy with the appender while the second reads.
+	reading, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := open(ctx, reading, request)
+	if err != nil {
+		return nil, err
+	}
+	taken, err := fillData(conn, request, rows)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.run(ctx, "COMMIT"); err != nil {
+		return nil, err
+	}
+	if taken.Unique, err = unique(ctx, conn, len(request.Units)); err != nil {
+		return nil, err
+	}
+	if err := e.run(ctx, "CHECKPOINT"); err != nil {
+		return nil, err
+	}
+	return taken, errors.Join(reading.Close(), conn.Close(), db.Close())
+}
+
+func createData(request wire.Intake) string {
+	var columns []string
+	for _, c := range request.Columns {
+		columns = append(columns, quote(c.Name)+" "+c.Type)
+	}
+	for i := range request.Units {
+		columns = append(columns, fmt.Sprintf("__unit_%d UBIGINT NOT NULL", i))
+	}
+	return "CREATE TABLE data (" + strings.Join(columns, ", ") + ")"
+}
+
+func open(ctx context.Context, conn *sql.Conn, request wire.Intake) (source, error) {
+	input := os.NewFile(wire.InputFD, "input")
+	switch request.Format {
+	case "csv":
+		return openCSV(input, request)
+	case "json":
+		return openJSON(input, request)
+	case "parquet":
+		return openParquet(ctx, conn, request)
+	}
+	return nil, errProtocol
+}
+
+// fillData converts and checks every row and appends it.
+func fillData(conn *sql.Conn, request wire.Intake, rows source) (*wire.Taken, error) {
+	taken := &wire.Taken{}
+	filler := newFiller(request)
+	err := conn.Raw(func(c any) error {
+		appender, err := duckdb.NewAppender(c.(*duckdb.Conn), "", "", "data")
+		if err != nil {
+			return err
+		}
+		defer appender.Close()
+		for {
+			values, err := rows.next()
+			if err == io.EOF {
+				break
+			}
+			taken.Rows++
+			if err == nil {
+				err = filler.row(values)
+			}
+			if err != nil {
+				return at(err, taken.Rows, rows.line())
+			}
+			if err := appender.AppendRow(filler.out...); err != nil {
+				return err
+			}
+			if taken.Rows%flushEvery == 0 {
+				if err := appender.Flush(); err != nil {
+					return err
+				}
+			}
+		}
+		return appender.Flush()
+	})
+	if err != nil {
+		return nil, err
+	}
+	if taken.Rows == 0 {
+		return nil, bad("no-rows")
+	}
+	taken.Undeclared = rows.undeclared()
+	taken.Hash = hex.EncodeToString(filler.hash.Sum(nil))
+	return taken, nil
+}
+
+// missingColumn is the one fault that is of no row.
+const missingColumn = "missing-column"
+
+// at adds the row to a fault of the file.
+func at(err error, row, line int64) error {
+	var fault *badFile
+	if errors.As(err, &fault) && fault.Kind != missingColumn {
+		fault.Row, fault.Line = row, line
+	}
+	return err
+}
+
+// filler turns the values of a row into what is appended, and keeps the content's hash.
+type filler struct {
+	columns []wire.IntakeColumn
+	convert []converter
+	units   []unit
+	out     []driver.Value
+	texts   []string
+	hash    hash.Hash
+	buffer  []byte
+}
+
+func newFiller(request wire.Intake) *filler {
+	f := &filler{
+		columns: request.Columns,
+		out:     make([]driver.Value, len(request.Columns)+len(request.Units)),
+		texts:   make([]string, len(request.Columns)),
+		hash:    sha256.New(),
+	}
+	for _, c := range request.Columns {
+		f.convert = append(f.convert, converterFor(c))
+		f.digest(c.Name, true)
+		f.digest(c.Type, true)
+	}
+	for _, u := range request.Units {
+		f.units = append(f.units, newUnit(request.Secret, u))
+	}
+	return f
+}
+
+// row converts one row. The hash covers each value's one canonical text, with its length, in order.
+func (f *filler) row(values []any) error {
+	for i, value := range values {
+		if value == nil {
+			f.out[i], f.texts[i] = nil, ""
+			f.digest("", false)
+			continue
+		}
+		typed, text, kind := f.convert[i](value)
+		if kind != "" {
+			return &badFile{wire.BadFile{Kind: kind, Column: f.columns[i].Name}}
+		}
+		f.out[i], f.texts[i] = typed, text
+		f.digest(text, true)
+	}
+	for i, u := range f.units {
+		key := ""
+		if values[u.column] != nil {
+			key = normalize(f.texts[u.column])
+		}
+		if key == "" {
+			return &badFile{wire.BadFile{Kind: "empty-key", Column: f.columns[u.column].Name}}
+		}
+		f.out[len(values)+i] = u.of(key)
+	}
+	return nil
+}
+
+func (f *filler) digest(text string, present bool) {
+	f.buffer = f.buffer[:0]
+	if present {
+		f.buffer = binary.AppendUvarint(f.buffer, uint64(len(text))+1)
+		f.buffer = append(f.buffer, text...)
+	} else {
+		f.buffer = append(f.buffer, 0)
+	}
+	f.hash.Write(f.buffer)
+}
+
+// unique finds out for each unit key whether any unit has two rows.
+func unique(ctx context.Context, conn *sql.Conn, units int) ([]bool, error) {
+	found := make([]bool, units)
+	for i := range found {
+		query := fmt.Sprintf("SELECT count(*) = count(DISTINCT __unit_%d) FROM data", i)
+		if err := conn.QueryRowContext(ctx, query).Scan(&found[i]); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
 }

@@ -1,0 +1,272 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"weir/internal/problem"
+	"weir/policy"
+	"weir/sandbox/wire"
+)
+
+// Intake is what an import found.
+type Intake struct {
+	Dataset    policy.Dataset
+	Undeclared int // columns of the file that the manifest does not declare, which were left out
+}
+
+// Import takes the data set that a manifest describes into the vault, as its newest version. What is wrong with
+// the manifest or the file is a problem "intake.…" that names file, row and column, never a value. Whatever fails,
+// nothing of it is visible and nothing is left.
+func (v *Vault) Import(ctx context.Context, manifestPath string) (policy.Dataset, error) {
+	taken, err := v.Intake(ctx, manifestPath)
+	return taken.Dataset, err
+}
+
+// Intake is Import with all that was found.
+func (v *Vault) Intake(ctx context.Context, manifestPath string) (Intake, error) {
+	m, err := readManifest(manifestPath)
+	if err != nil {
+		return Intake{}, err
+	}
+	path := m.File
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(filepath.Dir(manifestPath), path)
+	}
+	input, err := openRegular(path)
+	if err != nil {
+		return Intake{}, problem.New("intake.no-file", "file", plain(filepath.Base(path))).Because(err)
+	}
+	defer input.Close()
+	unlock, err := v.lock()
+	if errors.Is(err, errBusy) {
+		return Intake{}, problem.New("intake.busy")
+	}
+	if err != nil {
+		return Intake{}, err
+	}
+	defer unlock()
+	return v.take(ctx, m, input)
+}
+
+// openRegular opens a file that is one: a pipe or a device would let its writer decide how long reading takes.
+func openRegular(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("not a regular file")
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// take goes from the open file to the row in the store. The order is the argument: the file is whole and durable
+// under its final name before the row says that it exists.
+func (v *Vault) take(ctx context.Context, m manifest, input *os.File) (taken Intake, err error) {
+	if err := v.step("make directory"); err != nil {
+		return Intake{}, err
+	}
+	dir, err := os.MkdirTemp(v.dir, incoming)
+	if err != nil {
+		return Intake{}, fmt.Errorf("import: %w", err)
+	}
+	defer func() {
+		if err != nil && !errors.Is(err, errCrash) {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}()
+	if err := v.step("parse"); err != nil {
+		return Intake{}, err
+	}
+	found, err := v.parse(ctx, m, input, filepath.Join(dir, dataFile))
+	if err != nil {
+		return Intake{}, err
+	}
+	m.Rows, m.Hash = found.Rows, found.Hash
+	for i := range m.Units {
+		m.Units[i].Unique = found.Unique[i]
+	}
+	if m.Version, err = v.nextVersion(ctx, m.Name); err != nil {
+		return Intake{}, err
+	}
+	if err := v.settle(dir); err != nil {
+		return Intake{}, err
+	}
+	if err := v.publish(ctx, m, dir); err != nil {
+		return Intake{}, err
+	}
+	return Intake{Dataset: m.Dataset, Undeclared: found.Undeclared}, nil
+}
+
+// errCrash stands for the end of the process, in tests: nothing is cleaned up after it.
+var errCrash = errors.New("crash")
+
+// parse has a worker read the file into a database.
+func (v *Vault) parse(ctx context.Context, m manifest, input *os.File, output string) (*wire.Taken, error) {
+	request := &wire.Intake{
+		Format: m.format, Encoding: m.Encoding, Output: output, Secret: v.secret,
+		Memory: v.limits.Memory, Threads: v.limits.Threads,
+	}
+	for _, c := range m.Columns {
+		column := wire.IntakeColumn{Name: c.Name, Type: c.Type}
+		if c.Bound != nil {
+			column.Min, column.Max = c.Bound.Min, c.Bound.Max
+		}
+		request.Columns = append(request.Columns, column)
+	}
+	for _, u := range m.Units {
+		place := slices.IndexFunc(m.Columns, func(c policy.Column) bool { return c.Name == u.Key })
+		request.Units = append(request.Units, wire.IntakeUnit{Domain: u.Domain, Column: place})
+	}
+	limits := v.limits.kernel()
+	limits.FileSize = 1 << 42
+	file := plain(filepath.Base(m.File))
+	worker, err := spawn(ctx, v.executable, wire.ModeIntake, limits, input)
+	if err != nil {
+		return nil, fmt.Errorf("import: %w", err)
+	}
+	defer worker.close()
+	reply, err := worker.call(ctx, v.limits.Wall, wire.Request{Intake: request}, v.limits.Bytes)
+	var fault *failure
+	switch {
+	case errors.As(err, &fault) && fault.Intake != nil:
+		return nil, badFile(m, file, *fault.Intake)
+	case err != nil:
+		return nil, problem.New("intake.failed", "file", file).Because(err)
+	case reply.Taken == nil || reply.Taken.Rows < 1 || len(reply.Taken.Hash) != 64 || len(reply.Taken.Unique) != len(m.Units):
+		return nil, problem.New("intake.failed", "file", file).Because(errProtocol)
+	}
+	return reply.Taken, nil
+}
+
+// faults are the kinds of fault that an intake may find in a file.
+var faults = []string{
+	"no-rows", "missing-column", "duplicate-header", "wrong-width", "quotes", "long-row", "encoding", "malformed",
+	"unreadable", "wrong-type", "out-of-bounds", "empty-key",
+}
+
+// badFile makes a problem of what an intake found. The worker has read a foreign file, so nothing that it says is
+// taken as it is: the kind must be known, and the column must be a declared one.
+func badFile(m manifest, file string, found wire.BadFile) *problem.Problem {
+	if !slices.Contains(faults, found.Kind) {
+		found.Kind = "unreadable"
+	}
+	column, _ := m.Column(found.Column)
+	code := "intake." + found.Kind
+	if found.Kind == "unreadable" && found.Row > 0 {
+		code = "intake.unreadable-row"
+	}
+	return problem.New(code, "file", file, "row", rowText(found.Row), "line", rowText(found.Line),
+		"column", plain(column.Name), "type", column.Type)
+}
+
+func (v *Vault) nextVersion(ctx context.Context, name string) (int, error) {
+	if err := v.step("number version"); err != nil {
+		return 0, err
+	}
+	var newest int
+	err := v.db.NewSelect().Model((*version)(nil)).ColumnExpr("coalesce(max(version), 0)").Where("name = ?", name).Scan(ctx, &newest)
+	if err != nil {
+		return 0, fmt.Errorf("number version: %w", err)
+	}
+	return newest + 1, nil
+}
+
+// settle makes the new file durable and unchangeable where it lies.
+func (v *Vault) settle(dir string) error {
+	file := filepath.Join(dir, dataFile)
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 || !entries[0].Type().IsRegular() || entries[0].Name() != dataFile {
+		return errors.Join(errors.New("the intake left something else than its file"), err)
+	}
+	for _, s := range []struct {
+		name string
+		do   func() error
+	}{
+		{"protect", func() error { return os.Chmod(file, 0o400) }},
+		{"sync file", func() error { return syncDir(file) }},
+		{"sync directory", func() error { return syncDir(dir) }},
+	} {
+		if err := v.do(s.name, s.do); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *Vault) do(name string, f func() error) error {
+	if err := v.step(name); err != nil {
+		return err
+	}
+	if err := f(); err != nil {
+		return fmt.Errorf("import: %s: %w", name, err)
+	}
+	return nil
+}
+
+// publish gives the file its final name and then enters it in the store. Where it fails before the row exists, the
+// file goes again; where it cannot be known whether the row exists, the next OpenVault decides.
+func (v *Vault) publish(ctx context.Context, m manifest, dir string) (err error) {
+	place := v.place(m.Name, m.Version)
+	parent := filepath.Dir(place)
+	defer func() {
+		if err != nil && !errors.Is(err, errCrash) {
+			err = errors.Join(err, v.withdraw(m, place))
+		}
+	}()
+	for _, s := range []struct {
+		name string
+		do   func() error
+	}{
+		{"make place", func() error { return os.MkdirAll(parent, 0o700) }},
+		{"rename", func() error { return os.Rename(dir, place) }},
+		{"sync data set", func() error { return syncDir(parent) }},
+		{"sync vault", func() error { return syncDir(v.dir) }},
+		{"enter", func() error { return v.enter(ctx, m) }},
+	} {
+		if err := v.do(s.name, s.do); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *Vault) enter(ctx context.Context, m manifest) error {
+	text, err := m.json()
+	if err != nil {
+		return err
+	}
+	row := &version{Name: m.Name, Version: m.Version, Rows: m.Rows, Hash: m.Hash, Manifest: text, TakenAt: time.Now().UTC()}
+	_, err = v.db.NewInsert().Model(row).Exec(ctx)
+	return err
+}
+
+// withdraw removes a version that certainly has no row. The caller's context may be what failed, so it is not used.
+func (v *Vault) withdraw(m manifest, place string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	exists, err := v.db.NewSelect().Model((*version)(nil)).Where("name = ? AND version = ?", m.Name, m.Version).Exists(ctx)
+	if err != nil || exists {
+		return err
+	}
+	if err := os.RemoveAll(place); err != nil {
+		return err
+	}
+	err = os.Remove(filepath.Dir(place)) // only if this was its first version
+	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
