@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -71,6 +72,9 @@ type Change struct {
 // CreateGrant checks and keeps a new grant, and gives it back with its identifier. Rules that are all zero are the
 // model's own. The terms never change afterwards.
 func (e *Engine) CreateGrant(ctx context.Context, who Principal, g Grant) (Grant, error) {
+	if g.Operator == "" { // the rules would deny it as a fact that is missing, which would not help anybody
+		return Grant{}, problem.New("policy.grant-text", "field", "operator", "limit", strconv.Itoa(textLimit))
+	}
 	if err := e.Permit(ctx, who, GrantCreate, Object{Operator: g.Operator}); err != nil {
 		return Grant{}, err
 	}
