@@ -159,18 +159,30 @@ func (l *Log) Append(ctx context.Context, event Event) (Receipt, error) {
 // nothing. The entry and every proof stay. The erasure is an entry of its own: Kind "entry.erased", Object
 // "entry/<index>", the reason as its payload. It is the same transaction: neither happens without the other.
 //
-// The database's own backups, and PostgreSQL's dead rows until the next VACUUM, are not reached.
+// An error beside a receipt with a checkpoint says that the erasure is done and on the log, but that the database's
+// files may hold the data until it is less busy. The database's own backups, and PostgreSQL's dead rows until the next VACUUM, are not reached.
 func (l *Log) Erase(ctx context.Context, index int64, actor, reason string) (Receipt, error) {
 	event := Event{Kind: kindErased, Actor: actor, Object: entryName(index), Payload: []byte(reason)}
 	if err := event.check(); err != nil {
 		return Receipt{}, refused(err)
 	}
 	receipt, err := l.submit(ctx, &request{event: event, erase: &index})
-	if err == nil && sqlite(l.db) {
-		// The deleted row is still in older frames of the write-ahead log.
-		_, err = l.db.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
+	if err != nil || !sqlite(l.db) {
+		return receipt, err
 	}
-	return receipt, err
+	return receipt, l.forget(ctx)
+}
+
+// forget empties SQLite's write-ahead log, whose older frames still hold what was deleted.
+func (l *Log) forget(ctx context.Context) error {
+	var busy, frames, moved int
+	if err := l.db.NewRaw("PRAGMA wal_checkpoint(TRUNCATE)").Scan(ctx, &busy, &frames, &moved); err != nil {
+		return fmt.Errorf("erased, but not yet from the write-ahead log: %w", err)
+	}
+	if busy != 0 {
+		return errors.New("erased, but not yet from the write-ahead log: the database is busy")
+	}
+	return nil
 }
 
 func (l *Log) submit(ctx context.Context, r *request) (Receipt, error) {
