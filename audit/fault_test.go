@@ -278,7 +278,7 @@ func TestOpenRefusesADamagedEnd(t *testing.T) {
 				log := open(t, db, opts)
 				appendN(t, log, 3)
 				unlock(t, db)
-				exec(t, db, sql)
+				run(t, db, sql)
 				if _, err := audit.Open(t.Context(), db, opts); !errors.Is(err, audit.ErrDamaged) {
 					t.Errorf("open: %v", err)
 				}
@@ -294,9 +294,9 @@ func TestARunningLogRefusesADatabaseSetBack(t *testing.T) {
 		log := open(t, db, opts)
 		appendN(t, log, 3)
 		unlock(t, db)
-		exec(t, db, "DELETE FROM audit_checkpoints WHERE size > 2")
+		run(t, db, "DELETE FROM audit_checkpoints WHERE size > 2")
 		for _, table := range []string{"entries", "hashes", "private"} {
-			exec(t, db, "DELETE FROM audit_"+table+" WHERE idx >= 2")
+			run(t, db, "DELETE FROM audit_"+table+" WHERE idx >= 2")
 		}
 		if _, err := log.Append(t.Context(), event(4)); !errors.Is(err, audit.ErrDamaged) || !errors.Is(err, audit.ErrNotLogged) {
 			t.Errorf("append: %v", err)

@@ -78,7 +78,7 @@ func TestSearchShowsOnlyWhatTheTreeHolds(t *testing.T) {
 		log := open(t, db, options(t))
 		appendN(t, log, 3)
 		unlock(t, db)
-		exec(t, db, "UPDATE audit_private SET actor = 'somebody else' WHERE idx = 1")
+		run(t, db, "UPDATE audit_private SET actor = 'somebody else' WHERE idx = 1")
 		_, err := log.Search(t.Context(), audit.Filter{})
 		if !errors.Is(err, audit.ErrDamaged) || !strings.Contains(err.Error(), "entry 1: actor") {
 			t.Errorf("a changed actor: %v", err)
@@ -129,7 +129,7 @@ func TestErase(t *testing.T) {
 			gone(t, filepath.Dir(source), marker)
 		}
 		unlock(t, db)
-		exec(t, db, "INSERT INTO audit_private (idx, actor) VALUES (0, 'x')")
+		run(t, db, "INSERT INTO audit_private (idx, actor) VALUES (0, 'x')")
 		if found := faults(t, db, opts); !slices.Contains(found, "entry 0: was erased, but its private part is there") {
 			t.Errorf("put back: %q", found)
 		}

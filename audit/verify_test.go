@@ -23,15 +23,15 @@ func unlock(t testing.TB, db *bun.DB) {
 	t.Helper()
 	for _, table := range []string{"entries", "hashes", "checkpoints", "private"} {
 		if db.Dialect().Name().String() == "pg" {
-			exec(t, db, "ALTER TABLE audit_"+table+" DISABLE TRIGGER USER")
+			run(t, db, "ALTER TABLE audit_"+table+" DISABLE TRIGGER USER")
 			continue
 		}
-		exec(t, db, "DROP TRIGGER IF EXISTS audit_"+table+"_keep")
-		exec(t, db, "DROP TRIGGER IF EXISTS audit_"+table+"_fix")
+		run(t, db, "DROP TRIGGER IF EXISTS audit_"+table+"_keep")
+		run(t, db, "DROP TRIGGER IF EXISTS audit_"+table+"_fix")
 	}
 }
 
-func exec(t testing.TB, db *bun.DB, query string, args ...any) {
+func run(t testing.TB, db *bun.DB, query string, args ...any) {
 	t.Helper()
 	if _, err := db.NewRaw(query, args...).Exec(t.Context()); err != nil {
 		t.Fatalf("%s: %v", query, err)
@@ -84,7 +84,7 @@ func TestEveryFlippedByteIsFoundAndNamed(t *testing.T) {
 		}
 		for _, row := range rows {
 			write := func(value []byte) {
-				exec(t, db, fmt.Sprintf("UPDATE %s SET %s = CAST(? AS %s) WHERE %s = ?", c.table, c.column, row.Kind, c.key), value, row.Key)
+				run(t, db, fmt.Sprintf("UPDATE %s SET %s = CAST(? AS %s) WHERE %s = ?", c.table, c.column, row.Kind, c.key), value, row.Key)
 			}
 			if len(row.Value) == 0 {
 				t.Fatalf("%s.%s of row %d is empty: nothing is tested", c.table, c.column, row.Key)
@@ -134,7 +134,7 @@ func TestTamperedRowsAreNamed(t *testing.T) {
 				appendN(t, open(t, db, opts), 6)
 				unlock(t, db)
 				for statement := range strings.SplitSeq(c.sql, ";") {
-					exec(t, db, statement)
+					run(t, db, statement)
 				}
 				if found := faults(t, db, opts); len(found) == 0 || found[0] != c.want {
 					t.Errorf("want %q first, found %q", c.want, found)
@@ -170,8 +170,8 @@ func TestARewrittenLeafIsToldFromARewrittenHash(t *testing.T) {
 				wait.Wait()
 				unlock(t, db)
 				// As if these had been one batch that ended at 290.
-				exec(t, db, "DELETE FROM audit_checkpoints WHERE size > 120 AND size < 300")
-				exec(t, db, "INSERT INTO audit_checkpoints (size, note) VALUES (290, ?)", resign(t, log, opts, 290))
+				run(t, db, "DELETE FROM audit_checkpoints WHERE size > 120 AND size < 300")
+				run(t, db, "INSERT INTO audit_checkpoints (size, note) VALUES (290, ?)", resign(t, log, opts, 290))
 				var row struct{ Leaf, Hashes []byte }
 				query := "SELECT e.leaf, h.hashes FROM audit_entries e JOIN audit_hashes h ON h.idx = e.idx WHERE e.idx = 140"
 				if err := db.NewRaw(query).Scan(t.Context(), &row); err != nil {
@@ -180,11 +180,11 @@ func TestARewrittenLeafIsToldFromARewrittenHash(t *testing.T) {
 				leaf := bytes.Replace(row.Leaf, []byte("grant/1"), []byte("grant/2"), 1)
 				hash := tlog.Hash{}
 				if c.leaf {
-					exec(t, db, "UPDATE audit_entries SET grant_id = 'grant/2', leaf = ? WHERE idx = 140", leaf)
+					run(t, db, "UPDATE audit_entries SET grant_id = 'grant/2', leaf = ? WHERE idx = 140", leaf)
 					hash = tlog.RecordHash(leaf)
 				}
 				if c.hash {
-					exec(t, db, "UPDATE audit_hashes SET hashes = ? WHERE idx = 140", hash[:])
+					run(t, db, "UPDATE audit_hashes SET hashes = ? WHERE idx = 140", hash[:])
 				}
 				if found := faults(t, db, opts); !slices.Equal(found, c.want) {
 					t.Errorf("want %q, found %q", c.want, found)
@@ -232,9 +232,9 @@ func TestAnotherHistoryNeedsAKeptCheckpoint(t *testing.T) {
 
 		unlock(t, db)
 		for _, table := range []string{"entries", "hashes", "private"} {
-			exec(t, db, "DELETE FROM audit_"+table+" WHERE idx >= 2")
+			run(t, db, "DELETE FROM audit_"+table+" WHERE idx >= 2")
 		}
-		exec(t, db, "DELETE FROM audit_checkpoints WHERE size > 2")
+		run(t, db, "DELETE FROM audit_checkpoints WHERE size > 2")
 		if found := faults(t, db, opts); len(found) != 0 {
 			t.Errorf("a log that was cut short is in itself sound, but: %q", found)
 		}
