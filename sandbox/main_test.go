@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,7 +12,15 @@ import (
 // worker is the real child, built once.
 var worker string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+// testContext is for the process that TestPlatformDies kills, which has no test of its own.
+var testContext = context.Background()
+
+func TestMain(m *testing.M) {
+	if executable := os.Getenv("WEIR_TEST_PLATFORM"); executable != "" {
+		os.Exit(platform(executable))
+	}
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "weir-worker-")

@@ -181,7 +181,7 @@ func Receive(r io.Reader, message any, limit int64) error {
 	decoder.UseNumber()
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(message); err != nil {
-		return fmt.Errorf("decode frame: %w", err)
+		return fmt.Errorf("decode frame: %v", err) // not wrapped: an empty frame is not the end
 	}
 	if _, err := decoder.Token(); err != io.EOF {
 		return errors.New("decode frame: more than one value")

@@ -1,0 +1,219 @@
+package sandbox
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"weir/internal/problem"
+	"weir/policy"
+)
+
+// script makes a worker of a shell script: what a worker would be that an attacker took over. Descriptor 3 gives
+// requests, 4 takes replies.
+func script(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "worker")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// frame is a frame as a shell's printf writes it.
+func frame(message string) string {
+	var octal strings.Builder
+	for _, c := range append(binary.BigEndian.AppendUint32(nil, uint32(len(message))), message...) {
+		octal.WriteString(`\0` + strconv.FormatInt(int64(c), 8))
+	}
+	return "printf '%b' '" + octal.String() + "' >&4\n"
+}
+
+const hang = "exec sleep 600\n"
+
+func TestHostileWorker(t *testing.T) {
+	v := withPeople(t)
+	d, err := v.Dataset(t.Context(), "people")
+	if err != nil {
+		t.Fatal(err)
+	}
+	limits := DefaultLimits
+	limits.Wall = 300 * time.Millisecond
+	limits.Bytes = 1 << 20
+	ok := frame("{}")
+	cases := []struct{ name, script, word string }{
+		{"never answers", ok + hang, "wall clock"},
+		{"ends at once", ok, "ended by itself"},
+		{"fails", ok + "exit 7\n", "exit status 7"},
+		{"half a header", ok + "printf 'xx' >&4\n" + hang, "wall clock"},
+		{"half a header and ends", ok + "printf 'xx' >&4\n", "malformed reply"},
+		{"a header larger than allowed", ok + `printf '\377\377\377\377' >&4` + "\n" + hang, "malformed reply"},
+		{"no JSON", ok + `printf '\0\0\0\4oops' >&4` + "\n" + hang, "malformed reply"},
+		{"two values", ok + frame("{} {}") + hang, "malformed reply"},
+		{"unknown field", ok + frame(`{"table":{"columns":[],"rows":[]},"more":1}`) + hang, "malformed reply"},
+		{"no table", ok + frame("{}") + hang, "malformed reply"},
+		{"ragged table", ok + frame(`{"table":{"columns":[{"name":"a","type":"B"}],"rows":[[1,2]]}}`) + hang, "malformed reply"},
+		{"nested value", ok + frame(`{"table":{"columns":[{"name":"a","type":"B"}],"rows":[[{"x":1}]]}}`) + hang, "malformed reply"},
+		{"text as class", ok + frame(`{"failure":{"class":"could not convert 110101199003074321"}}`) + hang, "unknown class"},
+		{"endless output", ok + "exec cat /dev/zero >&4\n", "malformed reply"},
+		{"never reads", hang, "wall clock"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			// A shell cannot be limited as a worker limits itself, so only what the platform does is tested here.
+			s, err := NewWorkers(script(t, c.script), v, limits).Start(t.Context(), "job", []policy.Dataset{d})
+			if err == nil {
+				_, err = s.Query(t.Context(), Query{SQL: "SELECT 1"})
+				s.Close()
+				mustBeGone(t, s.process)
+			}
+			jobFailedBecause(t, err, c.word)
+			if strings.Contains(cause(err), "1101") {
+				t.Errorf("what the worker said was repeated: %s", cause(err))
+			}
+		})
+	}
+}
+
+func TestHostilePlanner(t *testing.T) {
+	limits := DefaultLimits
+	limits.Bytes = 1 << 20
+	ok := frame("{}")
+	cases := []struct{ name, reply, code, detail string }{
+		{"unknown kind", `{"failure":{"class":"text","text":{"kind":"job-failed","name":"a","offset":0}}}`, "sql.other", ""},
+		{"a word that is not the person's", `{"failure":{"class":"text","text":{"kind":"unknown-column","name":"secret","offset":7}}}`, "sql.unknown-column", `"?"`},
+		{"a word that is", `{"failure":{"class":"text","text":{"kind":"unknown-column","name":"abc","offset":7}}}`, "sql.unknown-column", `"abc"`},
+		{"a place far away", `{"failure":{"class":"text","text":{"kind":"syntax","offset":99999}}}`, "sql.syntax", ""},
+		{"no plan", `{"bound":{"plan":{},"names":[],"types":[]}}`, "sandbox.job-failed", ""},
+		{"names without types", `{"bound":{"plan":{},"names":["a"],"types":[]}}`, "sandbox.job-failed", ""},
+		{"a table", `{"table":{"columns":[],"rows":[]}}`, "sandbox.job-failed", ""},
+		{"failure on its own", `{"failure":{"class":"internal"}}`, "sql.too-large", ""},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			s, err := NewPlanner(script(t, ok+frame(c.reply)+hang), limits).Start(t.Context(), schema)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = s.Bind(t.Context(), "SELECT abc")
+			s.Close()
+			mustBeGone(t, s.process)
+			p := problem.Of(err)
+			if p.Code != c.code || !strings.Contains(p.In(problem.English).Detail, c.detail) {
+				t.Errorf("got %v", err)
+			}
+			if p.At.Column > 11 {
+				t.Errorf("a place outside the text: %+v", p.At)
+			}
+		})
+	}
+}
+
+// A worker that made another process before it was killed leaves nothing either.
+func TestGroupDies(t *testing.T) {
+	limits := DefaultLimits
+	limits.Wall = 300 * time.Millisecond
+	note := filepath.Join(t.TempDir(), "pid")
+	s, err := NewPlanner(script(t, frame("{}")+"sleep 600 & echo $! > "+note+"\n"+hang), limits).Start(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Finish(t.Context(), Query{SQL: "SELECT 1"})
+	jobFailedBecause(t, err, "wall clock")
+	s.Close()
+	content, err := os.ReadFile(note)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(content)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustEnd(t, pid)
+}
+
+// mustEnd fails unless the process has ended, or ends now. Who collects it is another matter.
+func mustEnd(t *testing.T, pid int) {
+	t.Helper()
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 5000); err != nil || n != 1 {
+		t.Errorf("process %d is still running: %d %v", pid, n, err)
+	}
+}
+
+// The platform is killed in the middle of a job: its workers must not outlive it.
+func TestPlatformDies(t *testing.T) {
+	parent := exec.Command(os.Args[0], "-test.run", "^$")
+	parent.Env = append(os.Environ(), "WEIR_TEST_PLATFORM="+worker)
+	out, err := parent.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line := make([]byte, 32)
+	n, err := out.Read(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(line[:n])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(pid, 0); err != nil {
+		t.Fatal("the worker is not there:", err)
+	}
+	parent.Process.Kill()
+	parent.Wait()
+	mustEnd(t, pid)
+}
+
+// platform is what TestPlatformDies kills: it runs a query that does not end.
+func platform(executable string) int {
+	s, err := NewPlanner(executable, DefaultLimits).Start(testContext, nil)
+	if err != nil {
+		return 1
+	}
+	os.Stdout.WriteString(strconv.Itoa(s.process.cmd.Process.Pid) + "\n")
+	s.Finish(testContext, Query{SQL: "SELECT sum(sin(i)) FROM range(100000000000) t(i)"})
+	return 1
+}
+
+func TestMissingWorker(t *testing.T) {
+	if _, err := NewPlanner("/nonexistent", DefaultLimits).Start(t.Context(), nil); problem.Of(err).Code != "internal" {
+		t.Error(err)
+	}
+	t.Setenv("WEIR_WORKER", worker)
+	if path, err := FindWorker(); err != nil || path != worker {
+		t.Error(path, err)
+	}
+	t.Setenv("WEIR_WORKER", "")
+	if path, err := FindWorker(); err == nil {
+		t.Error("found ", path)
+	}
+}
+
+// Started by a person, by hand, a worker does nothing.
+func TestWorkerByHand(t *testing.T) {
+	for _, arguments := range [][]string{{}, {"job"}, {"job", "1", "2", "3", "x"}, {"job", "1", "2", "3", "4", "confined"}} {
+		if err := exec.Command(worker, arguments...).Run(); err == nil {
+			t.Errorf("%q succeeded", arguments)
+		}
+	}
+}
