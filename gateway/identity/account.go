@@ -83,16 +83,20 @@ func (i *Identity) CreateAccount(ctx context.Context, a Account, password string
 		if err := insertNew(ctx, tx.NewInsert().Model(&row)); err != nil {
 			return err
 		}
-		for _, s := range a.External {
-			l := link{Issuer: s.Issuer, Subject: s.Subject, Account: a.Name}
-			if err := insertNew(ctx, tx.NewInsert().Model(&l)); err != nil {
-				return err
-			}
-		}
-		return nil
+		return insertLinks(ctx, tx, a.Name, a.External)
 	})
 	if err != nil {
 		return fmt.Errorf("create account: %w", err)
+	}
+	return nil
+}
+
+func insertLinks(ctx context.Context, tx bun.Tx, name string, subjects []Subject) error {
+	for _, s := range subjects {
+		l := link{Issuer: s.Issuer, Subject: s.Subject, Account: name}
+		if err := insertNew(ctx, tx.NewInsert().Model(&l)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -122,13 +126,20 @@ func (i *Identity) checkAccount(a Account, password string) error {
 	case password == "" && len(a.External) == 0:
 		return invalid("password")
 	}
-	for _, s := range a.External {
-		source, configured := i.sources[s.Issuer]
-		if !configured || source.ours || !isLine(s.Subject, maxSubject) {
-			return invalid("external subject")
-		}
+	if err := i.checkSubjects(a.External); err != nil {
+		return err
 	}
 	return i.checkRoles(a.Roles)
+}
+
+func (i *Identity) checkSubjects(subjects []Subject) error {
+	for _, s := range subjects {
+		source, configured := i.sources[s.Issuer]
+		if !configured || source.ours || !isLine(s.Subject, maxSubject) {
+			return problem.New("identity.account-invalid", "field", "external subject")
+		}
+	}
+	return nil
 }
 
 // maxSubject is the greatest length of a provider's subject in bytes (OpenID Connect Core 1.0, section 2, asks for
@@ -144,12 +155,12 @@ func isLine(text string, most int) bool {
 
 // DisableAccount ends everything that the account could do, at once. It is never deleted: the log refers to it.
 func (i *Identity) DisableAccount(ctx context.Context, name string) error {
-	return i.change(ctx, name, func(q *bun.UpdateQuery) { q.Set("disabled_at = ?", i.now().UnixMicro()) })
+	return i.change(ctx, i.db, name, func(q *bun.UpdateQuery) { q.Set("disabled_at = ?", i.now().UnixMicro()) })
 }
 
 // EnableAccount undoes DisableAccount. Tokens from before stay refused.
 func (i *Identity) EnableAccount(ctx context.Context, name string) error {
-	return i.change(ctx, name, func(q *bun.UpdateQuery) { q.Set("disabled_at = 0") })
+	return i.change(ctx, i.db, name, func(q *bun.UpdateQuery) { q.Set("disabled_at = 0") })
 }
 
 // SetRoles replaces an account's roles and ends its sessions.
@@ -161,17 +172,41 @@ func (i *Identity) SetRoles(ctx context.Context, name string, roles []policy.Rol
 	if err != nil {
 		return fmt.Errorf("encode roles: %w", err)
 	}
-	return i.change(ctx, name, func(q *bun.UpdateQuery) { q.Set("roles = ?", string(text)) })
+	return i.change(ctx, i.db, name, func(q *bun.UpdateQuery) { q.Set("roles = ?", string(text)) })
+}
+
+// SetExternal replaces the external subjects that an account is linked to, and ends its sessions. It refuses with
+// identity.account-exists if one of them is linked to another account.
+func (i *Identity) SetExternal(ctx context.Context, name string, subjects []Subject) error {
+	if err := i.checkSubjects(subjects); err != nil {
+		return err
+	}
+	err := i.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		if err := i.change(ctx, tx, name, func(*bun.UpdateQuery) {}); err != nil {
+			return err
+		}
+		if _, err := tx.NewDelete().Model((*link)(nil)).Where("account = ?", name).Exec(ctx); err != nil {
+			return err
+		}
+		return insertLinks(ctx, tx, name, subjects)
+	})
+	if err != nil {
+		return fmt.Errorf("link account: %w", err)
+	}
+	return nil
 }
 
 // ResetPassword sets a password without asking for the old one, and ends the account's sessions. It is for the
 // person who administers accounts.
 func (i *Identity) ResetPassword(ctx context.Context, name, password string) error {
+	if !accountName.MatchString(name) {
+		return problem.New("identity.no-such-account")
+	}
 	encoded, err := i.encode(ctx, name, password)
 	if err != nil {
 		return err
 	}
-	return i.change(ctx, name, func(q *bun.UpdateQuery) { q.Set("password = ?", encoded) })
+	return i.change(ctx, i.db, name, func(q *bun.UpdateQuery) { q.Set("password = ?", encoded) })
 }
 
 // ChangePassword sets a new password for a person who knows the current one, and ends the account's sessions.
@@ -185,11 +220,11 @@ func (i *Identity) ChangePassword(ctx context.Context, name, current, next, from
 }
 
 // change updates an account and ends its sessions. It refuses with identity.no-such-account.
-func (i *Identity) change(ctx context.Context, name string, set func(*bun.UpdateQuery)) error {
+func (i *Identity) change(ctx context.Context, db bun.IDB, name string, set func(*bun.UpdateQuery)) error {
 	if !accountName.MatchString(name) {
 		return problem.New("identity.no-such-account")
 	}
-	q := i.db.NewUpdate().Model((*account)(nil))
+	q := db.NewUpdate().Model((*account)(nil))
 	set(q)
 	result, err := q.Set("version = version + 1").Set("changed_at = ?", i.now().UnixMicro()).
 		Where("name = ?", name).Exec(ctx)

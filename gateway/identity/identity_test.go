@@ -84,6 +84,16 @@ func (f *fixture) create(t testing.TB, a Account, password string) {
 	}
 }
 
+// empty deletes every row, for tests that set up several fixtures in one database.
+func empty(t testing.TB, db *bun.DB) {
+	t.Helper()
+	for _, m := range []any{(*attempts)(nil), (*refreshToken)(nil), (*session)(nil), (*link)(nil), (*account)(nil)} {
+		if _, err := db.NewDelete().Model(m).Where("1 = 1").Exec(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func (f *fixture) signIn(t testing.TB) (Tokens, policy.Principal) {
 	t.Helper()
 	tokens, who, err := f.SignIn(t.Context(), "li.wei", testPassword, home)
@@ -189,5 +199,27 @@ func TestProblemsHaveEveryLanguage(t *testing.T) {
 	}
 	if n < 12 {
 		t.Fatalf("only %d codes", n)
+	}
+}
+
+// BenchmarkVerify is what every request pays.
+func BenchmarkVerify(b *testing.B) {
+	f := newFixture(b, onlySQLite(b))
+	tokens, _ := f.signIn(b)
+	for b.Loop() {
+		f.accepts(b, tokens.Access)
+	}
+}
+
+// BenchmarkPassword is what a sign-in pays for the password at the default cost.
+func BenchmarkPassword(b *testing.B) {
+	h, err := newHasher(DefaultArgon)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := h.hash(b.Context(), testPassword); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

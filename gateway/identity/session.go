@@ -15,6 +15,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
 	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect"
 
 	"weir/internal/problem"
 	"weir/policy"
@@ -317,15 +318,20 @@ func (i *Identity) sessionOf(ctx context.Context, db bun.IDB, id string) (sessio
 	return s, *s.Owner, nil
 }
 
-// forget deletes what nothing can refer to any more.
+// forget deletes what nothing can refer to any more. On Postgres it leaves out the rows that somebody else is at
+// just now: they can wait, and two transactions then cannot wait for each other.
 func (i *Identity) forget(ctx context.Context, tx bun.Tx) error {
 	now := i.now()
-	_, err := tx.NewDelete().Model((*session)(nil)).Where("forget_at < ?", now.UnixMicro()).Exec(ctx)
-	if err != nil {
+	sessions := tx.NewSelect().Model((*session)(nil)).Column("id").Where("forget_at < ?", now.UnixMicro())
+	counts := tx.NewSelect().Model((*attempts)(nil)).Column("scope").
+		Where("last_at < ?", now.Add(-attemptMemory).UnixMicro()).Where("trusted_until < ?", now.UnixMicro())
+	if tx.Dialect().Name() == dialect.PG {
+		sessions, counts = sessions.For("UPDATE SKIP LOCKED"), counts.For("UPDATE SKIP LOCKED")
+	}
+	if _, err := tx.NewDelete().Model((*session)(nil)).Where("id IN (?)", sessions).Exec(ctx); err != nil {
 		return err
 	}
-	_, err = tx.NewDelete().Model((*attempts)(nil)).Where("last_at < ?", now.Add(-attemptMemory).UnixMicro()).
-		Where("trusted_until < ?", now.UnixMicro()).Exec(ctx)
+	_, err := tx.NewDelete().Model((*attempts)(nil)).Where("scope IN (?)", counts).Exec(ctx)
 	return err
 }
 
