@@ -178,8 +178,13 @@ func valueAt(node any, path []string) any {
 		case map[string]any:
 			node = n[name]
 		case []any:
-			i, _ := strconv.Atoi(name)
+			i, err := strconv.Atoi(name)
+			if err != nil || i >= len(n) {
+				return nil
+			}
 			node = n[i]
+		default:
+			return nil
 		}
 	}
 	return node

@@ -16,7 +16,7 @@ import (
 )
 
 // evaluationLimit bounds one decision, for rules of a bundle that somebody wrote without thinking of cost.
-const evaluationLimit = time.Second
+const evaluationLimit = 5 * time.Second
 
 // facts is the input of one decision, in the types that rego knows.
 type facts = map[string]any

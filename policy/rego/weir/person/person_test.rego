@@ -39,7 +39,9 @@ conflict(side, other, roles) if {
 }
 
 test_no_roles if {
-	every bad in [[], null, "analyst", {"analyst": true}, {"role": "analyst"}, ["analyst", "root"], [null]] { not person.one_side(bad) }
+	every bad in [[], null, "analyst", {"analyst": true}, {"role": "analyst"}, ["analyst", "root"], [null]] {
+		not person.one_side(bad)
+	}
 }
 
 test_only_operation_fits_an_operator if {
