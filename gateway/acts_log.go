@@ -2,7 +2,10 @@ package gateway
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
+	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"weir/audit"
@@ -60,10 +63,33 @@ func (a *Acts) ProveInclusion(ctx context.Context, who policy.Principal, index i
 	return a.Log.Inclusion(ctx, index)
 }
 
-// ProveConsistency proves that a tree of one size only added entries to a smaller one.
-func (a *Acts) ProveConsistency(ctx context.Context, who policy.Principal, from, to int64) (tlog.TreeProof, error) {
-	if err := a.Permit.Permit(ctx, who, policy.AuditVerify, policy.Object{}); err != nil {
-		return nil, err
+// ConsistencyProof shows that the newest tree only added entries to a smaller one.
+type ConsistencyProof struct {
+	To         int64 // size of the newest tree
+	Proof      tlog.TreeProof
+	Checkpoint []byte // signed note over the newest tree
+}
+
+// ProveConsistency proves that the newest tree only added entries to the tree of a size.
+func (a *Acts) ProveConsistency(ctx context.Context, who policy.Principal, from int64) (ConsistencyProof, error) {
+	note, err := a.Checkpoint(ctx, who)
+	if err != nil {
+		return ConsistencyProof{}, err
 	}
-	return a.Log.Consistency(ctx, from, to)
+	to, err := TreeSize(note)
+	if err != nil {
+		return ConsistencyProof{}, err
+	}
+	proof, err := a.Log.Consistency(ctx, from, to)
+	return ConsistencyProof{To: to, Proof: proof, Checkpoint: note}, err
+}
+
+// TreeSize reads the number of entries out of a signed checkpoint of our own. It checks no signature.
+func TreeSize(note []byte) (int64, error) {
+	text, _, _ := strings.Cut(string(note), "\n\n")
+	checkpoint, err := torchwood.ParseCheckpoint(text + "\n")
+	if err != nil {
+		return 0, fmt.Errorf("read our own checkpoint: %w", err)
+	}
+	return checkpoint.N, nil
 }

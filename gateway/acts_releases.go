@@ -2,18 +2,37 @@ package gateway
 
 import (
 	"context"
+	"time"
 
 	"weir/export"
 	"weir/policy"
 )
 
-// ListReleases lists what waits for an officer. Who gets the list may not be who may see the tables, so the caller
-// must show no more of an offer than whose it is.
-func (a *Acts) ListReleases(ctx context.Context, who policy.Principal) ([]export.Offer, error) {
+// WaitingRelease says that something waits for an officer, and whose it is, but not what.
+type WaitingRelease struct {
+	ID       string
+	Job      string
+	Grant    string
+	Operator string
+	Owner    string
+	Asked    time.Time
+}
+
+// ListReleases lists what waits for an officer. Who may see the list is not who may see the tables, so they are not
+// in it.
+func (a *Acts) ListReleases(ctx context.Context, who policy.Principal) ([]WaitingRelease, error) {
 	if err := a.Permit.Permit(ctx, who, policy.ReleaseList, policy.Object{}); err != nil {
 		return nil, err
 	}
-	return a.Releases.Waiting(ctx)
+	offers, err := a.Releases.Waiting(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]WaitingRelease, len(offers))
+	for i, o := range offers {
+		list[i] = WaitingRelease{ID: o.ID, Job: o.Job, Grant: o.Grant, Operator: o.Operator, Owner: o.Owner, Asked: o.Asked}
+	}
+	return list, nil
 }
 
 // ShowRelease shows an officer what is to leave: true values that nobody else has seen.

@@ -325,7 +325,7 @@ func (j *Jobs) Settle(ctx context.Context, id string) (Job, error) {
 	case JobReleased:
 		_, err = j.move(ctx, id, JobReleased, nil, JobWaiting)
 	default:
-		_, err = j.move(ctx, id, JobDenied, remember(problem.New("gateway.release-refused")), JobWaiting)
+		_, err = j.move(ctx, id, JobDenied, remember(problem.New("export.refused")), JobWaiting)
 	}
 	if err != nil {
 		return Job{}, err

@@ -98,18 +98,13 @@ func (j *Jobs) call(ctx context.Context, t task) (released export.Released, err 
 // judge names the state in which a job ends.
 func judge(released export.Released, err error) (JobState, *problem.Problem) {
 	if err != nil {
-		p := problem.Of(err)
-		if p.Status() >= 500 {
-			return JobFailed, p
-		}
-		return JobDenied, p
+		return stateOf(export.Denied("", err, 0)), problem.Of(err)
 	}
-	switch state := stateOf(released); state {
-	case JobReleased, JobWaiting:
-		return state, nil
-	default:
-		return JobDenied, problem.New("gateway.nothing-released")
+	state := stateOf(released)
+	if state != JobReleased && state != JobWaiting {
+		return state, problem.New("export.denied")
 	}
+	return state, nil
 }
 
 func (j *Jobs) attach(id string, cancel context.CancelCauseFunc) {

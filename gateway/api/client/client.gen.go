@@ -140,6 +140,27 @@ func (e Mode) Valid() bool {
 	}
 }
 
+// Defines values for OfferState.
+const (
+	OfferStateRefused  OfferState = "refused"
+	OfferStateReleased OfferState = "released"
+	OfferStateWaiting  OfferState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the OfferState enum.
+func (e OfferState) Valid() bool {
+	switch e {
+	case OfferStateRefused:
+		return true
+	case OfferStateReleased:
+		return true
+	case OfferStateWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ReleasedState.
 const (
 	ReleasedStateDenied   ReleasedState = "denied"
@@ -292,6 +313,13 @@ type ExternalSubject struct {
 	Subject string `json:"subject"`
 }
 
+// Finding defines model for Finding.
+type Finding struct {
+	// Place `entry 17`, `hash 3/2`, `checkpoint 5`
+	Place   string `json:"place"`
+	Problem string `json:"problem"`
+}
+
 // Grant defines model for Grant.
 type Grant struct {
 	Datasets []GrantedDataset `json:"datasets"`
@@ -368,21 +396,27 @@ type JobState string
 
 // LogEntry defines model for LogEntry.
 type LogEntry struct {
-	Actor  *string            `json:"actor,omitempty"`
+	Actor *string `json:"actor,omitempty"`
+
+	// Erased There was an actor or a payload and it was erased
+	Erased *bool              `json:"erased,omitempty"`
 	Facts  *map[string]string `json:"facts,omitempty"`
 	Grant  *string            `json:"grant,omitempty"`
 	Index  int64              `json:"index"`
 	Job    *string            `json:"job,omitempty"`
 	Kind   string             `json:"kind"`
 	Object *string            `json:"object,omitempty"`
-	Time   time.Time          `json:"time"`
+
+	// Payload What may be erased some day, such as the text of a query
+	Payload *string   `json:"payload,omitempty"`
+	Time    time.Time `json:"time"`
 }
 
 // LogEntryList defines model for LogEntryList.
 type LogEntryList struct {
 	Entries []LogEntry `json:"entries"`
 
-	// Next Give it as `before` for older entries
+	// Next Give it as `after` for later entries; left out when there were none
 	Next *int64 `json:"next,omitempty"`
 }
 
@@ -409,13 +443,10 @@ type NewGrant struct {
 	Datasets []GrantedDataset `json:"datasets"`
 
 	// From Now when left out
-	From *time.Time `json:"from,omitempty"`
-
-	// ID Chosen by the platform when left out
-	ID       *string `json:"id,omitempty"`
-	Mode     Mode    `json:"mode"`
-	Operator string  `json:"operator"`
-	Quota    Quota   `json:"quota"`
+	From     *time.Time `json:"from,omitempty"`
+	Mode     Mode       `json:"mode"`
+	Operator string     `json:"operator"`
+	Quota    Quota      `json:"quota"`
 
 	// Rules Thresholds of the disclosure model. A grant may only tighten the defaults.
 	Rules    *Rules    `json:"rules,omitempty"`
@@ -426,9 +457,40 @@ type NewGrant struct {
 
 // Offer A result that waits for an officer, with what the officer needs to decide.
 type Offer struct {
-	ID                   string                 `json:"id"`
-	AdditionalProperties map[string]interface{} `json:"-"`
+	Asked time.Time `json:"asked"`
+	Cells int       `json:"cells"`
+
+	// Checks The checks of the disclosure model, with their evidence
+	Checks       *[]map[string]interface{} `json:"checks,omitempty"`
+	Columns      *[]string                 `json:"columns,omitempty"`
+	Decided      *time.Time                `json:"decided,omitempty"`
+	EarlierCells int                       `json:"earlier_cells"`
+
+	// EarlierResults Of the same operator
+	EarlierResults int    `json:"earlier_results"`
+	Grant          string `json:"grant"`
+	ID             string `json:"id"`
+	Job            string `json:"job"`
+
+	// Literals What the analyst wrote that could carry a message
+	Literals *[]string `json:"literals,omitempty"`
+	Mode     Mode      `json:"mode"`
+	Officer  *string   `json:"officer,omitempty"`
+	Operator string    `json:"operator"`
+
+	// Owner Who asked
+	Owner    string            `json:"owner"`
+	Reason   *string           `json:"reason,omitempty"`
+	Rows     *[][]*interface{} `json:"rows,omitempty"`
+	Sources  *[]string         `json:"sources,omitempty"`
+	SQL      *string           `json:"sql,omitempty"`
+	State    OfferState        `json:"state"`
+	Types    *[]string         `json:"types,omitempty"`
+	Withheld bool              `json:"withheld"`
 }
+
+// OfferState defines model for Offer.State.
+type OfferState string
 
 // PasswordChange defines model for PasswordChange.
 type PasswordChange struct {
@@ -511,10 +573,17 @@ type ReleaseSummary struct {
 
 // Released What left. Without rows in any state but `released`.
 type Released struct {
-	Code    *string           `json:"code,omitempty"`
-	Columns *[]string         `json:"columns,omitempty"`
-	Help    *string           `json:"help,omitempty"`
-	ID      string            `json:"id"`
+	Code    *string   `json:"code,omitempty"`
+	Column  *int      `json:"column,omitempty"`
+	Columns *[]string `json:"columns,omitempty"`
+	Help    *string   `json:"help,omitempty"`
+	ID      string    `json:"id"`
+
+	// Line Place in the query, counted from 1
+	Line *int `json:"line,omitempty"`
+
+	// Log Place of the outcome on the log
+	Log     *int64            `json:"log,omitempty"`
 	Message *string           `json:"message,omitempty"`
 	Ms      *int64            `json:"ms,omitempty"`
 	Rows    *[][]*interface{} `json:"rows,omitempty"`
@@ -566,12 +635,19 @@ type Unit struct {
 
 // Verification defines model for Verification.
 type Verification struct {
-	Findings []string `json:"findings"`
-	Ok       bool     `json:"ok"`
+	// Checkpoint Keep it: a later verification against it shows that nothing before it changed
+	Checkpoint string `json:"checkpoint"`
 
-	// Root Base64
-	Root *string `json:"root,omitempty"`
-	Size int64   `json:"size"`
+	// Erased Entries of which a part was erased as it may be
+	Erased   int       `json:"erased"`
+	Findings []Finding `json:"findings"`
+	Ok       bool      `json:"ok"`
+
+	// Root Root that was recomputed from the entries, base64
+	Root string `json:"root"`
+
+	// Size Entries under the newest checkpoint
+	Size int64 `json:"size"`
 }
 
 // AccountName defines model for AccountName.
@@ -632,8 +708,8 @@ type SearchLogParams struct {
 	Until  *time.Time `form:"until,omitempty" json:"until,omitempty"`
 	Limit  *Limit     `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Before The `next` of an earlier answer.
-	Before *int64 `form:"before,omitempty" json:"before,omitempty"`
+	// After Entries with this index and later: the `next` of an earlier answer.
+	After *int64 `form:"after,omitempty" json:"after,omitempty"`
 }
 
 // ProveConsistencyParams defines parameters for ProveConsistency.
@@ -688,72 +764,6 @@ type ChangePasswordJSONRequestBody = PasswordChange
 
 // RefreshSessionJSONRequestBody defines body for RefreshSession for application/json ContentType.
 type RefreshSessionJSONRequestBody = RefreshRequest
-
-// Getter for additional properties for Offer. Returns the specified
-// element and whether it was found
-func (a Offer) Get(fieldName string) (value interface{}, found bool) {
-	if a.AdditionalProperties != nil {
-		value, found = a.AdditionalProperties[fieldName]
-	}
-	return
-}
-
-// Setter for additional properties for Offer
-func (a *Offer) Set(fieldName string, value interface{}) {
-	if a.AdditionalProperties == nil {
-		a.AdditionalProperties = make(map[string]interface{})
-	}
-	a.AdditionalProperties[fieldName] = value
-}
-
-// Override default JSON handling for Offer to handle AdditionalProperties
-func (a *Offer) UnmarshalJSON(b []byte) error {
-	object := make(map[string]json.RawMessage)
-	err := json.Unmarshal(b, &object)
-	if err != nil {
-		return err
-	}
-
-	if raw, found := object["id"]; found {
-		err = json.Unmarshal(raw, &a.ID)
-		if err != nil {
-			return fmt.Errorf("error reading 'id': %w", err)
-		}
-		delete(object, "id")
-	}
-
-	if len(object) != 0 {
-		a.AdditionalProperties = make(map[string]interface{})
-		for fieldName, fieldBuf := range object {
-			var fieldVal interface{}
-			err := json.Unmarshal(fieldBuf, &fieldVal)
-			if err != nil {
-				return fmt.Errorf("error unmarshaling field %s: %w", fieldName, err)
-			}
-			a.AdditionalProperties[fieldName] = fieldVal
-		}
-	}
-	return nil
-}
-
-// Override default JSON handling for Offer to handle AdditionalProperties
-func (a Offer) MarshalJSON() ([]byte, error) {
-	var err error
-	object := make(map[string]json.RawMessage)
-
-	object["id"], err = json.Marshal(a.ID)
-	if err != nil {
-		return nil, fmt.Errorf("error marshaling 'id': %w", err)
-	}
-
-	for fieldName, field := range a.AdditionalProperties {
-		object[fieldName], err = json.Marshal(field)
-		if err != nil {
-			return nil, fmt.Errorf("error marshaling '%s': %w", fieldName, err)
-		}
-	}
-	return json.Marshal(object)
-}
 
 // RequestEditorFn is the function signature for the RequestEditor callback function
 type RequestEditorFn func(ctx context.Context, req *http.Request) error
@@ -2926,9 +2936,9 @@ func NewSearchLogRequest(server string, params *SearchLogParams) (*http.Request,
 
 		}
 
-		if params.Before != nil {
+		if params.After != nil {
 
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "before", *params.Before, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {

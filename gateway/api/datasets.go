@@ -1,0 +1,159 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"weir/gateway"
+	"weir/gateway/api/gen"
+	"weir/internal/problem"
+	"weir/policy"
+)
+
+func (s *server) ListDatasets(ctx context.Context, _ gen.ListDatasetsRequestObject) (gen.ListDatasetsResponseObject, error) {
+	person, err := who(ctx)
+	if err != nil {
+		return nil, err
+	}
+	datasets, err := s.Acts.ListDatasets(ctx, person)
+	if err != nil {
+		return nil, err
+	}
+	return gen.ListDatasets200JSONResponse{Datasets: convert(datasets, dataset)}, nil
+}
+
+func (s *server) GetDataset(ctx context.Context, req gen.GetDatasetRequestObject) (gen.GetDatasetResponseObject, error) {
+	person, err := who(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.Acts.Dataset(ctx, person, req.Dataset)
+	if err != nil {
+		return nil, err
+	}
+	return gen.GetDataset200JSONResponse(dataset(d)), nil
+}
+
+// maxManifest is the longest manifest, in bytes.
+const maxManifest = 1 << 20
+
+// ImportDataset reads the manifest, and the file only when the gateway asks for it.
+func (s *server) ImportDataset(ctx context.Context, req gen.ImportDatasetRequestObject) (gen.ImportDatasetResponseObject, error) {
+	person, err := who(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, ok := ctx.(*gin.Context)
+	if !ok {
+		return nil, errors.New("an upload without its request")
+	}
+	patient := &patientReader{control: http.NewResponseController(c.Writer), idle: s.Limits.UploadIdle}
+	manifest, err := part(req.Body, "manifest", patient)
+	if err != nil {
+		return nil, uploadProblem(c, err)
+	}
+	text, err := io.ReadAll(io.LimitReader(manifest, maxManifest+1))
+	if err != nil || len(text) > maxManifest {
+		return nil, uploadProblem(c, err)
+	}
+	d, err := s.Acts.ImportDataset(ctx, person, gateway.Upload{
+		Manifest: text,
+		File: func() (io.Reader, error) {
+			file, err := part(req.Body, "file", patient)
+			if err != nil {
+				return nil, uploadProblem(c, err)
+			}
+			return file, nil
+		},
+	})
+	if err != nil {
+		if patient.failed {
+			return nil, uploadProblem(c, err)
+		}
+		return nil, err
+	}
+	return gen.ImportDataset201JSONResponse(dataset(d)), nil
+}
+
+// part gives the next part, which must have this name.
+func part(body *multipart.Reader, name string, via *patientReader) (io.Reader, error) {
+	if err := via.extend(); err != nil {
+		return nil, err
+	}
+	next, err := body.NextPart()
+	if err != nil {
+		via.failed = true
+		return nil, err
+	}
+	if next.FormName() != name {
+		return nil, fmt.Errorf("part %q in place of %q", next.FormName(), name)
+	}
+	return via.over(next), nil
+}
+
+func uploadProblem(c *gin.Context, cause error) error {
+	if overlong(c) {
+		return problem.New("api.body-too-large").Because(cause)
+	}
+	return problem.New("api.upload-parts").Because(cause)
+}
+
+// patientReader lets an upload take as long as it needs, as long as it goes on.
+type patientReader struct {
+	control *http.ResponseController
+	idle    time.Duration
+	from    io.Reader
+	failed  bool // the client stopped sending, sent too much, or sent no multipart
+}
+
+func (p *patientReader) over(from io.Reader) io.Reader {
+	p.from = from
+	return p
+}
+
+func (p *patientReader) extend() error {
+	err := p.control.SetReadDeadline(time.Now().Add(p.idle))
+	if err == nil {
+		// The answer comes after the upload and what is made of it.
+		err = p.control.SetWriteDeadline(time.Time{})
+	}
+	if errors.Is(err, http.ErrNotSupported) { // a test's recorder, which has no connection
+		return nil
+	}
+	return err
+}
+
+func (p *patientReader) Read(b []byte) (int, error) {
+	if err := p.extend(); err != nil {
+		return 0, err
+	}
+	n, err := p.from.Read(b)
+	if err != nil && err != io.EOF {
+		p.failed = true
+	}
+	return n, err
+}
+
+func dataset(d policy.Dataset) gen.Dataset {
+	return gen.Dataset{
+		Name: d.Name, Title: d.Title, Provider: d.Provider, Open: d.Open, Version: d.Version, RowsAbout: d.ApproximateRows(),
+		Units: convert(d.Units, func(u policy.Unit) gen.Unit { return gen.Unit{Domain: u.Domain, Key: optional(u.Key)} }),
+		Columns: convert(d.Columns, func(c policy.Column) gen.Column {
+			return gen.Column{Name: c.Name, Type: c.Type, Class: gen.ColumnClass(c.Class), Measure: bounds(c.Bound), Title: optional(c.Title)}
+		}),
+	}
+}
+
+func bounds(b *policy.Bounds) *gen.Bounds {
+	if b == nil {
+		return nil
+	}
+	return &gen.Bounds{Min: b.Min, Max: b.Max}
+}

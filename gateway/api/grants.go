@@ -1,0 +1,115 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"weir/gateway/api/gen"
+	"weir/policy"
+)
+
+func (s *server) ListGrants(ctx context.Context, _ gen.ListGrantsRequestObject) (gen.ListGrantsResponseObject, error) {
+	person, err := who(ctx)
+	if err != nil {
+		return nil, err
+	}
+	grants, err := s.Acts.ListGrants(ctx, person)
+	if err != nil {
+		return nil, err
+	}
+	return gen.ListGrants200JSONResponse{Grants: convert(grants, grant)}, nil
+}
+
+func (s *server) GetGrant(ctx context.Context, req gen.GetGrantRequestObject) (gen.GetGrantResponseObject, error) {
+	person, err := who(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.Acts.Grant(ctx, person, req.Grant)
+	if err != nil {
+		return nil, err
+	}
+	return gen.GetGrant200JSONResponse(grant(g)), nil
+}
+
+func (s *server) CreateGrant(ctx context.Context, req gen.CreateGrantRequestObject) (gen.CreateGrantResponseObject, error) {
+	person, err := who(ctx)
+	if err != nil {
+		return nil, err
+	}
+	wanted := policy.Grant{
+		Operator: req.Body.Operator, Scenario: req.Body.Scenario, Title: req.Body.Title,
+		Datasets: convert(req.Body.Datasets, func(d gen.GrantedDataset) policy.GrantedDataset {
+			return policy.GrantedDataset{Name: d.Name, Columns: d.Columns}
+		}),
+		Mode:  policy.Mode(req.Body.Mode),
+		Rules: rules(req.Body.Rules),
+		Quota: policy.Quota{JobsPerDay: req.Body.Quota.JobsPerDay, CellsPerDay: req.Body.Quota.CellsPerDay},
+		From:  time.Now(), Until: req.Body.Until,
+	}
+	if req.Body.From != nil {
+		wanted.From = *req.Body.From
+	}
+	g, err := s.Acts.CreateGrant(ctx, person, wanted)
+	if err != nil {
+		return nil, err
+	}
+	return gen.CreateGrant201JSONResponse(grant(g)), nil
+}
+
+func (s *server) SuspendGrant(ctx context.Context, req gen.SuspendGrantRequestObject) (gen.SuspendGrantResponseObject, error) {
+	person, err := who(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.Acts.SuspendGrant(ctx, person, req.Grant, req.Body.Reason)
+	if err != nil {
+		return nil, err
+	}
+	return gen.SuspendGrant200JSONResponse(grant(g)), nil
+}
+
+func (s *server) RestoreGrant(ctx context.Context, req gen.RestoreGrantRequestObject) (gen.RestoreGrantResponseObject, error) {
+	person, err := who(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.Acts.RestoreGrant(ctx, person, req.Grant, req.Body.Reason)
+	if err != nil {
+		return nil, err
+	}
+	return gen.RestoreGrant200JSONResponse(grant(g)), nil
+}
+
+func (s *server) TerminateGrant(ctx context.Context, req gen.TerminateGrantRequestObject) (gen.TerminateGrantResponseObject, error) {
+	person, err := who(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.Acts.TerminateGrant(ctx, person, req.Grant, req.Body.Reason)
+	if err != nil {
+		return nil, err
+	}
+	return gen.TerminateGrant200JSONResponse(grant(g)), nil
+}
+
+func grant(g policy.Grant) gen.Grant {
+	return gen.Grant{
+		ID: g.ID, Operator: g.Operator, Scenario: g.Scenario, Title: g.Title,
+		Datasets: convert(g.Datasets, func(d policy.GrantedDataset) gen.GrantedDataset {
+			return gen.GrantedDataset{Name: d.Name, Columns: d.Columns}
+		}),
+		Mode:  gen.Mode(g.Mode),
+		Rules: gen.Rules{K: g.Rules.K, DominanceP: g.Rules.DominanceP, DominanceShare: g.Rules.DominanceShare, Digits: g.Rules.Digits},
+		Quota: gen.Quota{JobsPerDay: g.Quota.JobsPerDay, CellsPerDay: g.Quota.CellsPerDay},
+		From:  g.From, Until: g.Until, State: gen.GrantState(g.State),
+	}
+}
+
+// rules are the model's own where none are given.
+func rules(r *gen.Rules) policy.Rules {
+	if r == nil {
+		return policy.Rules{}
+	}
+	return policy.Rules{K: r.K, DominanceP: r.DominanceP, DominanceShare: r.DominanceShare, Digits: r.Digits}
+}

@@ -1,0 +1,180 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"weir/export"
+	"weir/gateway"
+	"weir/gateway/api/gen"
+	"weir/internal/problem"
+)
+
+func (s *server) SubmitJob(ctx context.Context, req gen.SubmitJobRequestObject) (gen.SubmitJobResponseObject, error) {
+	person, err := who(ctx)
+	if err != nil {
+		return nil, err
+	}
+	j, err := s.Jobs.Submit(ctx, person, req.Params.IdempotencyKey, req.Body.Grant, req.Body.SQL)
+	if err != nil {
+		return nil, err
+	}
+	if wait := given(req.Params.Wait); wait > 0 && j.State.Alive() {
+		if j, err = s.Jobs.Wait(ctx, j.ID, time.Duration(wait)*time.Second); err != nil {
+			return nil, err
+		}
+	}
+	location := "/api/v1/jobs/" + j.ID
+	if j.State.Alive() {
+		return gen.SubmitJob202JSONResponse{Body: job(ctx, j), Headers: gen.SubmitJob202ResponseHeaders{Location: location}}, nil
+	}
+	return gen.SubmitJob200JSONResponse{Body: job(ctx, j), Headers: gen.SubmitJob200ResponseHeaders{Location: location}}, nil
+}
+
+func (s *server) ListJobs(ctx context.Context, req gen.ListJobsRequestObject) (gen.ListJobsResponseObject, error) {
+	person, err := who(ctx)
+	if err != nil {
+		return nil, err
+	}
+	limit := limitOf(req.Params.Limit)
+	jobs, err := s.Jobs.List(ctx, person, given(req.Params.Before), limit)
+	if err != nil {
+		return nil, err
+	}
+	list := gen.JobList{Jobs: convert(jobs, func(j gateway.Job) gen.Job { return job(ctx, j) })}
+	if len(jobs) == limit {
+		list.Next = &jobs[limit-1].ID
+	}
+	return gen.ListJobs200JSONResponse(list), nil
+}
+
+func (s *server) GetJob(ctx context.Context, req gen.GetJobRequestObject) (gen.GetJobResponseObject, error) {
+	person, err := who(ctx)
+	if err != nil {
+		return nil, err
+	}
+	j, err := s.Jobs.Get(ctx, person, req.Job)
+	if err != nil {
+		return nil, err
+	}
+	return gen.GetJob200JSONResponse(job(ctx, j)), nil
+}
+
+func (s *server) CancelJob(ctx context.Context, req gen.CancelJobRequestObject) (gen.CancelJobResponseObject, error) {
+	person, err := who(ctx)
+	if err != nil {
+		return nil, err
+	}
+	j, err := s.Acts.CancelJob(ctx, person, req.Job)
+	if err != nil {
+		return nil, err
+	}
+	return gen.CancelJob200JSONResponse(job(ctx, j)), nil
+}
+
+func (s *server) GetResult(ctx context.Context, req gen.GetResultRequestObject) (gen.GetResultResponseObject, error) {
+	person, err := who(ctx)
+	if err != nil {
+		return nil, err
+	}
+	csv := false
+	if c, ok := ctx.(*gin.Context); ok && c.GetHeader("Accept") != "" {
+		switch c.NegotiateFormat("application/json", "text/csv") {
+		case "application/json":
+		case "text/csv":
+			csv = true
+		default:
+			return nil, problem.New("api.not-acceptable")
+		}
+	}
+	released, err := s.Jobs.Result(ctx, person, req.Job)
+	if err != nil {
+		return nil, err
+	}
+	if csv {
+		return newReleasedCSV(released)
+	}
+	return gen.GetResult200JSONResponse{Body: released.In(langOf(ctx)), Headers: gen.GetResult200ResponseHeaders{WeirJob: req.Job}}, nil
+}
+
+// releasedCSV is the one thing that can be sent as CSV.
+type releasedCSV struct {
+	job  string
+	text []byte
+}
+
+// newReleasedCSV writes the table, if it has left.
+func newReleasedCSV(released export.Released) (releasedCSV, error) {
+	var text bytes.Buffer
+	err := released.WriteCSV(&text)
+	return releasedCSV{released.ID(), text.Bytes()}, err
+}
+
+// VisitGetResultResponse sends it.
+func (r releasedCSV) VisitGetResultResponse(w http.ResponseWriter) error {
+	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
+	w.Header().Set("Content-Disposition", "attachment; filename=result.csv")
+	w.Header().Set("Weir-Job", r.job)
+	w.WriteHeader(http.StatusOK)
+	_, err := w.Write(r.text)
+	return err
+}
+
+func (s *server) Explain(ctx context.Context, req gen.ExplainRequestObject) (gen.ExplainResponseObject, error) {
+	person, err := who(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(req.Body.SQL) > gateway.MaxSQL {
+		return nil, problem.New("gateway.sql-too-long", "bytes", "65536")
+	}
+	value, err := s.Deps.Explain.Explain(ctx, person, gateway.Request{Grant: req.Body.Grant, SQL: req.Body.SQL})
+	if err != nil {
+		return nil, err
+	}
+	return explanation{value}, nil
+}
+
+// explanation is the typed plan as the guard describes it.
+type explanation struct{ value any }
+
+// VisitExplainResponse writes it.
+func (e explanation) VisitExplainResponse(w http.ResponseWriter) error { return writeJSON(w, e.value) }
+
+// writeJSON encodes first, so that a failure is answered with a problem and not with half a document.
+func writeJSON(w http.ResponseWriter, value any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK)
+	_, err = w.Write(text)
+	return err
+}
+
+func job(ctx context.Context, j gateway.Job) gen.Job {
+	out := gen.Job{
+		ID: j.ID, Grant: j.Grant, State: gen.JobState(j.State),
+		Created: j.Created, Started: optional(j.Started), Ended: optional(j.Ended),
+	}
+	if c, ok := ctx.(*gin.Context); ok && j.Problem != nil {
+		d := document(c, j.Problem, j.Problem.Code, j.Problem.Status, j.Problem.At)
+		d.Instance = "urn:weir:job:" + j.ID
+		out.Problem = &d
+	}
+	return out
+}
+
+// limitOf is how many items a list may have.
+func limitOf(given *gen.Limit) int {
+	if given == nil {
+		return 100
+	}
+	return *given
+}

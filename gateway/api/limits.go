@@ -1,0 +1,193 @@
+package api
+
+import (
+	"container/list"
+	"io"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"golang.org/x/time/rate"
+
+	"weir/internal/problem"
+)
+
+// Limits bounds what one client, and all of them, can make the platform do. A zero field means its default.
+type Limits struct {
+	Body          int64         // bytes of a request; default 512 KiB, which holds a query of 64 KiB however it is escaped
+	Upload        int64         // bytes of a data set; default 4 GiB
+	UploadIdle    time.Duration // after which an upload that stands still is given up; default 30 s
+	PerAddress    rate.Limit    // requests a second from one address; default 50
+	AddressBurst  int           // default 100
+	PerAccount    rate.Limit    // requests a second of one account; default 20
+	AccountBurst  int           // default 60
+	Remembered    int           // addresses, and accounts, that are remembered at once; default 65 536
+	Streams       int           // event streams at once; default 256
+	AccountStream int           // event streams of one account at once; default 8
+	StreamLife    time.Duration // after which a client must connect anew, and be verified anew; default 5 min
+	Heartbeat     time.Duration // silence after which a stream says that it lives; default 15 s
+}
+
+func (l Limits) complete() Limits {
+	or(&l.Body, 512<<10)
+	or(&l.Upload, 4<<30)
+	or(&l.UploadIdle, 30*time.Second)
+	or(&l.PerAddress, 50)
+	or(&l.AddressBurst, 100)
+	or(&l.PerAccount, 20)
+	or(&l.AccountBurst, 60)
+	or(&l.Remembered, 1<<16)
+	or(&l.Streams, 256)
+	or(&l.AccountStream, 8)
+	or(&l.StreamLife, 5*time.Minute)
+	or(&l.Heartbeat, 15*time.Second)
+	return l
+}
+
+func or[T comparable](field *T, otherwise T) {
+	var zero T
+	if *field == zero {
+		*field = otherwise
+	}
+}
+
+// buckets limits the rate of each of many clients. It forgets the one that it has not seen for the longest when it
+// is full, so that nobody can fill the memory by coming from many addresses.
+type buckets struct {
+	mu    sync.Mutex
+	limit rate.Limit
+	burst int
+	most  int
+	byKey map[string]*list.Element // of bucket
+	order *list.List               // the last seen first
+}
+
+type bucket struct {
+	key     string
+	limiter *rate.Limiter
+}
+
+func newBuckets(limit rate.Limit, burst, most int) *buckets {
+	return &buckets{limit: limit, burst: burst, most: most, byKey: map[string]*list.Element{}, order: list.New()}
+}
+
+func (b *buckets) allow(key string, now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.byKey[key]
+	if e == nil {
+		if b.order.Len() >= b.most {
+			oldest := b.order.Back()
+			delete(b.byKey, oldest.Value.(bucket).key)
+			b.order.Remove(oldest)
+		}
+		e = b.order.PushFront(bucket{key, rate.NewLimiter(b.limit, b.burst)})
+		b.byKey[key] = e
+	}
+	b.order.MoveToFront(e)
+	return e.Value.(bucket).limiter.AllowN(now, 1)
+}
+
+// network is what counts as one address: an IPv4 address, or the /64 of an IPv6 address, which one household holds
+// whole.
+func network(address string) string {
+	a, err := netip.ParseAddr(address)
+	if err != nil {
+		return address
+	}
+	a = a.Unmap().WithZone("")
+	if a.Is4() {
+		return a.String()
+	}
+	return netip.PrefixFrom(a, 64).Masked().String()
+}
+
+// streams counts the event streams that are open.
+type streams struct {
+	mu       sync.Mutex
+	most     int
+	own      int
+	all      int
+	accounts map[string]int
+}
+
+func newStreams(l Limits) *streams {
+	return &streams{most: l.Streams, own: l.AccountStream, accounts: map[string]int{}}
+}
+
+// open takes a place for a stream, or refuses. leave gives it back.
+func (s *streams) open(account string) (leave func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all >= s.most {
+		return nil, problem.New("api.busy")
+	}
+	if s.accounts[account] >= s.own {
+		return nil, problem.New("api.too-many-streams")
+	}
+	s.all++
+	s.accounts[account]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.all--
+		if s.accounts[account]--; s.accounts[account] == 0 {
+			delete(s.accounts, account)
+		}
+	}, nil
+}
+
+// body is a request's body that may not be longer than a limit, and remembers whether it was.
+type body struct {
+	io.Closer
+	limited io.Reader // http.MaxBytesReader
+	over    bool
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.limited.Read(p)
+	if _, tooLong := err.(*http.MaxBytesError); tooLong {
+		b.over = true
+	}
+	return n, err
+}
+
+// limitAddress bounds the requests from one address, whoever they claim to be from.
+func (s *server) limitAddress(c *gin.Context) {
+	if !s.addresses.allow(network(c.ClientIP()), time.Now()) {
+		s.fail(c, problem.New("api.too-many-requests"))
+	}
+}
+
+const bodyKey = "weir.body"
+
+// limitBody bounds what is read of a request. Uploads have a limit of their own.
+func (s *server) limitBody(c *gin.Context) {
+	limit := s.Limits.Body
+	if isUpload(c) {
+		limit = s.Limits.Upload
+	}
+	if c.Request.ContentLength > limit {
+		s.fail(c, problem.New("api.body-too-large"))
+		return
+	}
+	if c.Request.Body == nil || c.Request.Body == http.NoBody {
+		return
+	}
+	reader := http.MaxBytesReader(c.Writer, c.Request.Body, limit)
+	bounded := &body{Closer: reader, limited: reader}
+	c.Request.Body = bounded
+	c.Set(bodyKey, bounded)
+}
+
+// overlong reports whether the client has sent more than it may.
+func overlong(c *gin.Context) bool {
+	bounded, ok := c.Value(bodyKey).(*body)
+	return ok && bounded.over
+}
+
+func isUpload(c *gin.Context) bool {
+	return c.Request.Method == http.MethodPost && c.FullPath() == "/api/v1/datasets"
+}

@@ -1,0 +1,144 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"weir/gateway/api/gen"
+	"weir/gateway/identity"
+	"weir/policy"
+)
+
+func (s *server) SignIn(ctx context.Context, req gen.SignInRequestObject) (gen.SignInResponseObject, error) {
+	tokens, err := s.Acts.SignIn(ctx, req.Body.Account, req.Body.Password, address(ctx))
+	if err != nil {
+		return nil, err
+	}
+	return gen.SignIn200JSONResponse(session(tokens)), nil
+}
+
+func (s *server) RefreshSession(ctx context.Context, req gen.RefreshSessionRequestObject) (gen.RefreshSessionResponseObject, error) {
+	tokens, err := s.Acts.Refresh(ctx, req.Body.RefreshToken)
+	if err != nil {
+		return nil, err
+	}
+	return gen.RefreshSession200JSONResponse(session(tokens)), nil
+}
+
+func (s *server) GetSession(ctx context.Context, _ gen.GetSessionRequestObject) (gen.GetSessionResponseObject, error) {
+	person, err := who(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return gen.GetSession200JSONResponse{
+		Subject: person.Subject, Organisation: person.Organisation, Roles: convert(person.Roles, role),
+	}, nil
+}
+
+func (s *server) SignOut(ctx context.Context, _ gen.SignOutRequestObject) (gen.SignOutResponseObject, error) {
+	person, err := who(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return gen.SignOut204Response{}, s.Acts.SignOut(ctx, person)
+}
+
+func (s *server) ChangePassword(ctx context.Context, req gen.ChangePasswordRequestObject) (gen.ChangePasswordResponseObject, error) {
+	person, err := who(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = s.Acts.ChangePassword(ctx, person, req.Body.Current, req.Body.Next, address(ctx))
+	return gen.ChangePassword204Response{}, err
+}
+
+func (s *server) ListAccounts(ctx context.Context, _ gen.ListAccountsRequestObject) (gen.ListAccountsResponseObject, error) {
+	person, err := who(ctx)
+	if err != nil {
+		return nil, err
+	}
+	accounts, err := s.Acts.ListAccounts(ctx, person)
+	if err != nil {
+		return nil, err
+	}
+	return gen.ListAccounts200JSONResponse{Accounts: convert(accounts, account)}, nil
+}
+
+func (s *server) CreateAccount(ctx context.Context, req gen.CreateAccountRequestObject) (gen.CreateAccountResponseObject, error) {
+	person, err := who(ctx)
+	if err != nil {
+		return nil, err
+	}
+	wanted := identity.Account{
+		Name: req.Body.Name, DisplayName: req.Body.DisplayName, Organisation: req.Body.Organisation,
+		Roles:    convert(req.Body.Roles, func(r gen.Role) policy.Role { return policy.Role(r) }),
+		External: convert(given(req.Body.External), func(e gen.ExternalSubject) identity.Subject { return identity.Subject(e) }),
+	}
+	created, err := s.Acts.CreateAccount(ctx, person, wanted, given(req.Body.Password))
+	if err != nil {
+		return nil, err
+	}
+	return gen.CreateAccount201JSONResponse(account(created)), nil
+}
+
+func (s *server) DisableAccount(ctx context.Context, req gen.DisableAccountRequestObject) (gen.DisableAccountResponseObject, error) {
+	person, err := who(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return gen.DisableAccount204Response{}, s.Acts.DisableAccount(ctx, person, req.Account, req.Body.Reason)
+}
+
+func session(t identity.Tokens) gen.Session {
+	return gen.Session{
+		AccessToken: t.Access, RefreshToken: t.Refresh, TokenType: gen.Bearer,
+		ExpiresIn: max(0, int(time.Until(t.Expires).Seconds())),
+	}
+}
+
+func account(a identity.Account) gen.Account {
+	return gen.Account{
+		Name: a.Name, DisplayName: a.DisplayName, Organisation: a.Organisation, Disabled: a.Disabled, Created: a.Created,
+		Roles:    convert(a.Roles, role),
+		External: convert(a.External, func(e identity.Subject) gen.ExternalSubject { return gen.ExternalSubject(e) }),
+	}
+}
+
+func role(r policy.Role) gen.Role { return gen.Role(r) }
+
+// address is where a request came from, as far as it can be believed.
+func address(ctx context.Context) string {
+	if c, ok := ctx.(*gin.Context); ok {
+		return c.ClientIP()
+	}
+	return ""
+}
+
+// convert maps a list. It is never nil, since nil would be encoded as null.
+func convert[A, B any](list []A, f func(A) B) []B {
+	mapped := make([]B, len(list))
+	for i, item := range list {
+		mapped[i] = f(item)
+	}
+	return mapped
+}
+
+// given is a field that may be left out.
+func given[T any](field *T) T {
+	if field == nil {
+		var none T
+		return none
+	}
+	return *field
+}
+
+// optional leaves out a zero value.
+func optional[T comparable](value T) *T {
+	var zero T
+	if value == zero {
+		return nil
+	}
+	return &value
+}

@@ -1,0 +1,146 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/gin-gonic/gin"
+	ginmiddleware "github.com/oapi-codegen/gin-middleware"
+
+	"weir/internal/problem"
+	"weir/policy"
+)
+
+// Load reads the specification as requests and responses are held against it.
+func Load() (*openapi3.T, error) {
+	document, err := openapi3.NewLoader().LoadFromData(Specification)
+	if err != nil {
+		return nil, fmt.Errorf("read the specification: %w", err)
+	}
+	if err := document.Validate(context.Background()); err != nil {
+		return nil, fmt.Errorf("the specification is not OpenAPI: %w", err)
+	}
+	// OpenAPI cannot say that a path parameter holds slashes; the router of the validator can.
+	const tile = "/api/v1/log/tile/{path}"
+	document.Paths.Set("/api/v1/log/tile/{path:.+}", document.Paths.Value(tile))
+	document.Paths.Delete(tile)
+	return document, nil
+}
+
+// validator holds every request against the specification: first who asks, then parameters and body. The body of an
+// upload is not read here, since it does not fit into memory; its handler checks it.
+func (s *server) validator() (gin.HandlerFunc, error) {
+	document, err := Load()
+	if err != nil {
+		return nil, err
+	}
+	options := ginmiddleware.Options{
+		ErrorHandler: s.invalid,
+		Options: openapi3filter.Options{
+			AuthenticationFunc:                s.authenticate,
+			RejectWhenRequestBodyNotSpecified: true,
+			KeepValidatedValue:                true, // the handler gets what was validated, and no second reading of it
+		},
+	}
+	uploads := options
+	uploads.Options.ExcludeRequestBody = true
+	whole := ginmiddleware.OapiRequestValidatorWithOptions(document, &options)
+	head := ginmiddleware.OapiRequestValidatorWithOptions(document, &uploads)
+	return func(c *gin.Context) {
+		if isUpload(c) {
+			head(c)
+			return
+		}
+		whole(c)
+	}, nil
+}
+
+const (
+	whoKey     = "weir.who"
+	refusedKey = "weir.refused"
+)
+
+// who gives the person whom the validator has verified. Operations that strangers may call must not ask.
+func who(ctx context.Context) (policy.Principal, error) {
+	principal, ok := ctx.Value(whoKey).(policy.Principal)
+	if !ok {
+		return policy.Principal{}, problem.New("api.no-token")
+	}
+	return principal, nil
+}
+
+// authenticate is called for each operation that needs a token.
+func (s *server) authenticate(ctx context.Context, input *openapi3filter.AuthenticationInput) error {
+	c := ginmiddleware.GetGinContext(ctx)
+	principal, err := s.verify(c)
+	if err != nil {
+		c.Set(refusedKey, err)
+		return errors.New("not authenticated")
+	}
+	c.Set(whoKey, principal)
+	return nil
+}
+
+func (s *server) verify(c *gin.Context) (policy.Principal, error) {
+	headers := c.Request.Header.Values("Authorization")
+	if len(headers) != 1 {
+		return policy.Principal{}, problem.New("api.no-token")
+	}
+	scheme, token, _ := strings.Cut(headers[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return policy.Principal{}, problem.New("api.no-token")
+	}
+	principal, err := s.Identity.Verify(c.Request.Context(), token)
+	if err != nil {
+		return policy.Principal{}, err
+	}
+	if !s.accounts.allow(principal.Subject, time.Now()) {
+		return policy.Principal{}, problem.New("api.too-many-requests")
+	}
+	return principal, nil
+}
+
+// invalid answers for a request that the specification does not allow. The validator's message quotes what was sent
+// and is not passed on; which part of the request it means is.
+func (s *server) invalid(c *gin.Context, message string, _ int) {
+	refused, _ := c.Value(refusedKey).(error)
+	switch {
+	case refused != nil:
+		s.fail(c, refused)
+	case overlong(c):
+		s.fail(c, problem.New("api.body-too-large"))
+	case c.FullPath() == "" && strings.Contains(message, "not allowed"):
+		s.fail(c, problem.New("api.no-such-method"))
+	case c.FullPath() == "":
+		s.fail(c, problem.New("api.no-such-path"))
+	case strings.Contains(message, "header Content-Type has unexpected value"):
+		s.fail(c, problem.New("api.content-type"))
+	default:
+		s.fail(c, problem.New("api.request-invalid", "where", where(message)).Because(errors.New(message)))
+	}
+}
+
+var (
+	parameter = regexp.MustCompile(`parameter "([A-Za-z-]{1,40})" in (path|query|header)`)
+	property  = regexp.MustCompile(`Error at "(/[A-Za-z0-9_/]{1,80})"`)
+)
+
+// where finds which part of a request a message of the validator means.
+func where(message string) string {
+	if found := parameter.FindStringSubmatch(message); found != nil {
+		return found[2] + " " + found[1]
+	}
+	if found := property.FindStringSubmatch(message); found != nil {
+		return "body " + found[1]
+	}
+	if strings.Contains(message, "request body") {
+		return "body"
+	}
+	return "request"
+}
