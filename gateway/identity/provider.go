@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,8 +12,6 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
-	"github.com/go-jose/go-jose/v4"
-	"golang.org/x/time/rate"
 )
 
 // Provider is an external OpenID provider whose subjects may be linked to accounts (OpenID Connect Core 1.0).
@@ -132,105 +129,7 @@ func (s *source) ready(ctx context.Context) (*oidc.IDTokenVerifier, error) {
 		s.failed = now
 		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
 	}
-	keys := remoteKeys{oidc.NewRemoteKeySet(ctx, document.Keys)}
+	keys := &remoteKeys{address: document.Keys, client: s.client}
 	s.verifier, s.renew = oidc.NewVerifier(s.issuer, keys, s.config), now.Add(keysLife)
 	return s.verifier, nil
-}
-
-// fetchFailure is the context key of a place where remoteKeys notes that it could not fetch.
-type fetchFailure struct{}
-
-// remoteKeys tells "the keys could not be fetched" from "no key fits", which the OpenID verifier does not.
-type remoteKeys struct{ set *oidc.RemoteKeySet }
-
-func (r remoteKeys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
-	payload, err := r.set.VerifySignature(ctx, token)
-	if note, ok := ctx.Value(fetchFailure{}).(*error); ok && errors.Is(err, errUnreachable) {
-		*note = err
-	}
-	return payload, err
-}
-
-// staticKeys are the keys of a provider that cannot be reached, by id.
-type staticKeys map[string]jose.JSONWebKey
-
-func parseKeys(text []byte) (staticKeys, error) {
-	var set jose.JSONWebKeySet
-	if err := json.Unmarshal(text, &set); err != nil {
-		return nil, fmt.Errorf("key set: %w", err)
-	}
-	keys := staticKeys{}
-	for _, k := range set.Keys {
-		if k.KeyID == "" || !k.IsPublic() || !k.Valid() || k.Use == "enc" {
-			return nil, errors.New("key set: every key must be a public signature key with an id")
-		}
-		keys[k.KeyID] = k
-	}
-	if len(keys) == 0 || len(keys) != len(set.Keys) {
-		return nil, errors.New("key set: no key, or two with one id")
-	}
-	return keys, nil
-}
-
-// VerifySignature tries the key that the token names, and with no other algorithm than the key is for.
-func (k staticKeys) VerifySignature(_ context.Context, token string) ([]byte, error) {
-	var algorithms []jose.SignatureAlgorithm
-	for _, a := range asymmetric {
-		algorithms = append(algorithms, jose.SignatureAlgorithm(a))
-	}
-	jws, err := jose.ParseSignedCompact(token, algorithms)
-	if err != nil {
-		return nil, err
-	}
-	header := jws.Signatures[0].Protected
-	key, known := k[header.KeyID]
-	if !known || key.Algorithm != "" && key.Algorithm != header.Algorithm {
-		return nil, errUnknownKey
-	}
-	return jws.Verify(key)
-}
-
-// guarded limits what a stranger can make us ask of a provider by sending tokens with unknown keys, and what the
-// provider can make us read.
-func guarded(client *http.Client, clock func() time.Time) *http.Client {
-	limited := *client
-	if limited.Timeout == 0 {
-		limited.Timeout = 10 * time.Second
-	}
-	next := limited.Transport
-	if next == nil {
-		next = http.DefaultTransport
-	}
-	limited.Transport = &outgoing{next: next, clock: clock, limit: rate.NewLimiter(rate.Every(5*time.Second), 6)}
-	return &limited
-}
-
-type outgoing struct {
-	next  http.RoundTripper
-	clock func() time.Time
-	limit *rate.Limiter
-}
-
-func (o *outgoing) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Scheme != "https" {
-		return nil, fmt.Errorf("%w: its address is not https", errUnreachable)
-	}
-	if !o.limit.AllowN(o.clock(), 1) {
-		return nil, fmt.Errorf("%w: asked too often", errUnreachable)
-	}
-	answer, err := o.next.RoundTrip(r)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
-	}
-	if answer.StatusCode != http.StatusOK {
-		answer.Body.Close()
-		return nil, fmt.Errorf("%w: it answered %d", errUnreachable, answer.StatusCode)
-	}
-	answer.Body = limitedBody{io.LimitReader(answer.Body, maxAnswer), answer.Body}
-	return answer, nil
-}
-
-type limitedBody struct {
-	io.Reader
-	io.Closer
 }

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -56,10 +57,12 @@ func (p *outsider) answer(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == DiscoveryPath:
 		fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q,"authorization_endpoint":%q}`, p.URL, p.URL+"/keys", p.URL+"/auth")
 	case r.URL.Path == "/keys":
-		set := jose.JSONWebKeySet{}
+		// Keys that are of no use here, as real providers have them, are passed over.
+		keys := []any{map[string]any{"kty": "ML", "kid": "odd"}, map[string]any{"kty": "oct", "kid": "odd", "k": "c2VjcmV0"}}
 		for id, k := range p.keys {
-			set.Keys = append(set.Keys, jose.JSONWebKey{Key: k.Public(), KeyID: id, Use: "sig"})
+			keys = append(keys, jose.JSONWebKey{Key: k.Public(), KeyID: id, Use: "sig"})
 		}
+		set := map[string]any{"keys": keys}
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(set)
 	default:
@@ -283,6 +286,29 @@ func TestExternalProviderAnswersBadly(t *testing.T) {
 			f.refuses(t, p.token(f, "17").text(t), "identity.provider-unavailable")
 		})
 	}
+	t.Run("no keys", func(t *testing.T) {
+		f, p := linked(t, onlySQLite(t))
+		p.change(func() {
+			p.other = func(w http.ResponseWriter) {
+				fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q,"keys":7}`, p.URL, p.URL+"/keys")
+			}
+		})
+		f.refuses(t, p.token(f, "17").text(t), "identity.provider-unavailable")
+		p.change(func() { p.other = nil })
+		f.accepts(t, p.token(f, "17").text(t))
+	})
+	t.Run("a caller who leaves", func(t *testing.T) {
+		f, p := linked(t, onlySQLite(t))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := f.Verify(ctx, p.token(f, "17").text(t)); err == nil {
+			t.Fatal("accepted without a database")
+		}
+		f.accepts(t, p.token(f, "17").text(t))
+		if n := p.count("/keys"); n != 1 {
+			t.Fatalf("asked %d times", n)
+		}
+	})
 	t.Run("keys without TLS", func(t *testing.T) {
 		f, p := linked(t, onlySQLite(t))
 		p.change(func() {

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -252,22 +253,34 @@ func FuzzVerify(f *testing.F) {
 	outside := forgery{jwt.SigningMethodES256, elliptical, map[string]any{"kid": "a"},
 		jwt.MapClaims{"iss": "https://id.example", "aud": "weir", "sub": "17", "iat": now, "exp": now + 60}}.text(f)
 	fix.accepts(f, outside)
-	good := map[string]bool{tokens.Access: true, outside: true}
-	for text := range good {
-		f.Add(text)
-		f.Add(text[:len(text)/2])
-		f.Add(strings.Replace(text, ".", "..", 1))
-	}
-	f.Add(tokens.Refresh)
-	f.Add("eyJhbGciOiJub25lIn0.eyJpc3MiOiJodHRwczovL3dlaXIuZXhhbXBsZSJ9.")
-	f.Fuzz(func(t *testing.T, text string) {
-		who, err := fix.Verify(t.Context(), text)
-		if err != nil && (who.Subject != "" || codeOf(err) == "internal") {
-			t.Fatalf("%+v, %v", who, err)
+	good := []string{tokens.Access, outside}
+	f.Add("", 0, 0, "")
+	f.Add("eyJhbGciOiJub25lIn0.eyJpc3MiOiJodHRwczovL3dlaXIuZXhhbXBsZSJ9.", 0, 0, "")
+	for at, r := range outside {
+		if r == '.' {
+			f.Add("", at, 1, "..")
+			f.Add("", at+1, 1, "f")
+			f.Add("", at-1, 1, "")
 		}
-		// The last character of a signature may carry unused bits; the strict decoder refuses those too.
-		if err == nil && !good[text] {
-			t.Fatalf("accepted: %q", text)
+	}
+	f.Add("", len(tokens.Access)-1, 1, "B") // only unused bits of the last character differ
+	// A text as it is, and each good token with a piece of it replaced. Keys differ from run to run, so edits are
+	// what can be kept and mutated.
+	f.Fuzz(func(t *testing.T, text string, at, cut int, insert string) {
+		tries := []string{text}
+		for _, g := range good {
+			from := min(max(at, 0), len(g))
+			to := min(from+min(max(cut, 0), len(g)), len(g))
+			tries = append(tries, g[:from]+insert+g[to:])
+		}
+		for _, try := range tries {
+			who, err := fix.Verify(t.Context(), try)
+			if err != nil && (who.Subject != "" || codeOf(err) == "internal") {
+				t.Fatalf("%+v, %v", who, err)
+			}
+			if err == nil && !slices.Contains(good, try) {
+				t.Fatalf("accepted: %q", try)
+			}
 		}
 	})
 }
