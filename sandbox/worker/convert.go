@@ -3,6 +3,7 @@ package worker
 import (
 	"database/sql/driver"
 	"encoding/json"
+	"math"
 	"math/big"
 	"regexp"
 	"strconv"
@@ -63,6 +64,10 @@ func written(value any) (string, bool) {
 		return strconv.FormatBool(v), true
 	case time.Time:
 		return v.Format("2006-01-02T15:04:05.999999"), true
+	case float64:
+		if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
+			return strconv.FormatFloat(v, 'f', -1, 64), true // a whole number, as tools that know no null integers write it
+		}
 	}
 	plain, err := encode(value, "")
 	number, ok := plain.(json.Number)
@@ -175,6 +180,9 @@ func convertInteger(c wire.IntakeColumn, limit span) converter {
 		text, ok := trimmed(value)
 		if !ok {
 			return nil, "", wrongType
+		}
+		if _, exact := value.(duckdb.Decimal); exact && strings.Contains(text, ".") {
+			text = strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
 		}
 		if small {
 			number, err := strconv.ParseInt(text, 10, 64)

@@ -84,7 +84,9 @@ func take(ctx context.Context, request wire.Intake) (*wire.Taken, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err := open(ctx, reading, request)
+	input := os.NewFile(wire.InputFD, "input")
+	defer input.Close() // and not before: the collector would close it while the engine reads
+	rows, err := open(ctx, reading, input, request)
 	if err != nil {
 		return nil, err
 	}
@@ -115,8 +117,7 @@ func createData(request wire.Intake) string {
 	return "CREATE TABLE data (" + strings.Join(columns, ", ") + ")"
 }
 
-func open(ctx context.Context, conn *sql.Conn, request wire.Intake) (source, error) {
-	input := os.NewFile(wire.InputFD, "input")
+func open(ctx context.Context, conn *sql.Conn, input *os.File, request wire.Intake) (source, error) {
 	switch request.Format {
 	case "csv":
 		return openCSV(input, request)

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding/simplifiedchinese"
+	"golang.org/x/text/encoding/unicode"
 
 	"weir/sandbox/wire"
 )
@@ -20,7 +21,7 @@ const replacement = "\uFFFD" // what a decoder writes for bytes that are no char
 
 // decode gives the file as UTF-8. Without a declared encoding it is UTF-8 if all of it is; a file with more bytes
 // that are not than characters of several bytes that are is GB18030 (which holds GBK and GB 2312), and any other
-// is damaged UTF-8, in which valid then finds the place.
+// is damaged UTF-8, in which valid then finds the place. UTF-16 says so in its first two bytes.
 func decode(input *os.File, declared string) (io.Reader, error) {
 	if declared == "" {
 		var err error
@@ -32,8 +33,12 @@ func decode(input *os.File, declared string) (io.Reader, error) {
 		}
 	}
 	reader := bufio.NewReaderSize(input, 1<<20)
-	if declared == "gb18030" {
+	switch declared {
+	case "gb18030":
 		return bufio.NewReaderSize(simplifiedchinese.GB18030.NewDecoder().Reader(reader), 1<<20), nil
+	case "utf-16":
+		utf16 := unicode.UTF16(unicode.LittleEndian, unicode.ExpectBOM)
+		return bufio.NewReaderSize(utf16.NewDecoder().Reader(reader), 1<<20), nil
 	}
 	if mark, _ := reader.Peek(3); string(mark) == "\xEF\xBB\xBF" {
 		reader.Discard(3)
@@ -43,6 +48,9 @@ func decode(input *os.File, declared string) (io.Reader, error) {
 
 func detect(input io.Reader) (string, error) {
 	reader := bufio.NewReaderSize(input, 1<<20)
+	if mark, _ := reader.Peek(2); string(mark) == "\xFF\xFE" || string(mark) == "\xFE\xFF" {
+		return "utf-16", nil
+	}
 	wide, broken := 0, 0
 	for {
 		r, size, err := reader.ReadRune()
