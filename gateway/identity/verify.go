@@ -71,7 +71,13 @@ func (i *Identity) sourceOf(token string) (*source, error) {
 	var payload struct {
 		Issuer string `json:"iss"`
 	}
-	if err := errors.Join(decodePart(parts[0], &header), decodePart(parts[1], &payload)); err != nil {
+	head, headErr := decodePart(parts[0])
+	body, bodyErr := decodePart(parts[1])
+	_, signatureErr := decodePart(parts[2])
+	if err := errors.Join(headErr, bodyErr, signatureErr); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(json.Unmarshal(head, &header), json.Unmarshal(body, &payload)); err != nil {
 		return nil, err
 	}
 	for field := range header {
@@ -155,10 +161,12 @@ func (c claims) check(now time.Time, maxAge time.Duration) error {
 	return nil
 }
 
-func decodePart(part string, into any) error {
-	text, err := base64.RawURLEncoding.Strict().DecodeString(part)
-	if err != nil {
-		return err
+// decodePart reads base64url that is written in the only right way: decoders pass over line ends and unused bits, and
+// one token must not have several texts.
+func decodePart(part string) ([]byte, error) {
+	text, err := base64.RawURLEncoding.DecodeString(part)
+	if err == nil && base64.RawURLEncoding.EncodeToString(text) != part {
+		err = errors.New("base64 that is not canonical")
 	}
-	return json.Unmarshal(text, into)
+	return text, err
 }

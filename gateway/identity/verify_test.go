@@ -105,7 +105,7 @@ func refuseSpoilt(t *testing.T, f *fixture, good func() forgery, public any) {
 		parts := strings.Split(text, ".")
 		for _, bad := range []string{"", ".", "..", "...", "a.b.c", text + ".", text + "=", " " + text, text[:len(text)-8],
 			parts[0] + "." + parts[1] + ".", parts[0] + ".." + parts[2], `{"payload":"` + parts[1] + `"}`,
-			strings.Repeat(".", 100), text + "\x00"} {
+			strings.Repeat(".", 100), text + "\x00", text + "\n", parts[0] + "\n." + parts[1] + "." + parts[2]} {
 			f.refuses(t, bad, "identity.token-invalid")
 		}
 	})
