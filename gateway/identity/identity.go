@@ -28,8 +28,6 @@ import (
 	"weir/internal/problem"
 	"weir/internal/store"
 	"weir/policy"
-
-	_ "embed" // the messages
 )
 
 //go:embed migrations
