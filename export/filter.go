@@ -1,0 +1,351 @@
+package export
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+
+	"weir/export/guard"
+	"weir/internal/problem"
+	"weir/policy"
+	"weir/sandbox"
+)
+
+// MaxCells is the most cells that one guarded aggregation may bring.
+const MaxCells = 200_000
+
+// Filter checks evidence and makes results. It holds the key of the noise, which no workspace ever sees.
+type Filter struct {
+	noise noise
+	queue *Queue
+}
+
+// New makes a filter. key is the secret of the sticky noise, at least 32 bytes: whoever has it can take the noise
+// off again. It must stay the same for as long as the data do, or the noise can be averaged out.
+func New(key []byte, queue *Queue) (*Filter, error) {
+	if len(key) < 32 {
+		return nil, fmt.Errorf("the noise key has %d bytes, and needs 32", len(key))
+	}
+	return &Filter{noise: noise{key: key}, queue: queue}, nil
+}
+
+// Assessment is the judging of one job.
+type Assessment struct {
+	filter   *Filter
+	program  *guard.Program
+	rules    policy.Rules
+	mode     policy.Mode
+	review   bool
+	released []sandbox.Named
+	checks   []Check
+	withheld bool
+	cells    int
+}
+
+// Check says for one guarded aggregation how its cells fared, for the officer. An analyst never sees it.
+type Check struct {
+	Release  string         `json:"release"`
+	Cells    int            `json:"cells"`
+	Withheld map[string]int `json:"withheld"` // by check, E1 to E5
+}
+
+// Begin starts to judge a program's cells under what policy decided. Exact values always wait for an officer,
+// whatever else is said.
+func (f *Filter) Begin(p *guard.Program, d policy.Decision) (*Assessment, error) {
+	if d.Mode != policy.Exact && d.Mode != policy.Perturbed {
+		return nil, problem.New("export.private-not-there")
+	}
+	return &Assessment{filter: f, program: p, rules: d.Rules, mode: d.Mode, review: d.Review || d.Mode == policy.Exact}, nil
+}
+
+// Tables gives the released tables of the given names, for a query that reads them.
+func (a *Assessment) Tables(names []string) []sandbox.Named {
+	var out []sandbox.Named
+	for _, name := range names {
+		for _, t := range a.released {
+			if t.Name == name {
+				out = append(out, t)
+			}
+		}
+	}
+	return out
+}
+
+// Admit judges the cells of one guarded aggregation. What passes becomes a released table.
+func (a *Assessment) Admit(r guard.Release, cells sandbox.Table) error {
+	if len(cells.Rows)*max(1, len(r.Cells)) > MaxCells {
+		return problem.New("export.too-many-cells", "limit", strconv.Itoa(MaxCells))
+	}
+	j := &judging{Assessment: a, release: r, index: map[string]int{}, check: Check{Release: r.Name, Withheld: map[string]int{}}}
+	for i, c := range cells.Columns {
+		j.index[c.Name] = i
+	}
+	out := sandbox.Named{Name: r.Name, Table: sandbox.Table{Rows: [][]any{}}}
+	for i, g := range r.Groups {
+		out.Table.Columns = append(out.Table.Columns, sandbox.Column{Name: "c" + strconv.Itoa(i), Type: g.Type})
+	}
+	for i, c := range r.Cells {
+		out.Table.Columns = append(out.Table.Columns, sandbox.Column{Name: "c" + strconv.Itoa(len(r.Groups)+i), Type: c.Type})
+	}
+	for _, row := range cells.Rows {
+		if len(row) != len(cells.Columns) {
+			return problem.New("export.evidence")
+		}
+		judged, err := j.row(row)
+		if err != nil {
+			return problem.New("export.evidence").Because(err)
+		}
+		if judged != nil {
+			out.Table.Rows = append(out.Table.Rows, judged)
+		}
+	}
+	// No cell at all is no answer either: that nobody is in a group is known from nothing being shown.
+	a.withheld = a.withheld || len(cells.Rows) == 0
+	a.released = append(a.released, out)
+	a.checks = append(a.checks, j.check)
+	return nil
+}
+
+// judging is the judging of one aggregation's cells.
+type judging struct {
+	*Assessment
+	release guard.Release
+	index   map[string]int
+	check   Check
+	current []any
+}
+
+// row judges one group. nil means that the whole group is withheld.
+func (j *judging) row(row []any) ([]any, error) {
+	j.current = row
+	if some, ok := j.value("w").(bool); !ok || some {
+		j.withhold("E1")
+		if !ok {
+			return nil, fmt.Errorf("column w is missing")
+		}
+	}
+	for k := range j.release.Keys {
+		n, err := j.number("n", k)
+		if err != nil {
+			return nil, err
+		}
+		if n < float64(j.rules.K) {
+			j.withhold("E1")
+			return nil, nil
+		}
+	}
+	out := make([]any, 0, len(j.release.Groups)+len(j.release.Cells))
+	for i, g := range j.release.Groups {
+		if g.Sensitive {
+			values, err := j.number("e", i)
+			if err != nil {
+				return nil, err
+			}
+			if values < 2 {
+				j.withhold("E4")
+				return nil, nil
+			}
+		}
+		out = append(out, j.value("g"+strconv.Itoa(i)))
+	}
+	for i, c := range j.release.Cells {
+		v, err := j.cell(i, c)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	shown := max(1, len(j.release.Cells)) // a group that is shown without a figure says something too
+	j.check.Cells += shown
+	j.cells += shown
+	return out, nil
+}
+
+// cell judges one value. nil, which is SQL's NULL, means that it is withheld.
+func (j *judging) cell(i int, c guard.Cell) (any, error) {
+	failed, err := j.failedCheck(i, c)
+	if err != nil {
+		return nil, err
+	}
+	if failed != "" {
+		j.withhold(failed)
+		return nil, nil
+	}
+	v := j.value("v" + strconv.Itoa(i))
+	if v == nil {
+		j.withhold("E2")
+		return nil, nil
+	}
+	if j.mode == policy.Exact {
+		return v, nil
+	}
+	return j.perturb(i, c, v)
+}
+
+// failedCheck names the first check that the cell fails, for any of its unit keys.
+func (j *judging) failedCheck(i int, c guard.Cell) (string, error) {
+	k := float64(j.rules.K)
+	for key := range j.release.Keys {
+		units, err := j.cellNumber("n", i, key)
+		if err != nil {
+			return "", err
+		}
+		if units < k {
+			return "E2", nil
+		}
+		if c.Dominated() {
+			dominated, err := j.dominated(i, key)
+			if err != nil || dominated {
+				return "E3", err
+			}
+		}
+		if c.Kind == guard.Quantile {
+			lonely, err := j.lonelySide(i, key, c)
+			if err != nil || lonely {
+				return "E2", err
+			}
+		}
+		if c.Conditional {
+			outside, err := j.cellNumber("z", i, key)
+			if err != nil {
+				return "", err
+			}
+			if outside != 0 && outside < k {
+				return "E5", nil
+			}
+		}
+	}
+	return "", nil
+}
+
+// dominated is the p% rule and the (2, share) rule: neither may the second largest unit be able to estimate the
+// largest to within p per cent, nor may two units make up more than the share (Hundepool et al., Statistical
+// Disclosure Control, 2012, ch. 4).
+func (j *judging) dominated(i, key int) (bool, error) {
+	var x [3]float64
+	for n, name := range []string{"t", "u", "s"} {
+		v, err := j.cellNumber(name, i, key)
+		if err != nil {
+			return true, err
+		}
+		x[n] = v
+	}
+	greatest, second, total := x[0], x[1], x[2]
+	if math.IsNaN(total) || math.IsInf(total, 0) {
+		return true, nil
+	}
+	rest := total - greatest - second
+	return rest < j.rules.DominanceP/100*greatest || greatest+second > j.rules.DominanceShare/100*total, nil
+}
+
+// lonelySide reports whether fewer than k units can be shown to lie on one side of a quantile. With at most m
+// rows a unit, r rows belong to at least r/m units.
+func (j *judging) lonelySide(i, key int, c guard.Cell) (bool, error) {
+	rows, err := j.number("b", i)
+	if err != nil {
+		return true, err
+	}
+	most := 1.0
+	if !c.Single {
+		if most, err = j.cellNumber("rr", i, key); err != nil {
+			return true, err
+		}
+	}
+	side := math.Floor(math.Min(c.Fraction, 1-c.Fraction) * (rows - 1))
+	return side/most < float64(j.rules.K), nil
+}
+
+func (j *judging) withhold(check string) {
+	j.check.Withheld[check]++
+	j.withheld = true
+}
+
+func (j *judging) value(name string) any {
+	i, ok := j.index[name]
+	if !ok {
+		return nil
+	}
+	return j.current[i]
+}
+
+// number reads a column of evidence. Evidence that is missing is an error, and an error releases nothing; NULL is
+// the sum over no unit at all, and counts as nothing.
+func (j *judging) number(prefix string, i int) (float64, error) {
+	return j.read(prefix + strconv.Itoa(i))
+}
+
+func (j *judging) cellNumber(prefix string, i, key int) (float64, error) {
+	return j.read(prefix + strconv.Itoa(i) + "_" + strconv.Itoa(key))
+}
+
+func (j *judging) read(name string) (float64, error) {
+	i, ok := j.index[name]
+	if !ok {
+		return 0, fmt.Errorf("evidence %s is missing", name)
+	}
+	if j.current[i] == nil {
+		return 0, nil
+	}
+	n, ok := j.current[i].(json.Number)
+	if !ok {
+		return 0, fmt.Errorf("evidence %s is no number", name)
+	}
+	return n.Float64()
+}
+
+// Verdict is what was decided on a job, before it is on the log. Nothing can be shown of it.
+type Verdict struct {
+	Job, Grant, Operator, Subject string
+	SQL                           string
+	Mode                          policy.Mode
+	Review                        bool // an officer decides
+	Cells                         int
+	Checks                        []Check
+	Literals                      []string
+	table                         stored
+	filter                        *Filter
+}
+
+// Judge closes the assessment with the table that post-processing made of the released cells.
+func (a *Assessment) Judge(t sandbox.Table) (*Verdict, error) {
+	names := a.program.Final.Names
+	if len(t.Columns) != len(names) {
+		return nil, problem.New("export.evidence").Because(fmt.Errorf("%d columns for %d names", len(t.Columns), len(names)))
+	}
+	if len(t.Rows)*max(1, len(names)) > MaxCells {
+		return nil, problem.New("export.too-many-cells", "limit", strconv.Itoa(MaxCells))
+	}
+	rows := make([][]any, 0, len(t.Rows))
+	for _, row := range t.Rows {
+		if len(row) != len(names) {
+			return nil, problem.New("export.evidence")
+		}
+		shown := make([]any, len(row))
+		for i, v := range row {
+			shown[i] = round(v, t.Columns[i].Type, a.rules.Digits)
+		}
+		rows = append(rows, shown)
+	}
+	return &Verdict{
+		Mode: a.mode, Review: a.review, Cells: a.cells, Checks: a.checks, Literals: a.program.Literals, filter: a.filter,
+		table: stored{Names: names, Types: columnsOf(names, t), Rows: rows, Withheld: a.withheld, Sources: a.program.Sources},
+	}, nil
+}
+
+// round gives a number no more digits than are declared: the tail of a number can carry a message.
+func round(v any, sqlType string, digits int) any {
+	n, ok := v.(json.Number)
+	if !ok || sqlType != "DOUBLE" && sqlType != "FLOAT" {
+		return v
+	}
+	f, err := n.Float64()
+	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+		return nil
+	}
+	r, err := strconv.ParseFloat(strconv.FormatFloat(f, 'g', digits, 64), 64)
+	if err != nil {
+		return nil
+	}
+	return json.Number(strconv.FormatFloat(r, 'f', -1, 64))
+}

@@ -1,0 +1,282 @@
+package guard
+
+import (
+	"strings"
+
+	"weir/internal/problem"
+)
+
+// aggregate types an aggregation. Over open and released relations it is post-processing. Over Protected(K) it is
+// a per-unit fact when every key of K is among the groups, since then each group holds one unit's own data; any
+// other aggregation is where a release happens, with the guard at that very operator.
+func (c *checker) aggregate(n *node) (*relation, error) {
+	in, err := c.child(n)
+	if err != nil {
+		return nil, err
+	}
+	list, err := n.exprs()
+	if err != nil {
+		return nil, problem.New("guard.unknown-plan", "what", "aggregate").Because(err)
+	}
+	if len(n.GroupingSets) > 1 || len(n.GroupingFns) > 0 || len(n.GroupingSets) == 1 && len(n.GroupingSets[0]) != len(n.Groups) {
+		return nil, c.deny(nil, "guard.grouping-sets")
+	}
+	var groups []value
+	for _, e := range n.Groups {
+		v, err := c.expr(e, in)
+		if err != nil {
+			return nil, err
+		}
+		groups = append(groups, v)
+	}
+	switch {
+	case in.kind != protected:
+		return c.aggregateAfter(in, n, groups, list)
+	case perUnit(in, groups):
+		return c.aggregatePerUnit(in, n, groups, list)
+	}
+	return c.guarded(in, n.Groups, groups, list)
+}
+
+// distinct is an aggregation without aggregates.
+func (c *checker) distinct(n *node) (*relation, error) {
+	in, err := c.child(n)
+	if err != nil {
+		return nil, err
+	}
+	if n.Distinct != "DISTINCT" || n.OrderBy != nil || len(n.Targets) != len(in.cols) {
+		if in.kind == protected || n.Distinct != "DISTINCT" {
+			return nil, c.deny(nil, "guard.operator", "operator", "distinct on")
+		}
+	}
+	if in.kind != protected {
+		w, _ := c.wrap(in)
+		w.from = "(SELECT DISTINCT * FROM " + w.from + ") AS " + c.alias()
+		return c.realias(w), nil
+	}
+	if perUnit(in, in.cols) {
+		return c.aggregatePerUnit(in, n, in.cols, nil)
+	}
+	return c.guarded(in, n.Targets, in.cols, nil)
+}
+
+// realias points the columns of a relation at the alias that its FROM clause ends with.
+func (c *checker) realias(r *relation) *relation {
+	alias := r.from[strings.LastIndexByte(r.from, ' ')+1:]
+	for i := range r.cols {
+		r.cols[i].sql = alias + ".c" + itoa(i)
+	}
+	return r
+}
+
+// perUnit reports whether the groups hold every unit key that the relation carries.
+func perUnit(in *relation, groups []value) bool {
+	if len(in.keys) == 0 {
+		return false
+	}
+	for i, k := range in.keys {
+		found := false
+		for _, g := range groups {
+			found = found || g.sort == keyValue && g.key == i
+		}
+		if !found || k.nullable {
+			return false
+		}
+	}
+	return true
+}
+
+// aggregateAfter renders an aggregation over what is already released or open.
+func (c *checker) aggregateAfter(in *relation, n *node, groups []value, list []*expr) (*relation, error) {
+	w, _ := c.wrap(in)
+	out := &relation{kind: in.kind, reads: in.reads, data: in.data}
+	var cols, by []string
+	for i, e := range n.Groups {
+		v, err := c.expr(e, w)
+		if err != nil {
+			return nil, err
+		}
+		cols = append(cols, v.sql+" AS c"+itoa(i))
+		by = append(by, v.sql)
+	}
+	for i, e := range list {
+		sql, err := c.plainAggregate(e, w, afterAggregate)
+		if err != nil {
+			return nil, err
+		}
+		cols = append(cols, sql+" AS c"+itoa(len(groups)+i))
+	}
+	closed := c.alias()
+	sql := "SELECT " + strings.Join(cols, ", ") + " FROM " + w.from
+	if len(by) > 0 {
+		sql += " GROUP BY " + strings.Join(by, ", ")
+	}
+	out.from = "(" + sql + ") AS " + closed
+	for i, g := range groups {
+		out.cols = append(out.cols, value{sql: closed + ".c" + itoa(i), typ: g.typ, sort: freeValue, name: g.name, key: -1})
+	}
+	for i, e := range list {
+		out.cols = append(out.cols, value{sql: closed + ".c" + itoa(len(groups)+i), typ: e.Return, sort: freeValue, name: e.Name, key: -1})
+	}
+	return out, nil
+}
+
+// plainAggregate renders an aggregate without evidence: over released data, or inside one unit's rows.
+func (c *checker) plainAggregate(e *expr, in *relation, least aggregateUse) (string, error) {
+	if e.Class != "BOUND_AGGREGATE" || aggregateVerdict(e.Name) < least {
+		return "", c.deny(e, "guard.aggregate", "function", e.Name)
+	}
+	if _, err := e.Return.sql(); err != nil {
+		return "", c.denyBecause(e, err, "guard.unknown-type", "type", e.Return.ID)
+	}
+	args, err := c.values(e, e.Children, in)
+	if err != nil {
+		return "", err
+	}
+	list := sqlOf(args)
+	if len(e.OriginalArgs) > len(e.Children) {
+		fraction, err := quantileOf(e)
+		if err != nil {
+			return "", c.denyBecause(e, err, "guard.aggregate", "function", e.Name)
+		}
+		list = append(list, fraction)
+	}
+	inside := strings.Join(list, ", ")
+	if e.Name == "count_star" {
+		inside = "*"
+	}
+	if e.AggregateType == "DISTINCT" {
+		inside = "DISTINCT " + inside
+	}
+	if e.OrderBys != nil && len(e.OrderBys.Orders) > 0 {
+		terms, err := c.orderTerms(e.OrderBys.Orders, in)
+		if err != nil {
+			return "", err
+		}
+		inside += " ORDER BY " + terms
+	}
+	name := map[string]string{"count_star": "count"}[e.Name]
+	if name == "" {
+		name = quoteName(e.Name)
+	}
+	sql := name + "(" + inside + ")"
+	if e.Filter != nil {
+		f, err := c.values(e, []*expr{e.Filter}, in)
+		if err != nil {
+			return "", err
+		}
+		sql += " FILTER (WHERE " + f[0].sql + ")"
+	}
+	return sql, nil
+}
+
+// aggregatePerUnit types facts about single units: they stay protected, and a number about a unit is a measure.
+func (c *checker) aggregatePerUnit(in *relation, n *node, groups []value, list []*expr) (*relation, error) {
+	w, _ := c.wrap(in)
+	closed := c.alias()
+	var cols, by []string
+	out := &relation{kind: protected, reads: in.reads, data: in.data}
+	unique := true
+	for i, g := range groups {
+		if g.sort == identifierValue || g.sort == textValue {
+			return nil, c.denyValue(nil, g)
+		}
+		v := g
+		if n.Type == "LOGICAL_DISTINCT" {
+			v = w.cols[i]
+		} else {
+			var err error
+			if v, err = c.expr(n.Groups[i], w); err != nil {
+				return nil, err
+			}
+		}
+		cols = append(cols, v.sql+" AS c"+itoa(i))
+		by = append(by, v.sql)
+		unique = unique && v.sort == keyValue
+		v.sql, v.cond, v.poly = closed+".c"+itoa(i), nil, polynomial{}
+		if v.sort == measureValue {
+			v.poly = polynomialOf(atom{id: c.atomID("group", g), sql: "CAST(" + v.sql + " AS DOUBLE)"})
+		}
+		out.cols = append(out.cols, v)
+	}
+	for i, k := range w.keys {
+		cols = append(cols, k.sql+" AS k"+itoa(i))
+		by = append(by, k.sql)
+		out.keys = append(out.keys, unitKey{domain: k.domain, sql: closed + ".k" + itoa(i), unique: unique && len(w.keys) == 1})
+	}
+	for i, e := range list {
+		sql, v, err := c.unitFact(e, w)
+		if err != nil {
+			return nil, err
+		}
+		place := "c" + itoa(len(groups)+i)
+		cols = append(cols, sql+" AS "+place)
+		v.sql = closed + "." + place
+		if v.sort == measureValue {
+			v.poly = polynomialOf(atom{id: v.name, sql: "CAST(" + v.sql + " AS DOUBLE)"})
+		}
+		out.cols = append(out.cols, v)
+	}
+	out.from = "(SELECT " + strings.Join(cols, ", ") + " FROM " + w.from + " GROUP BY " + strings.Join(by, ", ") + ") AS " + closed
+	return out, nil
+}
+
+// unitFact types one aggregate inside one unit's rows.
+func (c *checker) unitFact(e *expr, w *relation) (string, value, error) {
+	if e.OrderBys != nil || len(e.OriginalArgs) > len(e.Children) {
+		return "", value{}, c.deny(e, "guard.aggregate", "function", e.Name)
+	}
+	sql, err := c.plainAggregate(e, w, unitAggregate)
+	if err != nil {
+		return "", value{}, err
+	}
+	args, err := c.values(e, e.Children, w)
+	if err != nil {
+		return "", value{}, err
+	}
+	v := derived("", e.Return, e.Name, args...)
+	v.sort = plainValue
+	if e.Filter != nil {
+		f, err := c.expr(e.Filter, w)
+		if err != nil {
+			return "", value{}, err
+		}
+		v.sensitive = v.sensitive || f.sensitive
+	}
+	counts := e.Name == "count_star" || e.Name == "count" || e.Name == "count_if" || e.Name == "countif"
+	measured := len(args) > 0 && e.Return.numeric()
+	for _, a := range args {
+		measured = measured && (a.sort == measureValue || a.sort == constantValue)
+	}
+	if counts || measured {
+		v.sort = measureValue
+		v.name = c.atomID(e.Name, args...)
+	}
+	return sql, v, nil
+}
+
+// atomID names a per-unit fact after what it is made of, so that the same fact reached again has the same name:
+// a sum of a unit's sums is that sum.
+func (c *checker) atomID(function string, args ...value) string {
+	parts := make([]string, 0, len(args))
+	for _, a := range args {
+		if terms := a.poly.measures(); len(terms) > 0 {
+			parts = append(parts, strings.Join(terms, "+"))
+		}
+	}
+	inside := strings.Join(parts, ",")
+	switch function {
+	case "sum", "avg", "mean", "min", "max", "group", "any_value":
+		return inside
+	}
+	return function + "(" + inside + ")"
+}
+
+// quantileOf reads a bound quantile's fraction: the engine took it out of the arguments.
+func quantileOf(e *expr) (string, error) {
+	var q quantileData
+	if err := decodeStrict(e.Function, &q); err != nil || len(q.Quantiles) != 1 || q.Descending {
+		return "", problem.New("guard.aggregate", "function", e.Name).Because(err)
+	}
+	return q.Quantiles[0].text()
+}

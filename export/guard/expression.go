@@ -1,0 +1,436 @@
+package guard
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// maxSQL bounds what one query may be rendered to, since a projection over projections repeats its text.
+const maxSQL = 1 << 18
+
+// expr types an expression over a relation and renders it. Whatever may fail on data is rendered so that it
+// gives NULL instead: a failure that depends on data would be an answer.
+func (c *checker) expr(e *expr, in *relation) (value, error) {
+	v, err := c.exprOf(e, in)
+	if err == nil && len(v.sql) > maxSQL {
+		return v, c.deny(e, "guard.too-complex")
+	}
+	return v, err
+}
+
+func (c *checker) exprOf(e *expr, in *relation) (value, error) {
+	switch e.Class {
+	case "BOUND_REF":
+		if e.Index >= uint64(len(in.cols)) {
+			return value{}, c.deny(e, "guard.unknown-plan", "what", "column reference")
+		}
+		return in.cols[e.Index], nil
+	case "BOUND_CONSTANT":
+		return c.constant(e)
+	case "BOUND_CAST":
+		return c.cast(e, in)
+	case "BOUND_COMPARISON":
+		return c.comparison(e, in)
+	case "BOUND_CONJUNCTION":
+		return c.conjunction(e, in)
+	case "BOUND_OPERATOR":
+		return c.operator(e, in)
+	case "BOUND_BETWEEN":
+		return c.between(e, in)
+	case "BOUND_CASE":
+		return c.caseWhen(e, in)
+	case "BOUND_FUNCTION":
+		return c.function(e, in)
+	}
+	return value{}, c.deny(e, "guard.unknown-expression", "what", strings.ToLower(strings.TrimPrefix(e.Class, "BOUND_")))
+}
+
+func (c *checker) constant(e *expr) (value, error) {
+	sql, err := e.Value.sql()
+	if err != nil {
+		return value{}, c.denyBecause(e, err, "guard.unknown-type", "type", e.Value.Type.ID)
+	}
+	v := value{sql: sql, typ: e.Value.Type, sort: constantValue, name: "constant", key: -1}
+	if !e.Value.Null {
+		text, _ := e.Value.text()
+		c.literal(text)
+		if e.Value.Type.numeric() {
+			number, err := strconv.ParseFloat(text, 64)
+			if err != nil {
+				return value{}, c.denyBecause(e, err, "guard.unknown-type", "type", e.Value.Type.ID)
+			}
+			v.poly = constantPolynomial(number)
+		}
+	}
+	return v, nil
+}
+
+func (c *checker) cast(e *expr, in *relation) (value, error) {
+	v, err := c.expr(e.Child, in)
+	if err != nil {
+		return v, err
+	}
+	to, err := e.Return.sql()
+	if err != nil {
+		return v, c.denyBecause(e, err, "guard.unknown-type", "type", e.Return.ID)
+	}
+	from, _ := v.typ.sql()
+	if from == to && e.Child.Class != "BOUND_CONSTANT" {
+		return v, nil // the engine casts to the same type now and then
+	}
+	if v.sort >= textValue && in.kind == protected {
+		return v, c.denyValue(e, v)
+	}
+	v.sql = "TRY_CAST(" + v.sql + " AS " + to + ")"
+	// Narrowing a measure would be a way to compute on it; widening is what the engine itself inserts.
+	if v.sort == measureValue && !widens(v.typ, e.Return) {
+		v.sort, v.poly = plainValue, polynomial{}
+	}
+	if v.sort == constantValue && !e.Return.numeric() {
+		v.poly = polynomial{}
+	}
+	if v.cond != nil && !widens(v.typ, e.Return) {
+		v.cond = nil
+	}
+	if v.cond != nil {
+		then := *v.cond
+		then.then.sql = "TRY_CAST(" + then.then.sql + " AS " + to + ")"
+		then.then.typ = e.Return
+		v.cond = &then
+	}
+	v.typ = e.Return
+	return v, nil
+}
+
+// widens reports whether a cast keeps every number as it is.
+func widens(from, to typ) bool {
+	if to.ID == "DOUBLE" {
+		return from.numeric()
+	}
+	if to.ID == "DECIMAL" && to.Info != nil {
+		if from.ID == "DECIMAL" && from.Info != nil {
+			return to.Info.Scale >= from.Info.Scale
+		}
+		return from.integer()
+	}
+	rank := map[string]int{"TINYINT": 1, "SMALLINT": 2, "INTEGER": 3, "BIGINT": 4, "HUGEINT": 5}
+	unsigned := map[string]int{"UTINYINT": 1, "USMALLINT": 2, "UINTEGER": 3, "UBIGINT": 4}
+	if a, ok := rank[from.ID]; ok {
+		return rank[to.ID] >= a
+	}
+	if a, ok := unsigned[from.ID]; ok {
+		return rank[to.ID] > a || unsigned[to.ID] >= a
+	}
+	return from.ID == "FLOAT" && to.ID == "FLOAT"
+}
+
+var comparisons = map[string]string{
+	"COMPARE_EQUAL": "=", "COMPARE_NOTEQUAL": "<>", "COMPARE_LESSTHAN": "<", "COMPARE_GREATERTHAN": ">",
+	"COMPARE_LESSTHANOREQUALTO": "<=", "COMPARE_GREATERTHANOREQUALTO": ">=",
+	"COMPARE_DISTINCT_FROM": "IS DISTINCT FROM", "COMPARE_NOT_DISTINCT_FROM": "IS NOT DISTINCT FROM",
+}
+
+func (c *checker) comparison(e *expr, in *relation) (value, error) {
+	left, err := c.expr(e.Left, in)
+	if err != nil {
+		return left, err
+	}
+	right, err := c.expr(e.Right, in)
+	if err != nil {
+		return right, err
+	}
+	return c.compare(e, e.Type, left, right, in.kind)
+}
+
+// compare is also what a join condition goes through; where the two sides come from different relations, the
+// stricter kind of the two holds.
+func (c *checker) compare(at *expr, comparison string, left, right value, k kind) (value, error) {
+	op, ok := comparisons[comparison]
+	if !ok {
+		return left, c.deny(at, "guard.unknown-expression", "what", strings.ToLower(comparison))
+	}
+	if k == protected {
+		if left.sort == keyValue && right.sort == keyValue && left.domain == right.domain && (op == "=" || op == "IS NOT DISTINCT FROM") {
+			return value{sql: "(" + left.sql + " " + op + " " + right.sql + ")", typ: typ{ID: "BOOLEAN"}, sort: plainValue, name: "comparison", key: -1}, nil
+		}
+		for _, v := range []value{left, right} {
+			if v.sort >= textValue {
+				return v, c.denyValue(at, v)
+			}
+		}
+	}
+	return derived("("+left.sql+" "+op+" "+right.sql+")", typ{ID: "BOOLEAN"}, "comparison", left, right), nil
+}
+
+func (c *checker) conjunction(e *expr, in *relation) (value, error) {
+	word := map[string]string{"CONJUNCTION_AND": " AND ", "CONJUNCTION_OR": " OR "}[e.Type]
+	args, err := c.values(e, e.Children, in)
+	if err != nil || word == "" || len(args) == 0 {
+		return value{}, c.orUnknown(e, err)
+	}
+	return derived("("+strings.Join(sqlOf(args), word)+")", typ{ID: "BOOLEAN"}, "condition", args...), nil
+}
+
+func (c *checker) operator(e *expr, in *relation) (value, error) {
+	if e.Type == "OPERATOR_IS_NULL" || e.Type == "OPERATOR_IS_NOT_NULL" {
+		return c.nullTest(e, in)
+	}
+	args, err := c.values(e, e.Children, in)
+	if err != nil {
+		return value{}, err
+	}
+	list := sqlOf(args)
+	var sql string
+	switch {
+	case e.Type == "OPERATOR_NOT" && len(args) == 1:
+		sql = "(NOT " + list[0] + ")"
+	case e.Type == "COMPARE_IN" && len(args) > 1:
+		sql = "(" + list[0] + " IN (" + strings.Join(list[1:], ", ") + "))"
+	case e.Type == "COMPARE_NOT_IN" && len(args) > 1:
+		sql = "(" + list[0] + " NOT IN (" + strings.Join(list[1:], ", ") + "))"
+	case e.Type == "OPERATOR_COALESCE" && len(args) > 0:
+		sql = "COALESCE(" + strings.Join(list, ", ") + ")"
+	case e.Type == "OPERATOR_TRY" && len(args) == 1:
+		sql = "TRY(" + list[0] + ")"
+	case e.Type == "OPERATOR_NULLIF" && len(args) == 2:
+		sql = "NULLIF(" + list[0] + ", " + list[1] + ")"
+	default:
+		return value{}, c.deny(e, "guard.unknown-expression", "what", strings.ToLower(e.Type))
+	}
+	return derived(sql, e.Return, "expression", args...), nil
+}
+
+// nullTest lets one ask whether an outer join found the unit: that is an anti join on the unit's key.
+func (c *checker) nullTest(e *expr, in *relation) (value, error) {
+	if len(e.Children) != 1 {
+		return value{}, c.orUnknown(e, nil)
+	}
+	v, err := c.expr(e.Children[0], in)
+	if err != nil {
+		return v, err
+	}
+	if in.kind == protected && (v.sort == identifierValue || v.sort == textValue) {
+		return v, c.denyValue(e, v)
+	}
+	test := " IS NULL)"
+	if e.Type == "OPERATOR_IS_NOT_NULL" {
+		test = " IS NOT NULL)"
+	}
+	n := derived("("+v.sql+test, typ{ID: "BOOLEAN"}, "null test", v)
+	if v.sort == keyValue {
+		n.sort = plainValue
+	}
+	return n, nil
+}
+
+func (c *checker) between(e *expr, in *relation) (value, error) {
+	args, err := c.values(e, []*expr{e.Input, e.Lower, e.Upper}, in)
+	if err != nil {
+		return value{}, err
+	}
+	low, high := ">", "<"
+	if e.LowerInc {
+		low = ">="
+	}
+	if e.UpperInc {
+		high = "<="
+	}
+	s := sqlOf(args)
+	return derived(fmt.Sprintf("(%s %s %s AND %s %s %s)", s[0], low, s[1], s[0], high, s[2]), typ{ID: "BOOLEAN"}, "comparison", args...), nil
+}
+
+// caseWhen types a CASE. One condition around one measure or constant is kept apart: inside an aggregate it is
+// a filter, and is guarded as one.
+func (c *checker) caseWhen(e *expr, in *relation) (value, error) {
+	if e.Else == nil || len(e.Checks) == 0 {
+		return value{}, c.orUnknown(e, nil)
+	}
+	var args []value
+	sql := "CASE"
+	for _, ch := range e.Checks {
+		pair, err := c.values(e, []*expr{ch.When, ch.Then}, in)
+		if err != nil {
+			return value{}, err
+		}
+		sql += " WHEN " + pair[0].sql + " THEN " + pair[1].sql
+		args = append(args, pair...)
+	}
+	other, err := c.values(e, []*expr{e.Else}, in)
+	if err != nil {
+		return value{}, err
+	}
+	args = append(args, other...)
+	v := derived("("+sql+" ELSE "+other[0].sql+" END)", e.Return, "CASE", args...)
+	if len(e.Checks) == 1 {
+		v.cond = conditionOf(args[0], args[1], args[2])
+	}
+	return v, nil
+}
+
+// conditionOf recognises CASE WHEN c THEN x ELSE 0|NULL END and its mirror image CASE WHEN c THEN 0|NULL ELSE x END.
+func conditionOf(when, then, other value) *condition {
+	summable := func(v value) bool { return v.sort == measureValue || v.sort == constantValue && !v.poly.isZero() }
+	nothing := func(v value) (zero, ok bool) {
+		if v.sort != constantValue {
+			return false, false
+		}
+		if v.poly.isZero() {
+			return false, strings.Contains(v.sql, "CAST(NULL AS ")
+		}
+		t, constant := v.poly.terms[""]
+		return true, constant && t.coefficient == 0 && len(v.poly.terms) == 1
+	}
+	if zero, ok := nothing(other); ok && summable(then) {
+		return &condition{when: "(" + when.sql + ")", then: then, elseZero: zero}
+	}
+	if zero, ok := nothing(then); ok && summable(other) {
+		return &condition{when: "((" + when.sql + ") IS NOT TRUE)", then: other, elseZero: zero}
+	}
+	return nil
+}
+
+func (c *checker) function(e *expr, in *relation) (value, error) {
+	verdict := functionVerdict(e.Name)
+	if verdict == denied || in.kind == protected && verdict == afterwards {
+		return value{}, c.denyFunction(e, in)
+	}
+	args, err := c.values(e, e.Children, in)
+	if err != nil {
+		return value{}, err
+	}
+	if _, err := e.Return.sql(); err != nil {
+		return value{}, c.denyBecause(e, err, "guard.unknown-type", "type", e.Return.ID)
+	}
+	if err := c.checkArguments(e, args); err != nil {
+		return value{}, err
+	}
+	sql := quoteName(e.Name) + "(" + strings.Join(sqlOf(args), ", ") + ")"
+	if nullary[e.Name] {
+		sql = e.Name
+	}
+	if !total[e.Name] && e.Name != "error" {
+		sql = "TRY(" + sql + ")"
+	}
+	v := derived(sql, e.Return, e.Name, args...)
+	if in.kind == protected {
+		c.arithmetic(e, args, &v)
+	}
+	return v, nil
+}
+
+// checkArguments denies patterns that come from data: they decide how much work a row costs.
+func (c *checker) checkArguments(e *expr, args []value) error {
+	if constantPattern[e.Name] && len(args) > 1 {
+		for _, a := range args[1:] {
+			if a.sort != constantValue {
+				return c.deny(e, "guard.pattern-from-data", "function", e.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// arithmetic keeps a measure a measure through + - * /, and nothing else.
+func (c *checker) arithmetic(e *expr, args []value, v *value) {
+	measures := 0
+	for _, a := range args {
+		if a.sort != measureValue && (a.sort != constantValue || a.poly.isZero()) {
+			return
+		}
+		if a.sort == measureValue {
+			measures++
+		}
+	}
+	var p polynomial
+	ok := true
+	switch {
+	case e.Name == "-" && len(args) == 1:
+		p = constantPolynomial(0).plus(args[0].poly, -1)
+	case len(args) != 2:
+		return
+	case e.Name == "+":
+		p = args[0].poly.plus(args[1].poly, 1)
+	case e.Name == "-":
+		p = args[0].poly.plus(args[1].poly, -1)
+	case e.Name == "*":
+		p, ok = args[0].poly.times(args[1].poly)
+	case e.Name == "/":
+		p, ok = args[0].poly.over(args[1].poly)
+	default:
+		return
+	}
+	if ok && p.bounded() {
+		v.poly = p
+		if measures > 0 {
+			v.sort = measureValue
+		}
+	}
+}
+
+// derived is a value made of others. What it is made of decides what may be done with it.
+func derived(sql string, t typ, name string, from ...value) value {
+	v := value{sql: sql, typ: t, sort: constantValue, name: name, key: -1}
+	for _, f := range from {
+		switch {
+		case f.sort == constantValue:
+		case f.sort == freeValue:
+			v.sort = max(v.sort, freeValue)
+		default:
+			v.sort = plainValue
+		}
+		v.sensitive = v.sensitive || f.sensitive
+	}
+	return v
+}
+
+// values types several expressions that a function of any kind is applied to: no identifier and no text may be.
+func (c *checker) values(at *expr, list []*expr, in *relation) ([]value, error) {
+	out := make([]value, len(list))
+	for i, e := range list {
+		if e == nil {
+			return nil, c.orUnknown(at, nil)
+		}
+		v, err := c.expr(e, in)
+		if err != nil {
+			return nil, err
+		}
+		if in.kind == protected && v.sort >= textValue {
+			return nil, c.denyValue(at, v)
+		}
+		out[i] = v
+	}
+	return out, nil
+}
+
+func sqlOf(list []value) []string {
+	out := make([]string, len(list))
+	for i, v := range list {
+		out[i] = v.sql
+	}
+	return out
+}
+
+func (c *checker) denyValue(at *expr, v value) error {
+	switch v.sort {
+	case textValue:
+		return c.deny(at, "guard.text-used", "column", v.name)
+	case keyValue:
+		return c.deny(at, "guard.unit-key-used", "column", v.name, "domain", v.domain)
+	}
+	return c.deny(at, "guard.identifier-used", "column", v.name)
+}
+
+func (c *checker) denyFunction(e *expr, in *relation) error {
+	if in.kind == protected && functionVerdict(e.Name) == afterwards {
+		return c.deny(e, "guard.function-after", "function", e.Name)
+	}
+	return c.deny(e, "guard.function", "function", e.Name)
+}
+
+func (c *checker) orUnknown(e *expr, err error) error {
+	if err != nil {
+		return err
+	}
+	return c.deny(e, "guard.unknown-expression", "what", strings.ToLower(e.Type))
+}

@@ -1,0 +1,137 @@
+// Package guard decides what of a query may leave, and rewrites the query so that nothing else can.
+//
+// It takes the engine's own bound plan, computes the type of every relation in it operator by operator
+// (Open, Protected or Released), and renders SQL of its own from the typed plan: one query for each guarded
+// aggregation, which yields cells together with the evidence for them, and one for what is done with the cells
+// that the export filter let through. A plan whose last relation is not Open or Released is refused, and so is
+// every operator, function, type or option that no rule here names.
+//
+// It must never pass on text of the analyst's to the process that holds data, never resolve a name by itself,
+// and never let a value of a protected row into a query's last step.
+package guard
+
+import (
+	"errors"
+	"slices"
+
+	"weir/internal/problem"
+	"weir/policy"
+	"weir/sandbox"
+)
+
+// Program is a checked query: what to run, in this order, and what comes out.
+type Program struct {
+	Releases []Release // guarded aggregations, in order; each may read the released tables of those before it
+	Final    Final
+	Tree     *Typed   // the typed plan, for the analyst's explanation
+	Literals []string // constants in the analyst's text, for the officer
+	Sources  []string // the data sets that it reads
+}
+
+// Final is the last step: post-processing over released tables and open data.
+type Final struct {
+	SQL    string
+	Reads  []string // released tables
+	Data   []string // open data sets
+	Names  []string // the columns' names as shown to people
+	Sorted bool
+}
+
+// checker holds the state of one check. It is used once.
+type checker struct {
+	sql      string
+	schema   map[string]policy.Dataset
+	rules    policy.Rules
+	mode     policy.Mode
+	ctes     map[uint64]*relation
+	aliases  int
+	program  Program
+	trace    []*Typed
+	literals map[string]bool
+}
+
+// Check types the plan that the engine bound the text to, and renders the program. The error is a problem with a
+// code and, where the engine gives one, a place in the text.
+func Check(sql string, bound sandbox.Bound, schema []policy.Dataset, rules policy.Rules, mode policy.Mode) (*Program, error) {
+	c := &checker{sql: sql, schema: map[string]policy.Dataset{}, rules: rules, mode: mode, ctes: map[uint64]*relation{}, literals: map[string]bool{}}
+	for _, d := range schema {
+		if !d.Open && len(d.Units) == 0 {
+			return nil, problem.New("guard.unlabelled", "dataset", d.Name)
+		}
+		c.schema[d.Name] = d
+	}
+	if rules.K < 1 {
+		return nil, problem.New("internal").Because(errors.New("rules without a threshold"))
+	}
+	plan, err := decodePlan(bound.Plan)
+	if err != nil {
+		return nil, problem.New("guard.unknown-plan", "what", "engine version").Because(err)
+	}
+	names, err := columnNames(sql, bound.Names)
+	if err != nil {
+		return nil, err
+	}
+	last, err := c.relation(plan)
+	if err != nil {
+		return nil, err
+	}
+	return c.finish(last, names)
+}
+
+// finish is the one place where a relation becomes something that leaves.
+func (c *checker) finish(last *relation, names []string) (*Program, error) {
+	if last.kind == protected {
+		return nil, c.rawRows(last)
+	}
+	if len(names) != len(last.cols) {
+		return nil, problem.New("guard.unknown-plan", "what", "column names")
+	}
+	for _, v := range last.cols {
+		if _, err := v.typ.sql(); err != nil {
+			return nil, problem.New("guard.unknown-type", "type", v.typ.ID).Because(err)
+		}
+	}
+	sql := last.selectSQL(nil)
+	if len(sql) > maxSQL {
+		return nil, problem.New("guard.too-complex")
+	}
+	p := c.program
+	p.Final = Final{SQL: sql, Reads: sorted(last.reads), Data: sorted(last.data), Names: names}
+	p.Literals = sorted(c.literals)
+	slices.Sort(p.Sources)
+	p.Sources = slices.Compact(p.Sources)
+	if n := len(c.trace); n > 0 {
+		p.Tree = c.trace[n-1]
+	}
+	return &p, nil
+}
+
+// rawRows says which of the two ways to ask for rows this was.
+func (c *checker) rawRows(last *relation) error {
+	for _, v := range last.cols {
+		if v.sort == identifierValue || v.sort == keyValue {
+			return c.deny(nil, "guard.identifier-output", "column", v.name)
+		}
+	}
+	return problem.New("guard.raw-rows").Place(problem.Position{Line: 1, Column: 1})
+}
+
+func (c *checker) alias() string {
+	c.aliases++
+	return "t" + itoa(c.aliases)
+}
+
+func (c *checker) literal(text string) {
+	if len(text) > 0 && len(c.literals) < 1000 {
+		c.literals[text] = true
+	}
+}
+
+func sorted(set map[string]bool) []string {
+	list := make([]string, 0, len(set))
+	for name := range set {
+		list = append(list, name)
+	}
+	slices.Sort(list)
+	return list
+}

@@ -1,0 +1,222 @@
+package guard
+
+import (
+	"strings"
+
+	"weir/internal/problem"
+)
+
+// join types a join of two relations.
+//
+// Rows of a joined relation belong to the units of both sides, so every key of both must reach the threshold in
+// each cell. Fan-out is harmless, because units are counted and not rows; it only ends the knowledge that a unit
+// has one row. A semi, anti or mark join lets one side steer the rows of the other, so over two protected sides
+// it is allowed on equality of a unit key of one domain, where each row is steered by its own unit alone; a
+// further key on the steering side would be a unit that steers without being counted.
+func (c *checker) join(n *node) (*relation, error) {
+	if len(n.Children) != 2 || len(n.LeftProjection) > 0 || len(n.RightProjection) > 0 || len(n.Duplicate) > 0 || n.DelimFlipped || n.Predicate != nil {
+		return nil, problem.New("guard.unknown-plan", "what", operatorName(n))
+	}
+	left, err := c.relation(n.Children[0])
+	if err != nil {
+		return nil, err
+	}
+	right, err := c.relation(n.Children[1])
+	if err != nil {
+		return nil, err
+	}
+	j := &joining{checker: c, node: n}
+	j.left, j.leftAlias = c.wrap(left)
+	j.right, j.rightAlias = c.wrap(right)
+	switch n.JoinType {
+	case "", "INNER", "LEFT":
+		return j.both()
+	case "MARK", "SEMI", "ANTI":
+		return j.steered()
+	}
+	return nil, c.deny(nil, "guard.join", "kind", strings.ToLower(n.JoinType))
+}
+
+type joining struct {
+	*checker
+	node                  *node
+	left, right           *relation
+	leftAlias, rightAlias string
+	equalKeys             [][2]value // conditions that equate unit keys
+	onlyEqualities        bool
+}
+
+// kind is the stricter of the two sides: a condition is checked as if both were of it.
+func (j *joining) kind() kind { return max(j.left.kind, j.right.kind) }
+
+// on renders the join's condition.
+func (j *joining) on() (string, error) {
+	n := j.node
+	j.onlyEqualities = true
+	var parts []string
+	for _, cond := range n.Conditions {
+		l, err := j.expr(cond.Left, j.left)
+		if err != nil {
+			return "", err
+		}
+		r, err := j.expr(cond.Right, j.right)
+		if err != nil {
+			return "", err
+		}
+		v, err := j.compare(cond.Left, cond.Comparison, l, r, j.kind())
+		if err != nil {
+			return "", err
+		}
+		if l.sort == keyValue && r.sort == keyValue && (cond.Comparison == "COMPARE_EQUAL" || cond.Comparison == "COMPARE_NOT_DISTINCT_FROM") {
+			j.equalKeys = append(j.equalKeys, [2]value{l, r})
+		} else {
+			j.onlyEqualities = false
+		}
+		parts = append(parts, v.sql)
+	}
+	if n.Condition != nil {
+		j.onlyEqualities = false
+		both := &relation{kind: j.kind(), cols: append(append([]value{}, j.left.cols...), j.right.cols...)}
+		v, err := j.expr(n.Condition, both)
+		if err != nil {
+			return "", err
+		}
+		parts = append(parts, v.sql)
+	}
+	return strings.Join(parts, " AND "), nil
+}
+
+// both types a join whose result has the columns of both sides.
+func (j *joining) both() (*relation, error) {
+	on, err := j.on()
+	if err != nil {
+		return nil, err
+	}
+	outer := j.node.JoinType == "LEFT"
+	word := " JOIN "
+	switch {
+	case outer:
+		word = " LEFT JOIN "
+	case on == "":
+		word = " CROSS JOIN "
+	}
+	if outer && on == "" {
+		on = "TRUE"
+	}
+	r := &relation{
+		kind:  j.kind(),
+		from:  j.left.from + word + j.right.from,
+		reads: union(j.left.reads, j.right.reads),
+		data:  union(j.left.data, j.right.data),
+		cols:  append(append([]value{}, j.left.cols...), j.right.cols...),
+	}
+	if on != "" {
+		r.from += " ON " + on
+	}
+	shift := len(j.left.keys)
+	for i := len(j.left.cols); i < len(r.cols); i++ {
+		if r.cols[i].sort == keyValue && r.cols[i].key >= 0 {
+			r.cols[i].key += shift
+		}
+	}
+	leftUnique, rightUnique := j.uniqueness()
+	for _, k := range j.left.keys {
+		k.unique = k.unique && rightUnique
+		r.keys = append(r.keys, k)
+	}
+	for _, k := range j.right.keys {
+		k.unique = k.unique && leftUnique && !outer
+		k.nullable = k.nullable || outer
+		r.keys = append(r.keys, k)
+	}
+	if r.kind == protected {
+		for i, v := range r.cols { // an open column beside protected rows says which rows there are
+			if v.sort == freeValue {
+				r.cols[i].poly = polynomial{}
+			}
+		}
+	}
+	for _, pair := range j.equalKeys {
+		r.sameUnitIn(pair[0], pair[1])
+	}
+	return r, nil
+}
+
+// uniqueness tells for each side whether a row of the other meets at most one row of it. Only an equality with
+// a unit key that is unique on that side proves so.
+func (j *joining) uniqueness() (left, right bool) {
+	for _, pair := range j.equalKeys {
+		if k := pair[0].key; k >= 0 && j.left.keys[k].unique {
+			left = true
+		}
+		if k := pair[1].key; k >= 0 && j.right.keys[k].unique {
+			right = true
+		}
+	}
+	return left, right
+}
+
+// sameUnitIn merges the keys that a join condition equated: wherever the right one is there, it is the left one.
+func (r *relation) sameUnitIn(left, right value) {
+	l, q := -1, -1
+	for _, v := range r.cols {
+		switch {
+		case v.sort != keyValue:
+		case v.sql == left.sql:
+			l = v.key
+		case v.sql == right.sql:
+			q = v.key
+		}
+	}
+	r.sameUnit(l, q)
+}
+
+// steered types a semi, anti or mark join.
+func (j *joining) steered() (*relation, error) {
+	on, err := j.on()
+	if err != nil {
+		return nil, err
+	}
+	if j.right.kind == protected {
+		if j.left.kind != protected || !j.onlyEqualities || len(j.equalKeys) != 1 || len(j.node.Conditions) != 1 || len(j.right.keys) != 1 {
+			return nil, j.deny(nil, "guard.steering-subquery")
+		}
+	}
+	if on == "" {
+		return nil, problem.New("guard.unknown-plan", "what", operatorName(j.node))
+	}
+	r := j.left.copyOf()
+	r.reads = union(j.left.reads, j.right.reads)
+	r.data = union(j.left.data, j.right.data)
+	if j.node.JoinType != "MARK" {
+		r.from += " " + j.node.JoinType + " JOIN " + j.right.from + " ON " + on
+		return r, nil
+	}
+	return j.marked(r, on)
+}
+
+// marked adds the boolean that says whether the row found a partner. For one condition that is IN, with the
+// engine's own treatment of NULL; several conditions come from a correlated subquery, where EXISTS is meant.
+func (j *joining) marked(r *relation, on string) (*relation, error) {
+	mark := "EXISTS (SELECT 1 FROM " + j.right.from + " WHERE " + on + ")"
+	if len(j.node.Conditions) == 1 && j.node.Condition == nil && j.node.Conditions[0].Comparison == "COMPARE_EQUAL" {
+		cond := j.node.Conditions[0]
+		l, err := j.expr(cond.Left, j.left)
+		if err != nil {
+			return nil, err
+		}
+		q, err := j.expr(cond.Right, j.right)
+		if err != nil {
+			return nil, err
+		}
+		mark = "(" + l.sql + " IN (SELECT " + q.sql + " FROM " + j.right.from + "))"
+	} else if j.kind() == protected && j.right.kind == protected {
+		return nil, j.deny(nil, "guard.steering-subquery")
+	}
+	v := value{sql: mark, typ: typ{ID: "BOOLEAN"}, sort: plainValue, name: "IN", key: -1}
+	if r.kind != protected {
+		v.sort = freeValue
+	}
+	r.cols = append(r.cols, v)
+	return r, nil
+}

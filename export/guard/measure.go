@@ -1,0 +1,186 @@
+package guard
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// An aggregate's argument is arithmetic over measures and constants. It is kept as a polynomial in the measures,
+// so that sum(2 * x + 1) is known to be 2 * sum(x) + count(*): each of the parts carries its own noise, and no
+// spelling of the same sum gets another draw of it. That is what makes averaging over spellings useless.
+
+// atom is a measure as the provider declared it, or a per-unit fact made of one.
+type atom struct {
+	id  string // "data set.column": the same however the measure is reached
+	sql string // its value as DOUBLE
+}
+
+// term is coefficient · product of atoms with whole exponents.
+type term struct {
+	coefficient float64
+	exponents   map[string]int
+}
+
+type polynomial struct {
+	terms map[string]term // by canonical name; "" is the constant
+	known map[string]atom
+}
+
+const (
+	maxDegree = 2 // of one term, numerator and denominator each
+	maxTerms  = 8
+)
+
+func polynomialOf(a atom) polynomial {
+	return polynomial{
+		terms: map[string]term{a.id + "^1": {1, map[string]int{a.id: 1}}},
+		known: map[string]atom{a.id: a},
+	}
+}
+
+func constantPolynomial(c float64) polynomial {
+	return polynomial{terms: map[string]term{"": {coefficient: c}}}
+}
+
+func (p polynomial) isZero() bool { return len(p.terms) == 0 }
+
+func (p polynomial) atoms() []atom {
+	var list []atom
+	for _, id := range slices.Sorted(maps.Keys(p.known)) {
+		list = append(list, p.known[id])
+	}
+	return list
+}
+
+// under gives the polynomial of a column after its relation was closed: its atoms are hidden columns now.
+func (p polynomial) under(_ string, renamed map[string]string) polynomial {
+	if p.isZero() {
+		return p
+	}
+	n := polynomial{terms: p.terms, known: map[string]atom{}}
+	for id := range p.known {
+		n.known[id] = atom{id: id, sql: renamed[id]}
+	}
+	return n
+}
+
+func (p polynomial) plus(q polynomial, sign float64) polynomial {
+	sum := polynomial{terms: maps.Clone(p.terms), known: mergeAtoms(p, q)}
+	for name, t := range q.terms {
+		have := sum.terms[name]
+		have.exponents = t.exponents
+		have.coefficient += sign * t.coefficient
+		sum.terms[name] = have
+		if have.coefficient == 0 {
+			delete(sum.terms, name)
+		}
+	}
+	if len(sum.terms) == 0 {
+		return constantPolynomial(0)
+	}
+	return sum
+}
+
+// times multiplies; ok is false where the product has no bound that the guard accepts.
+func (p polynomial) times(q polynomial) (product polynomial, ok bool) {
+	product = polynomial{terms: map[string]term{}, known: mergeAtoms(p, q)}
+	for _, a := range p.terms {
+		for _, b := range q.terms {
+			t := term{a.coefficient * b.coefficient, maps.Clone(a.exponents)}
+			if t.exponents == nil {
+				t.exponents = map[string]int{}
+			}
+			for id, e := range b.exponents {
+				t.exponents[id] += e
+				if t.exponents[id] == 0 {
+					delete(t.exponents, id)
+				}
+			}
+			have := product.terms[t.name()]
+			t.coefficient += have.coefficient
+			product.terms[t.name()] = t
+		}
+	}
+	return product, product.bounded()
+}
+
+// over divides by a single term; division by a sum would let a constant be varied without end.
+func (p polynomial) over(q polynomial) (quotient polynomial, ok bool) {
+	if len(q.terms) != 1 {
+		return polynomial{}, false
+	}
+	for _, t := range q.terms {
+		if t.coefficient == 0 {
+			return polynomial{}, false
+		}
+		inverse := term{1 / t.coefficient, map[string]int{}}
+		for id, e := range t.exponents {
+			inverse.exponents[id] = -e
+		}
+		return p.times(polynomial{terms: map[string]term{inverse.name(): inverse}, known: q.known})
+	}
+	return polynomial{}, false
+}
+
+func (p polynomial) bounded() bool {
+	if len(p.terms) > maxTerms {
+		return false
+	}
+	for _, t := range p.terms {
+		up, down := 0, 0
+		for _, e := range t.exponents {
+			up += max(e, 0)
+			down += max(-e, 0)
+		}
+		if up > maxDegree || down > maxDegree {
+			return false
+		}
+	}
+	return true
+}
+
+func (t term) name() string {
+	var parts []string
+	for _, id := range slices.Sorted(maps.Keys(t.exponents)) {
+		parts = append(parts, id+"^"+strconv.Itoa(t.exponents[id]))
+	}
+	return strings.Join(parts, "*")
+}
+
+// sql writes the term without its coefficient, as DOUBLE.
+func (p polynomial) termSQL(t term) string {
+	var up, down []string
+	for _, id := range slices.Sorted(maps.Keys(t.exponents)) {
+		for range max(t.exponents[id], 0) {
+			up = append(up, p.known[id].sql)
+		}
+		for range max(-t.exponents[id], 0) {
+			down = append(down, p.known[id].sql)
+		}
+	}
+	if len(up) == 0 {
+		up = []string{"1.0::DOUBLE"}
+	}
+	sql := "(" + strings.Join(up, " * ") + ")"
+	for _, d := range down {
+		sql = "(" + sql + " / NULLIF(" + d + ", 0))"
+	}
+	return sql
+}
+
+// measures are the terms that are no constant, in canonical order.
+func (p polynomial) measures() []string {
+	names := slices.Sorted(maps.Keys(p.terms))
+	return slices.DeleteFunc(names, func(name string) bool { return name == "" })
+}
+
+func mergeAtoms(p, q polynomial) map[string]atom {
+	all := maps.Clone(p.known)
+	if all == nil {
+		all = map[string]atom{}
+	}
+	maps.Copy(all, q.known)
+	return all
+}

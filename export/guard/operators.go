@@ -1,0 +1,353 @@
+package guard
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"weir/internal/problem"
+)
+
+// maxDepth bounds how deep a plan may be nested.
+const maxDepth = 200
+
+// relation types one operator and everything under it. An operator without a rule is denied by name.
+func (c *checker) relation(n *node) (*relation, error) {
+	if n == nil {
+		return nil, problem.New("guard.unknown-plan", "what", "missing operator")
+	}
+	t := &Typed{Operator: operatorName(n)}
+	mark := len(c.trace)
+	if mark > maxDepth {
+		return nil, problem.New("guard.too-complex")
+	}
+	r, err := c.operatorOf(n)
+	if err != nil {
+		return nil, err
+	}
+	t.describe(r)
+	t.Children = slices.Clone(c.trace[mark:])
+	c.trace = append(c.trace[:mark], t)
+	return r, nil
+}
+
+func (c *checker) operatorOf(n *node) (*relation, error) {
+	switch n.Type {
+	case "LOGICAL_GET":
+		return c.scan(n)
+	case "LOGICAL_DUMMY_SCAN":
+		return &relation{kind: openData}, nil
+	case "LOGICAL_EXPRESSION_GET":
+		return c.literalRows(n)
+	case "LOGICAL_FILTER":
+		return c.filter(n)
+	case "LOGICAL_PROJECTION":
+		return c.projection(n)
+	case "LOGICAL_COMPARISON_JOIN", "LOGICAL_ANY_JOIN", "LOGICAL_CROSS_PRODUCT":
+		return c.join(n)
+	case "LOGICAL_AGGREGATE_AND_GROUP_BY":
+		return c.aggregate(n)
+	case "LOGICAL_DISTINCT":
+		return c.distinct(n)
+	case "LOGICAL_ORDER_BY":
+		return c.orderBy(n)
+	case "LOGICAL_LIMIT":
+		return c.limit(n)
+	case "LOGICAL_MATERIALIZED_CTE":
+		return c.cte(n)
+	case "LOGICAL_CTE_REF":
+		return c.cteRef(n)
+	case "LOGICAL_WINDOW":
+		return c.window(n)
+	case "LOGICAL_UNION", "LOGICAL_EXCEPT", "LOGICAL_INTERSECT":
+		return c.setOperation(n)
+	}
+	return nil, c.deny(nil, "guard.operator", "operator", operatorName(n))
+}
+
+func operatorName(n *node) string {
+	name := strings.ToLower(strings.TrimPrefix(n.Type, "LOGICAL_"))
+	return strings.ReplaceAll(name, "_", " ")
+}
+
+// child types the only child of an operator.
+func (c *checker) child(n *node) (*relation, error) {
+	if len(n.Children) != 1 {
+		return nil, problem.New("guard.unknown-plan", "what", operatorName(n))
+	}
+	r, err := c.relation(n.Children[0])
+	if err != nil {
+		return nil, err
+	}
+	if r.tail != "" {
+		w, _ := c.wrap(r)
+		return w, nil
+	}
+	return r.copyOf(), nil
+}
+
+// scan types a read: of a granted data set, or of a table function that has no data behind it.
+func (c *checker) scan(n *node) (*relation, error) {
+	if n.Name != "seq_scan" {
+		return c.tableFunction(n)
+	}
+	var data functionData
+	if err := decodeStrict(n.Function, &data); err != nil {
+		return nil, problem.New("guard.unknown-plan", "what", "scan").Because(err)
+	}
+	plain := n.Filters != nil && len(n.Filters.Filters) == 0 && n.Extra != nil && n.Extra.Sample == nil && len(n.Projection) == 0 &&
+		len(n.Projected) == 0 && n.RowGroups == nil && !data.IsIndexScan && (n.Ordinality == nil || *n.Ordinality == unset) && len(n.Children) == 0
+	d, granted := c.schema[data.Table]
+	if !plain || !granted || data.Schema != "main" {
+		return nil, problem.New("guard.unknown-plan", "what", "scan")
+	}
+	alias := c.alias()
+	r := &relation{from: fmt.Sprintf(`%s."main"."data" AS %s`, quoteName("ds_"+d.Name), alias), data: map[string]bool{d.Name: true}}
+	c.program.Sources = append(c.program.Sources, d.Name)
+	if !d.Open {
+		r.kind = protected
+		for i, u := range d.Units {
+			r.keys = append(r.keys, unitKey{domain: u.Domain, sql: fmt.Sprintf(`%s."__unit_%d"`, alias, i), unique: u.Unique})
+		}
+	}
+	for _, index := range n.Columns {
+		if len(index.Children) > 0 || index.Field != "" {
+			return nil, problem.New("guard.unknown-plan", "what", "scan of a part of a column")
+		}
+		if index.Index == unset { // the row's number, or the empty column of a count(*)
+			r.cols = append(r.cols, value{sql: "0", typ: typ{ID: "BIGINT"}, sort: identifierValue, name: "rowid", key: -1})
+			continue
+		}
+		if index.Index >= uint64(len(n.Names)) || index.Index >= uint64(len(n.Returned)) {
+			return nil, problem.New("guard.unknown-plan", "what", "scan of an unknown column")
+		}
+		name := n.Names[index.Index]
+		col, ok := d.Column(name)
+		if !ok {
+			return nil, problem.New("guard.unknown-plan", "what", "scan of a column without a grant")
+		}
+		r.cols = append(r.cols, columnValue(d, col, alias+"."+quoteName(name), n.Returned[index.Index]))
+	}
+	return r, nil
+}
+
+// tableFunction types range and its like, with constant arguments.
+func (c *checker) tableFunction(n *node) (*relation, error) {
+	if !tables[n.Name] || len(n.Children) > 0 || len(n.Parameters) == 0 || len(n.Parameters) > 3 {
+		return nil, c.deny(nil, "guard.table-function", "function", n.Name)
+	}
+	var args []string
+	for _, p := range n.Parameters {
+		if !p.Type.integer() || p.Null {
+			return nil, c.deny(nil, "guard.table-function", "function", n.Name)
+		}
+		text, err := p.text()
+		if err != nil {
+			return nil, c.deny(nil, "guard.table-function", "function", n.Name).Because(err)
+		}
+		args = append(args, "CAST("+text+" AS BIGINT)")
+	}
+	alias := c.alias()
+	r := &relation{from: fmt.Sprintf("%s(%s) AS %s(v)", n.Name, strings.Join(args, ", "), alias)}
+	for range n.Columns {
+		r.cols = append(r.cols, value{sql: alias + ".v", typ: typ{ID: "BIGINT"}, sort: freeValue, name: n.Name, key: -1})
+	}
+	return r, nil
+}
+
+// literalRows types VALUES.
+func (c *checker) literalRows(n *node) (*relation, error) {
+	rows, err := n.rows()
+	if err != nil {
+		return nil, problem.New("guard.unknown-plan", "what", "values").Because(err)
+	}
+	empty := &relation{kind: openData}
+	var lines []string
+	for _, row := range rows {
+		list, err := c.values(nil, row, empty)
+		if err != nil {
+			return nil, err
+		}
+		if len(list) != len(n.ExprTypes) {
+			return nil, problem.New("guard.unknown-plan", "what", "values")
+		}
+		lines = append(lines, "("+strings.Join(sqlOf(list), ", ")+")")
+	}
+	alias := c.alias()
+	r := &relation{from: fmt.Sprintf("(VALUES %s) AS %s(%s)", strings.Join(lines, ", "), alias, strings.Join(numbered("c", len(n.ExprTypes)), ", "))}
+	for i, t := range n.ExprTypes {
+		r.cols = append(r.cols, value{sql: alias + ".c" + itoa(i), typ: t, sort: freeValue, name: "value", key: -1})
+	}
+	return r, nil
+}
+
+// filter keeps the type. An equality of two unit keys of one domain, which is how a comma join says what a join
+// says, makes the two keys one.
+func (c *checker) filter(n *node) (*relation, error) {
+	r, err := c.child(n)
+	if err != nil {
+		return nil, err
+	}
+	list, err := n.exprs()
+	if err != nil || len(n.ProjectionMap) > 0 {
+		return nil, problem.New("guard.unknown-plan", "what", "filter").Because(err)
+	}
+	for _, e := range list {
+		v, err := c.expr(e, r)
+		if err != nil {
+			return nil, err
+		}
+		if v.typ.ID != "BOOLEAN" || r.kind == protected && v.sort >= textValue {
+			return nil, c.denyValue(e, v)
+		}
+		r.where = append(r.where, v.sql)
+		if r.kind == protected && e.Class == "BOUND_COMPARISON" && e.Type == "COMPARE_EQUAL" {
+			c.mergeKeys(r, e)
+		}
+	}
+	return r, nil
+}
+
+func (c *checker) mergeKeys(r *relation, e *expr) {
+	left, errL := c.expr(e.Left, r)
+	right, errR := c.expr(e.Right, r)
+	if errL == nil && errR == nil && left.sort == keyValue && right.sort == keyValue && left.domain == right.domain {
+		r.sameUnit(left.key, right.key)
+	}
+}
+
+// sameUnit records that two keys of a relation name the same unit in every row: the second is dropped.
+func (r *relation) sameUnit(keep, drop int) {
+	if keep < 0 || drop < 0 || keep == drop {
+		return
+	}
+	if r.keys[keep].nullable && !r.keys[drop].nullable {
+		keep, drop = drop, keep
+	}
+	r.keys = slices.Delete(r.keys, drop, drop+1)
+	if keep > drop {
+		keep--
+	}
+	for i := range r.cols {
+		v := &r.cols[i]
+		switch {
+		case v.sort != keyValue || v.key < drop:
+		case v.key == drop:
+			v.key = keep
+		default:
+			v.key--
+		}
+	}
+}
+
+func (c *checker) projection(n *node) (*relation, error) {
+	r, err := c.child(n)
+	if err != nil {
+		return nil, err
+	}
+	list, err := n.exprs()
+	if err != nil {
+		return nil, problem.New("guard.unknown-plan", "what", "projection").Because(err)
+	}
+	cols := make([]value, 0, len(list))
+	for _, e := range list {
+		v, err := c.expr(e, r)
+		if err != nil {
+			return nil, err
+		}
+		cols = append(cols, v)
+	}
+	r.cols = cols
+	return r, nil
+}
+
+// orderBy over protected rows decides nothing that may be seen, and is dropped.
+func (c *checker) orderBy(n *node) (*relation, error) {
+	r, err := c.child(n)
+	if err != nil {
+		return nil, err
+	}
+	if len(n.Projections) > 0 {
+		return nil, problem.New("guard.unknown-plan", "what", "order by")
+	}
+	if r.kind == protected {
+		return r, nil
+	}
+	w, _ := c.wrap(r)
+	terms, err := c.orderTerms(n.Orders, w)
+	if err != nil {
+		return nil, err
+	}
+	w.tail = " ORDER BY " + terms
+	return w, nil
+}
+
+func (c *checker) orderTerms(orders []order, r *relation) (string, error) {
+	var terms []string
+	for _, o := range orders {
+		v, err := c.expr(o.Expression, r)
+		if err != nil {
+			return "", err
+		}
+		direction, ok := map[string]string{"ASCENDING": " ASC", "DESCENDING": " DESC"}[o.Direction]
+		if !ok || o.NullOrder != "NULLS LAST" && o.NullOrder != "NULLS FIRST" {
+			return "", c.deny(o.Expression, "guard.unknown-expression", "what", "order")
+		}
+		terms = append(terms, v.sql+direction+" "+o.NullOrder)
+	}
+	return strings.Join(terms, ", "), nil
+}
+
+// limit over protected rows would let the analyst choose single rows by their order.
+func (c *checker) limit(n *node) (*relation, error) {
+	if len(n.Children) != 1 {
+		return nil, problem.New("guard.unknown-plan", "what", "limit")
+	}
+	r, err := c.relation(n.Children[0])
+	if err != nil {
+		return nil, err
+	}
+	if r.kind == protected {
+		return nil, c.deny(nil, "guard.limit-of-rows")
+	}
+	if strings.Contains(r.tail, " LIMIT ") || strings.Contains(r.tail, " OFFSET ") {
+		r, _ = c.wrap(r)
+	} else {
+		r = r.copyOf()
+	}
+	for _, part := range []struct {
+		word string
+		l    *limit
+	}{{" LIMIT ", n.Limit}, {" OFFSET ", n.Offset}} {
+		if part.l == nil || part.l.Type == "UNSET" {
+			continue
+		}
+		if part.l.Type != "CONSTANT_VALUE" || part.l.Expression != nil {
+			return nil, c.deny(nil, "guard.limit-not-constant")
+		}
+		r.tail += part.word + fmt.Sprint(part.l.Integer)
+	}
+	return r, nil
+}
+
+// cte types a common table expression once; each reference to it is the same relation.
+func (c *checker) cte(n *node) (*relation, error) {
+	if len(n.Children) != 2 {
+		return nil, problem.New("guard.unknown-plan", "what", "common table expression")
+	}
+	definition, err := c.relation(n.Children[0])
+	if err != nil {
+		return nil, err
+	}
+	c.ctes[n.TableIndex] = definition
+	return c.relation(n.Children[1])
+}
+
+func (c *checker) cteRef(n *node) (*relation, error) {
+	definition, ok := c.ctes[n.CTEIndex]
+	if !ok || n.Recurring || len(n.ChunkTypes) != len(definition.cols) {
+		return nil, c.deny(nil, "guard.operator", "operator", "recursive common table expression")
+	}
+	w, _ := c.wrap(definition)
+	return w, nil
+}

@@ -1,0 +1,199 @@
+package guard
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"weir/policy"
+)
+
+// kind is the type of a relation, as the disclosure model has it.
+type kind int
+
+const (
+	openData  kind = iota // Open: no protected data in it
+	released              // Released: came out of a guarded aggregation; what is done to it is post-processing
+	protected             // Protected(K): its rows belong to units
+)
+
+func (k kind) String() string { return [...]string{"Open", "Released", "Protected"}[k] }
+
+// sort says what may be done with a value over a Protected relation.
+type sort int
+
+const (
+	constantValue   sort = iota // written by the analyst
+	freeValue                   // from an Open or Released relation
+	measureValue                // arithmetic over measures and constants: may be summed
+	plainValue                  // anything else that may be filtered and grouped by
+	textValue                   // free text: may only be counted
+	identifierValue             // names a unit: may only be counted as distinct
+	keyValue                    // a unit key: may besides be equated with another of its domain
+)
+
+// value is a typed expression: SQL over the relation's FROM clause, and what may be done with it.
+type value struct {
+	sql       string
+	typ       typ
+	sort      sort
+	name      string // for messages: the column, or what it was made of
+	sensitive bool   // made from a sensitive column
+	domain    string // keyValue: whose key it is
+	key       int    // keyValue: its place among the relation's keys, -1 when the relation does not carry it
+	poly      polynomial
+	cond      *condition // a CASE that is one condition around one value
+}
+
+// condition is CASE WHEN when THEN then [ELSE 0 | NULL] END, which inside an aggregate is a filter.
+type condition struct {
+	when     string // SQL, true for the rows that take part
+	then     value
+	elseZero bool
+}
+
+// unitKey is a hidden column that names the protected unit of each row.
+type unitKey struct {
+	domain   string
+	sql      string // keyed 64-bit hash of the unit, never its name
+	unique   bool   // no unit has two rows in this relation
+	nullable bool   // rows may lack the unit, after an outer join
+}
+
+// relation is one operator's result: SELECT cols FROM from WHERE where.
+type relation struct {
+	kind  kind
+	from  string
+	where []string
+	cols  []value
+	keys  []unitKey
+	reads map[string]bool // released tables in from
+	data  map[string]bool // data sets in from
+	tail  string          // ORDER BY and LIMIT, which close the relation
+	depth int
+}
+
+func (r *relation) names(cols, keys []string, atoms []atom) []string {
+	var list []string
+	for i, c := range r.cols {
+		list = append(list, c.sql+" AS "+cols[i])
+	}
+	for i, k := range r.keys {
+		list = append(list, k.sql+" AS "+keys[i])
+	}
+	for i, a := range atoms {
+		list = append(list, a.sql+" AS a"+strconv.Itoa(i))
+	}
+	if len(list) == 0 {
+		list = []string{"1 AS c0"}
+	}
+	return list
+}
+
+// selectSQL writes the relation as a query whose columns are c0, c1, …, k0, k1, … and a0, a1, ….
+func (r *relation) selectSQL(atoms []atom) string {
+	sql := "SELECT " + strings.Join(r.names(numbered("c", len(r.cols)), numbered("k", len(r.keys)), atoms), ", ")
+	if r.from != "" {
+		sql += " FROM " + r.from
+	}
+	if len(r.where) > 0 {
+		sql += " WHERE " + strings.Join(r.where, " AND ")
+	}
+	return sql + r.tail
+}
+
+// wrap closes the relation into a subquery, so that its columns are plain names under a new alias.
+func (c *checker) wrap(r *relation) (*relation, string) {
+	alias := c.alias()
+	atoms := r.hiddenAtoms()
+	w := &relation{kind: r.kind, from: "(" + r.selectSQL(atoms) + ") AS " + alias, reads: r.reads, data: r.data, depth: r.depth + 1}
+	renamed := make(map[string]string, len(atoms))
+	for i, a := range atoms {
+		renamed[a.id] = alias + ".a" + strconv.Itoa(i)
+	}
+	for i, v := range r.cols {
+		own := v
+		own.sql = alias + ".c" + strconv.Itoa(i)
+		own.cond = nil
+		own.poly = v.poly.under(own.sql, renamed)
+		w.cols = append(w.cols, own)
+	}
+	for i, k := range r.keys {
+		k.sql = alias + ".k" + strconv.Itoa(i)
+		w.keys = append(w.keys, k)
+	}
+	return w, alias
+}
+
+// hiddenAtoms are the measures that the columns' polynomials speak of and that must be carried along beside them.
+func (r *relation) hiddenAtoms() []atom {
+	seen := map[string]bool{}
+	var list []atom
+	for _, v := range r.cols {
+		for _, a := range v.poly.atoms() {
+			if !seen[a.id] {
+				seen[a.id] = true
+				list = append(list, a)
+			}
+		}
+	}
+	return list
+}
+
+// copyOf gives a relation of its own that shares nothing that an operator changes.
+func (r *relation) copyOf() *relation {
+	n := *r
+	n.where = slices.Clone(r.where)
+	n.cols = slices.Clone(r.cols)
+	n.keys = slices.Clone(r.keys)
+	n.reads = maps.Clone(r.reads)
+	n.data = maps.Clone(r.data)
+	return &n
+}
+
+func numbered(prefix string, n int) []string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = prefix + strconv.Itoa(i)
+	}
+	return list
+}
+
+func union(a, b map[string]bool) map[string]bool {
+	all := maps.Clone(a)
+	if all == nil {
+		all = map[string]bool{}
+	}
+	maps.Copy(all, b)
+	return all
+}
+
+// columnValue types a column of a granted data set.
+func columnValue(d policy.Dataset, col policy.Column, sql string, t typ) value {
+	v := value{sql: sql, typ: t, name: col.Name, key: -1, sensitive: col.Class == policy.Sensitive}
+	switch {
+	case d.Open:
+		v.sort, v.sensitive = freeValue, false
+	case col.Class == policy.Identifier:
+		v.sort = identifierValue
+		for i, u := range d.Units {
+			if u.Key == col.Name {
+				v.sort, v.domain, v.key = keyValue, u.Domain, i
+			}
+		}
+	case col.Class == policy.FreeText:
+		v.sort = textValue
+	case col.IsMeasure() && t.numeric():
+		v.sort = measureValue
+		v.poly = polynomialOf(atom{id: d.Name + "." + col.Name, sql: "CAST(" + sql + " AS DOUBLE)"})
+	default:
+		v.sort = plainValue
+	}
+	return v
+}
+
+func (v value) describe() string {
+	return fmt.Sprintf("%s %s", v.name, [...]string{"constant", "open", "measure", "value", "text", "identifier", "unit key"}[v.sort])
+}

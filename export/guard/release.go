@@ -1,0 +1,300 @@
+package guard
+
+import "weir/internal/problem"
+
+// CellKind says how a released aggregate is checked and, in perturbed mode, how its noise is made.
+type CellKind string
+
+// The kinds of cells.
+const (
+	CountRows     CellKind = "count"          // rows
+	CountUnits    CellKind = "count_units"    // distinct units of one key
+	CountDistinct CellKind = "count_distinct" // distinct values of an identifier that is no unit key
+	Sum           CellKind = "sum"
+	Average       CellKind = "avg"
+	Moment        CellKind = "moment"   // variance, covariance, correlation, regression
+	Quantile      CellKind = "quantile" // an order statistic
+)
+
+// Release is one guarded aggregation: a query whose rows are cells beside the evidence for them. Its columns:
+//
+//	g<i>            group i
+//	w               true in every row when some group was left out for E1
+//	e<i>            for a sensitive group i: how many of its values the other groups' cell holds (E4)
+//	n<k>, x<k>      distinct units of key k in the cell, and their fingerprint
+//	v<a>            the value of aggregate a, NULL unless E1 and E2 hold
+//	b<a>            rows that take part in a
+//	n<a>_<k>        units that contribute to a (E2)
+//	z<a>_<k>        units with a row outside a's condition (E5)
+//	t<a>_<k>, u<a>_<k>, s<a>_<k>   greatest, second greatest and total contribution of a unit (E3)
+//	rr<a>_<k>       most rows that one unit has in a, where units may have several
+//	x<a>_<k>, h<a>_<k>             fingerprint of the contributing units, and of their shares of the rows
+//	q<a>_<k>_<j>, y<a>_<k>_<j>     greatest and total contribution of a unit to term j
+//
+// Fingerprints and terms are there in perturbed mode only.
+type Release struct {
+	Name   string // the released table, as later queries read it
+	SQL    string
+	Reads  []string // released tables that it reads
+	Data   []string // data sets that it reads
+	Groups []Group
+	Keys   []string // the domain of each unit key
+	Cells  []Cell
+}
+
+// Group is a column that cells are grouped by.
+type Group struct {
+	Name      string
+	Type      string
+	Sensitive bool
+}
+
+// Cell is one aggregate of a release.
+type Cell struct {
+	Kind        CellKind
+	Function    string
+	Type        string  // of the value, as SQL
+	Conditional bool    // it has a condition, whose complement E5 looks at
+	Single      bool    // each unit has at most one row, so counts cannot be dominated
+	Unit        int     // CountUnits: which key is counted
+	Fraction    float64 // Quantile
+	Terms       []Term  // Sum, Average: what the argument is made of
+	Constant    float64 // Sum, Average: the argument's constant part, times the rows
+}
+
+// Dominated reports whether one unit can weigh more in the cell than another, so that E3 must be checked.
+func (c Cell) Dominated() bool {
+	switch c.Kind {
+	case CountUnits, Quantile:
+		return false
+	case CountRows, CountDistinct:
+		return !c.Single
+	}
+	return true
+}
+
+// Term is one measure, or product of measures, in a sum's argument.
+type Term struct {
+	Name        string
+	Coefficient float64
+}
+
+// cell is a Cell while its SQL is made.
+type cell struct {
+	Cell
+	filter string // SQL, "" for none: the rows that take part
+	where  string // SQL of the condition alone, for E5
+	args   []value
+	terms  []string // SQL of each term
+}
+
+// guarded types the aggregation at which Protected becomes Released.
+func (c *checker) guarded(in *relation, groupExprs []*expr, groups []value, list []*expr) (*relation, error) {
+	r := &guardedQuery{checker: c, in: in, groups: groups}
+	for i, g := range groups {
+		if g.sort >= textValue {
+			return nil, c.denyGroup(groupExprs[i], g)
+		}
+	}
+	for _, e := range list {
+		a, err := c.cell(e, in)
+		if err != nil {
+			return nil, err
+		}
+		r.cells = append(r.cells, a)
+	}
+	return r.release()
+}
+
+func (c *checker) denyGroup(at *expr, g value) error {
+	if g.sort == textValue {
+		return c.deny(at, "guard.text-used", "column", g.name)
+	}
+	return c.deny(at, "guard.identifier-group", "column", g.name)
+}
+
+// cell types one aggregate over protected rows.
+func (c *checker) cell(e *expr, in *relation) (cell, error) {
+	if e.Class != "BOUND_AGGREGATE" || aggregateVerdict(e.Name) < releaseAggregate {
+		return cell{}, c.deny(e, "guard.aggregate", "function", e.Name)
+	}
+	t, err := e.Return.sql()
+	if err != nil || e.OrderBys != nil && len(e.OrderBys.Orders) > 0 {
+		return cell{}, c.denyBecause(e, err, "guard.aggregate", "function", e.Name)
+	}
+	a := cell{Cell: Cell{Function: e.Name, Type: t, Single: len(in.keys) == 1 && in.keys[0].unique && !in.keys[0].nullable}}
+	if e.Filter != nil {
+		f, err := c.values(e, []*expr{e.Filter}, in)
+		if err != nil {
+			return cell{}, err
+		}
+		a.restrict(f[0].sql)
+	}
+	var args []value
+	for _, child := range e.Children {
+		v, err := c.expr(child, in)
+		if err != nil {
+			return cell{}, err
+		}
+		args = append(args, v)
+	}
+	switch {
+	case e.Name == "count_star" || e.Name == "count" && len(args) == 0:
+		a.Kind = CountRows
+		return a, nil
+	case e.Name == "count" && len(args) == 1:
+		return c.count(e, a, args[0])
+	case e.AggregateType == "DISTINCT":
+		return cell{}, c.deny(e, "guard.distinct-aggregate", "function", e.Name)
+	}
+	return c.measured(e, a, args)
+}
+
+// restrict adds a condition to the rows that take part.
+func (a *cell) restrict(condition string) {
+	a.Conditional = true
+	if a.filter != "" {
+		condition = "(" + a.filter + " AND " + condition + ")"
+	}
+	a.filter, a.where = condition, condition
+}
+
+func (c *checker) count(e *expr, a cell, v value) (cell, error) {
+	if e.AggregateType == "DISTINCT" {
+		switch v.sort {
+		case keyValue:
+			a.Kind, a.Unit, a.Single = CountUnits, v.key, true
+			return a, nil
+		case identifierValue:
+			if v.name == "rowid" {
+				return a, c.denyValue(e, v)
+			}
+			a.Kind, a.args = CountDistinct, []value{v}
+			return a, nil
+		}
+		return a, c.deny(e, "guard.count-distinct", "column", v.name)
+	}
+	a.Kind = CountRows
+	switch {
+	case v.sort == keyValue || v.sort == identifierValue || v.sort == textValue || isColumn(e.Children[0]):
+		a.filter = and(a.filter, "("+v.sql+" IS NOT NULL)")
+	case v.cond != nil && !v.cond.elseZero:
+		a.restrict(v.cond.when)
+	case v.sort != constantValue:
+		a.restrict("(" + v.sql + " IS NOT NULL)")
+	}
+	return a, nil
+}
+
+func isColumn(e *expr) bool { return e.Class == "BOUND_REF" }
+
+// measured types an aggregate whose arguments must be measures.
+func (c *checker) measured(e *expr, a cell, args []value) (cell, error) {
+	switch e.Name {
+	case "sum", "sum_no_overflow":
+		a.Kind = Sum
+	case "avg", "mean":
+		a.Kind = Average
+	case "median", "quantile", "quantile_cont", "quantile_disc":
+		a.Kind = Quantile
+		text, err := quantileOf(e)
+		if err != nil {
+			return a, err
+		}
+		if a.Fraction, err = parseFraction(text); err != nil {
+			return a, c.denyBecause(e, err, "guard.quantile")
+		}
+	default:
+		a.Kind = Moment
+	}
+	for i, v := range args {
+		if v.cond != nil {
+			if v.cond.elseZero && a.Kind != Sum {
+				return a, c.deny(e, "guard.else-zero", "function", e.Name)
+			}
+			a.restrict(v.cond.when)
+			v = v.cond.then
+		}
+		switch {
+		case v.sort == measureValue, v.sort == constantValue && a.Kind == Sum && !v.poly.isZero():
+		default:
+			return a, c.denyArgument(e, v)
+		}
+		args[i] = v
+	}
+	if len(args) == 0 || len(args) > 2 || (a.Kind != Moment && len(args) != 1) {
+		return a, c.deny(e, "guard.aggregate", "function", e.Name)
+	}
+	for _, v := range args {
+		a.filter = and(a.filter, "("+v.sql+" IS NOT NULL)")
+	}
+	a.args = args
+	if a.Kind == Moment || a.Kind == Quantile {
+		for _, v := range args {
+			name, bare := bareMeasure(v.poly)
+			if !bare {
+				return a, c.deny(e, "guard.bare-measure", "function", e.Name)
+			}
+			a.Terms = append(a.Terms, Term{Name: name, Coefficient: 1})
+		}
+		return a, nil
+	}
+	if a.Kind == Sum || a.Kind == Average {
+		a.Constant = args[0].poly.terms[""].coefficient
+		for _, name := range args[0].poly.measures() {
+			t := args[0].poly.terms[name]
+			a.Terms = append(a.Terms, Term{Name: name, Coefficient: t.coefficient})
+			a.terms = append(a.terms, args[0].poly.termSQL(t))
+		}
+	}
+	return a, nil
+}
+
+func (c *checker) denyArgument(e *expr, v value) error {
+	switch v.sort {
+	case identifierValue, keyValue, textValue:
+		return c.denyValue(e, v)
+	case plainValue:
+		if v.typ.numeric() && v.name != "" && len(e.Children) > 0 && isColumn(e.Children[0]) {
+			return c.deny(e, "guard.not-a-measure", "column", v.name, "function", e.Name)
+		}
+	}
+	return c.deny(e, "guard.not-arithmetic", "function", e.Name)
+}
+
+// bareMeasure tells the measure that a polynomial is, if it is just that.
+func bareMeasure(p polynomial) (string, bool) {
+	names := p.measures()
+	if len(names) != 1 || len(p.terms) != 1 || p.terms[names[0]].coefficient != 1 {
+		return "", false
+	}
+	return names[0], true
+}
+
+func and(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return "(" + a + " AND " + b + ")"
+}
+
+// finishRelease registers the release and gives the relation of its released table.
+func (c *checker) finishRelease(r Release, in *relation, types []typ) (*relation, error) {
+	if len(r.SQL) > maxSQL {
+		return nil, problem.New("guard.too-complex")
+	}
+	r.Reads, r.Data = sorted(in.reads), sorted(in.data)
+	c.program.Releases = append(c.program.Releases, r)
+	alias := c.alias()
+	out := &relation{kind: released, from: quoteName(r.Name) + " AS " + alias, reads: map[string]bool{r.Name: true}, data: map[string]bool{}}
+	for i, t := range types {
+		name := ""
+		if i < len(r.Groups) {
+			name = r.Groups[i].Name
+		} else {
+			name = r.Cells[i-len(r.Groups)].Function
+		}
+		out.cols = append(out.cols, value{sql: alias + ".c" + itoa(i), typ: t, sort: freeValue, name: name, key: -1})
+	}
+	return out, nil
+}

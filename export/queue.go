@@ -1,0 +1,275 @@
+package export
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"weir/internal/problem"
+	"weir/internal/store"
+	"weir/policy"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// Queue keeps what was judged: results that left at once, and those that wait for an officer.
+type Queue struct {
+	db    *bun.DB
+	clock func() time.Time
+}
+
+// OpenQueue opens the queue in the platform's store. clock is nil for the machine's.
+func OpenQueue(ctx context.Context, db *bun.DB, clock func() time.Time) (*Queue, error) {
+	if err := store.Migrate(ctx, db, "export", migrations); err != nil {
+		return nil, err
+	}
+	if clock == nil {
+		clock = time.Now
+	}
+	return &Queue{db: db, clock: clock}, nil
+}
+
+type row struct {
+	bun.BaseModel `bun:"table:export_releases"`
+
+	ID        string    `bun:"id,pk"`
+	Grant     string    `bun:"grant_id"`
+	Operator  string    `bun:"operator"`
+	Subject   string    `bun:"subject"`
+	Mode      string    `bun:"mode"`
+	State     string    `bun:"state"`
+	SQL       string    `bun:"sql"`
+	Literals  string    `bun:"literals"`
+	Checks    string    `bun:"checks"`
+	Cells     int       `bun:"cells"`
+	Result    string    `bun:"result"`
+	AskedAt   time.Time `bun:"asked_at"`
+	DecidedAt time.Time `bun:"decided_at,nullzero"`
+	Officer   string    `bun:"officer"`
+	Reason    string    `bun:"reason"`
+}
+
+// The states of a row in the queue; "refused" is shown to the analyst as a denial.
+const refused = "refused"
+
+// Release makes the result of a verdict whose outcome is on the log at the given place: released at once, or
+// waiting where an officer decides. It is the only function that makes a Released with a table.
+func (f *Filter) Release(ctx context.Context, v *Verdict, at LogIndex) (Released, error) {
+	v.table.Log = at
+	state := StateReleased
+	if v.Review {
+		state = StateWaiting
+	}
+	if err := f.queue.put(ctx, v, state); err != nil {
+		return Released{}, err
+	}
+	return result(v.Job, string(state), v.table), nil
+}
+
+// Took notes how long the job took, for the person who reads the result.
+func (v *Verdict) Took(d time.Duration) { v.table.TookMS = d.Milliseconds() }
+
+func (q *Queue) put(ctx context.Context, v *Verdict, state State) error {
+	table, err := json.Marshal(v.table)
+	if err != nil {
+		return fmt.Errorf("keep a result: %w", err)
+	}
+	checks, err := json.Marshal(v.Checks)
+	if err != nil {
+		return fmt.Errorf("keep a result: %w", err)
+	}
+	literals, err := json.Marshal(v.Literals)
+	if err != nil {
+		return fmt.Errorf("keep a result: %w", err)
+	}
+	r := &row{
+		ID: v.Job, Grant: v.Grant, Operator: v.Operator, Subject: v.Subject, Mode: string(v.Mode), State: string(state),
+		SQL: v.SQL, Literals: string(literals), Checks: string(checks), Cells: v.Cells, Result: string(table), AskedAt: q.clock().UTC(),
+	}
+	if _, err := q.db.NewInsert().Model(r).Exec(ctx); err != nil {
+		return fmt.Errorf("keep a result: %w", err)
+	}
+	return nil
+}
+
+func result(id, state string, t stored) Released {
+	switch state {
+	case string(StateReleased):
+		return Released{
+			id: id, state: StateReleased, names: t.Names, types: t.Types, rows: t.Rows, withheld: t.Withheld,
+			sources: t.Sources, log: t.Log, took: time.Duration(t.TookMS) * time.Millisecond,
+		}
+	case string(StateWaiting):
+		p := problem.New("export.waiting")
+		return Released{id: id, state: StateWaiting, code: p.Code, reason: p, took: time.Duration(t.TookMS) * time.Millisecond}
+	case refused:
+		return Denied(id, problem.New("export.refused"), 0)
+	}
+	return Released{}
+}
+
+// Result gives a job's result as an analyst may see it now.
+func (q *Queue) Result(ctx context.Context, job string) (Released, error) {
+	r, err := q.find(ctx, q.db, job)
+	if err != nil {
+		return Released{}, err
+	}
+	var t stored
+	if err := decodeStored(r.Result, &t); err != nil {
+		return Released{}, err
+	}
+	return result(r.ID, r.State, t), nil
+}
+
+// Offer is a result that asks, or asked, to leave, as an officer sees it.
+type Offer struct {
+	ID       string     `json:"id"`
+	Job      string     `json:"job"`
+	Grant    string     `json:"grant"`
+	Operator string     `json:"operator"`
+	Owner    string     `json:"owner"` // who asked
+	Mode     string     `json:"mode"`
+	State    string     `json:"state"`
+	Asked    time.Time  `json:"asked"`
+	Decided  *time.Time `json:"decided,omitempty"`
+	Officer  string     `json:"officer,omitempty"`
+	Reason   string     `json:"reason,omitempty"`
+	Cells    int        `json:"cells"`
+
+	// What Show adds to Waiting.
+	SQL            string   `json:"sql,omitempty"`
+	Literals       []string `json:"literals,omitempty"` // text that the analyst wrote and that could carry a message
+	Checks         []Check  `json:"checks,omitempty"`
+	Columns        []string `json:"columns,omitempty"`
+	Types          []string `json:"types,omitempty"`
+	Rows           [][]any  `json:"rows,omitempty"`
+	Withheld       bool     `json:"withheld"`
+	Sources        []string `json:"sources,omitempty"`
+	EarlierResults int      `json:"earlier_results"` // of the same operator
+	EarlierCells   int      `json:"earlier_cells"`
+}
+
+// Waiting lists what waits for an officer, the oldest first, at most 1000 of them, without the tables.
+func (q *Queue) Waiting(ctx context.Context) ([]Offer, error) {
+	var rows []row
+	err := q.db.NewSelect().Model(&rows).ExcludeColumn("result", "sql", "literals", "checks").Where("state = ?", string(StateWaiting)).
+		OrderExpr("asked_at, id").Limit(1000).Scan(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list releases: %w", err)
+	}
+	list := make([]Offer, len(rows))
+	for i := range rows {
+		list[i] = rows[i].offer()
+	}
+	return list, nil
+}
+
+func (r row) offer() Offer {
+	o := Offer{
+		ID: r.ID, Job: r.ID, Grant: r.Grant, Operator: r.Operator, Owner: r.Subject, Mode: r.Mode, State: r.State, Asked: r.AskedAt,
+		Officer: r.Officer, Reason: r.Reason, Cells: r.Cells,
+	}
+	if !r.DecidedAt.IsZero() {
+		o.Decided = &r.DecidedAt
+	}
+	return o
+}
+
+// Show gives one offer whole, with its table and with how much its operator has asked before.
+func (q *Queue) Show(ctx context.Context, id string) (Offer, error) {
+	r, err := q.find(ctx, q.db, id)
+	if err != nil {
+		return Offer{}, err
+	}
+	s := r.offer()
+	var t stored
+	if err := decodeStored(r.Result, &t); err != nil {
+		return Offer{}, err
+	}
+	for _, part := range []struct {
+		text string
+		into any
+	}{{r.Literals, &s.Literals}, {r.Checks, &s.Checks}} {
+		if err := json.Unmarshal([]byte(part.text), part.into); err != nil {
+			return Offer{}, fmt.Errorf("read a release: %w", err)
+		}
+	}
+	s.SQL, s.Columns, s.Types, s.Rows, s.Withheld, s.Sources = r.SQL, t.Names, t.Types, t.Rows, t.Withheld, t.Sources
+	var before struct{ Results, Cells int }
+	err = q.db.NewSelect().Model((*row)(nil)).ColumnExpr("count(*) AS results, COALESCE(sum(cells), 0) AS cells").
+		Where("operator = ? AND asked_at < ?", r.Operator, r.AskedAt).Scan(ctx, &before)
+	if err != nil {
+		return Offer{}, fmt.Errorf("count earlier releases: %w", err)
+	}
+	s.EarlierResults, s.EarlierCells = before.Results, before.Cells
+	return s, nil
+}
+
+// Approve releases a waiting result. Whether the officer may review at all is for policy to say; that nobody
+// reviews their own output is said here again.
+func (q *Queue) Approve(ctx context.Context, id string, officer policy.Principal, reason string) error {
+	return q.decide(ctx, id, officer, reason, string(StateReleased))
+}
+
+// Refuse closes a waiting result without releasing it.
+func (q *Queue) Refuse(ctx context.Context, id string, officer policy.Principal, reason string) error {
+	return q.decide(ctx, id, officer, reason, refused)
+}
+
+func (q *Queue) decide(ctx context.Context, id string, officer policy.Principal, reason, state string) error {
+	if strings.TrimSpace(reason) == "" {
+		return problem.New("export.reason-missing")
+	}
+	return q.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		r, err := q.find(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if r.State != string(StateWaiting) {
+			return problem.New("export.already-decided")
+		}
+		if !officer.Has(policy.Officer) || officer.Organisation == r.Operator || officer.Subject == r.Subject {
+			return problem.New("export.own-output")
+		}
+		done, err := tx.NewUpdate().Model((*row)(nil)).
+			Set("state = ?", state).Set("decided_at = ?", q.clock().UTC()).Set("officer = ?", officer.Subject).Set("reason = ?", reason).
+			Where("id = ? AND state = ?", id, string(StateWaiting)).Exec(ctx)
+		if err != nil {
+			return fmt.Errorf("decide a release: %w", err)
+		}
+		if n, err := done.RowsAffected(); err != nil || n != 1 {
+			return problem.New("export.already-decided").Because(err)
+		}
+		return nil
+	})
+}
+
+func (q *Queue) find(ctx context.Context, db bun.IDB, id string) (row, error) {
+	var r row
+	err := db.NewSelect().Model(&r).Where("id = ?", id).Scan(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		return row{}, problem.New("export.no-such-release")
+	}
+	if err != nil {
+		return row{}, fmt.Errorf("read a release: %w", err)
+	}
+	return r, nil
+}
+
+// decodeStored keeps numbers as they were written.
+func decodeStored(text string, t *stored) error {
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
+	if err := d.Decode(t); err != nil {
+		return fmt.Errorf("read a result: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,291 @@
+// Package gateway takes what people ask for through the platform: a query by Flow, everything else by Acts.
+//
+// Flow, in this file, is the whole way of a query. Acts are the other things that people do: each is announced on
+// the log, done, and its outcome logged. The HTTP interface is in gateway/api and adds nothing to either. This
+// package must never show a result that is not an export.Released, and never begin what it could not put on the log.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"weir/audit"
+	"weir/export"
+	"weir/export/guard"
+	"weir/internal/problem"
+	"weir/policy"
+	"weir/sandbox"
+)
+
+// Request is one query under one grant.
+type Request struct {
+	Job   string // the platform's number for it
+	Grant string
+	SQL   string
+}
+
+// Flow takes a query from request to release.
+type Flow struct{ FlowParts }
+
+// FlowParts is what a query goes through. All of it is required.
+type FlowParts struct {
+	Policy    QueryPolicy
+	Catalogue Catalogue
+	Planners  Planners
+	Workers   Workers
+	Filter    *export.Filter
+	Log       Recorder
+	Clock     func() time.Time
+}
+
+// QueryPolicy decides on queries and keeps the day's account; policy.Engine does.
+type QueryPolicy interface {
+	Authorize(ctx context.Context, who policy.Principal, grant string) (policy.Decision, error)
+	Spend(ctx context.Context, grant string, jobs, cells int) error
+}
+
+// Planners starts processes that read the analyst's text and hold no data; sandbox.Planner does.
+type Planners interface {
+	Start(ctx context.Context, schema []policy.Dataset) (Planning, error)
+}
+
+// Planning is one such process.
+type Planning interface {
+	Bind(ctx context.Context, sql string) (sandbox.Bound, error)
+	Finish(ctx context.Context, q sandbox.Query) (sandbox.Table, error)
+	Close() sandbox.Usage
+}
+
+// Workers starts processes that hold granted data and never see the analyst's text; sandbox.Workers does.
+type Workers interface {
+	Start(ctx context.Context, job string, data []policy.Dataset) (Session, error)
+}
+
+// Session is one such process.
+type Session interface {
+	Query(ctx context.Context, q sandbox.Query) (sandbox.Table, error)
+	Close() sandbox.Usage
+}
+
+// Run takes one query from request to release. It is the only path on which anything derived from protected data
+// reaches a person. Every early return denies; the order of the steps is the security argument.
+func (f *Flow) Run(ctx context.Context, who policy.Principal, req Request) (export.Released, error) {
+	started := f.Clock()
+
+	// May this person ask this, for this scenario, now? The day's account is charged before anything is done.
+	decision, err := f.Policy.Authorize(ctx, who, req.Grant)
+	if err != nil {
+		return f.refuse(ctx, who, req, err)
+	}
+	schema, err := f.schema(ctx, decision)
+	if err != nil {
+		return f.refuse(ctx, who, req, err)
+	}
+	if err := f.Policy.Spend(ctx, req.Grant, 1, 0); err != nil {
+		return f.refuse(ctx, who, req, err)
+	}
+
+	// A process without data reads the text; what it means is typed, or refused with a place and a reason.
+	planning, err := f.Planners.Start(ctx, schema)
+	if err != nil {
+		return f.refuse(ctx, who, req, err)
+	}
+	defer planning.Close()
+	bound, err := planning.Bind(ctx, req.SQL)
+	if err != nil {
+		return f.refuse(ctx, who, req, err)
+	}
+	program, err := guard.Check(req.SQL, bound, schema, decision.Rules, decision.Mode)
+	if err != nil {
+		return f.refuse(ctx, who, req, err)
+	}
+
+	// From here on data is touched, and that stands on the log first.
+	intent, err := f.intend(ctx, who, req, decision, schema, program)
+	if err != nil {
+		return export.Released{}, err
+	}
+
+	// A process that sees data, and never the text, brings cells and the evidence for them; the filter judges.
+	verdict, used, err := f.measure(ctx, req, decision, schema, program, planning)
+	if err != nil {
+		return f.fail(ctx, who, req, intent, err)
+	}
+	if verdict.Cells > 0 {
+		if err := f.Policy.Spend(ctx, req.Grant, 0, verdict.Cells); err != nil {
+			return f.fail(ctx, who, req, intent, err)
+		}
+	}
+	verdict.Job, verdict.Grant, verdict.Operator = req.Job, req.Grant, decision.Grant.Operator
+	verdict.Subject, verdict.SQL = who.Subject, req.SQL
+
+	// Not on the log: not released.
+	outcome, err := f.conclude(ctx, who, req, intent, verdict, used)
+	if err != nil {
+		return export.Released{}, err
+	}
+	verdict.Took(f.Clock().Sub(started))
+	return f.Filter.Release(context.WithoutCancel(ctx), verdict, export.LogIndex(outcome.Index)) // now, or a place in the officer's queue
+}
+
+// measure runs the guarded aggregations one after the other, has each judged, and finishes the query over what
+// was let through. The last step runs where no protected data is: in the planner's process, or, if it reads open
+// data sets, in a worker that holds those alone.
+func (f *Flow) measure(ctx context.Context, req Request, d policy.Decision, schema []policy.Dataset, p *guard.Program, planning Planning,
+) (*export.Verdict, sandbox.Usage, error) {
+	var used sandbox.Usage
+	assessment, err := f.Filter.Begin(p, d)
+	if err != nil {
+		return nil, used, err
+	}
+	if len(p.Releases) > 0 {
+		session, err := f.Workers.Start(ctx, req.Job, only(schema, dataOf(p.Releases)))
+		if err != nil {
+			return nil, used, err
+		}
+		for _, release := range p.Releases {
+			cells, err := session.Query(ctx, sandbox.Query{SQL: release.SQL, Tables: assessment.Tables(release.Reads)})
+			if err == nil {
+				err = assessment.Admit(release, cells)
+			}
+			if err != nil {
+				session.Close()
+				return nil, used, err
+			}
+		}
+		used = session.Close()
+	}
+	last := sandbox.Query{SQL: p.Final.SQL, Tables: assessment.Tables(p.Final.Reads)}
+	finish := planning.Finish
+	if len(p.Final.Data) > 0 {
+		session, err := f.Workers.Start(ctx, req.Job, openOnly(schema, p.Final.Data))
+		if err != nil {
+			return nil, used, err
+		}
+		defer session.Close()
+		finish = session.Query
+	}
+	table, err := finish(ctx, last)
+	if err != nil {
+		return nil, used, err
+	}
+	verdict, err := assessment.Judge(table)
+	return verdict, used, err
+}
+
+// Explain shows how the guard types a query, without touching data: the typed plan, or the refusal.
+func (f *Flow) Explain(ctx context.Context, who policy.Principal, req Request) (any, error) {
+	decision, err := f.Policy.Authorize(ctx, who, req.Grant)
+	if err != nil {
+		return nil, err
+	}
+	schema, err := f.schema(ctx, decision)
+	if err != nil {
+		return nil, err
+	}
+	planning, err := f.Planners.Start(ctx, schema)
+	if err != nil {
+		return nil, err
+	}
+	defer planning.Close()
+	bound, err := planning.Bind(ctx, req.SQL)
+	if err != nil {
+		return nil, err
+	}
+	program, err := guard.Check(req.SQL, bound, schema, decision.Rules, decision.Mode)
+	if err != nil {
+		return nil, err
+	}
+	return Explanation{Plan: program.Tree, Releases: len(program.Releases), Mode: decision.Mode}, nil
+}
+
+// Explanation is the typed plan of a query that may run.
+type Explanation struct {
+	Plan     *guard.Typed `json:"plan"`
+	Releases int          `json:"releases"` // guarded aggregations in it
+	Mode     policy.Mode  `json:"mode"`
+}
+
+// schema gives the newest version of each granted data set, with the granted columns alone.
+func (f *Flow) schema(ctx context.Context, d policy.Decision) ([]policy.Dataset, error) {
+	var schema []policy.Dataset
+	for _, granted := range d.Datasets() {
+		whole, err := f.Catalogue.Dataset(ctx, granted.Name)
+		if err != nil {
+			return nil, err
+		}
+		narrow, err := whole.Only(granted.Columns)
+		if err != nil {
+			return nil, problem.New("gateway.grant-outdated", "dataset", granted.Name).Because(err)
+		}
+		schema = append(schema, narrow)
+	}
+	return schema, nil
+}
+
+// intend puts on the log what is about to be done.
+func (f *Flow) intend(ctx context.Context, who policy.Principal, req Request, d policy.Decision, schema []policy.Dataset, p *guard.Program) (audit.Receipt, error) {
+	event := f.event("job.intent", who, req)
+	event.Payload = []byte(req.SQL) // may hold persons' attributes as literals, so it can be erased
+	event.Facts = map[string]string{"mode": string(d.Mode), "k": fmt.Sprint(d.Rules.K), "releases": fmt.Sprint(len(p.Releases))}
+	var data []string
+	for _, s := range only(schema, p.Sources) {
+		data = append(data, fmt.Sprintf("%s v%d %s", s.Name, s.Version, s.Hash))
+	}
+	event.Facts["data"] = strings.Join(data, ", ")
+	receipt, err := f.Log.Append(ctx, event)
+	if err != nil {
+		return audit.Receipt{}, problem.New("gateway.not-logged").Because(err)
+	}
+	return receipt, nil
+}
+
+// conclude puts on the log what was decided. It must hold even if the analyst has gone away meanwhile.
+func (f *Flow) conclude(ctx context.Context, who policy.Principal, req Request, intent audit.Receipt, v *export.Verdict, used sandbox.Usage) (audit.Receipt, error) {
+	last, done := context.WithTimeout(context.WithoutCancel(ctx), conclude)
+	defer done()
+	event := f.event("job.outcome", who, req)
+	event.Facts = map[string]string{
+		"intent": fmt.Sprint(intent.Index), "outcome": "released", "cells": fmt.Sprint(v.Cells),
+		"cpu_ms": fmt.Sprint(used.CPU.Milliseconds()), "wall_ms": fmt.Sprint(used.Wall.Milliseconds()), "peak_bytes": fmt.Sprint(used.PeakMemory),
+	}
+	if v.Review {
+		event.Facts["outcome"] = "waiting"
+	}
+	receipt, err := f.Log.Append(last, event)
+	if err != nil {
+		return audit.Receipt{}, problem.New("gateway.outcome-not-logged").Because(err)
+	}
+	return receipt, nil
+}
+
+// refuse logs a query that was turned away before data was touched.
+func (f *Flow) refuse(ctx context.Context, who policy.Principal, req Request, why error) (export.Released, error) {
+	event := f.event("job.refused", who, req)
+	event.Payload = []byte(req.SQL)
+	event.Facts = map[string]string{"code": problem.Of(why).Code}
+	return f.turnedAway(ctx, event, why)
+}
+
+// fail logs a query that came to nothing after its intent was logged. All failures on data look alike.
+func (f *Flow) fail(ctx context.Context, who policy.Principal, req Request, intent audit.Receipt, why error) (export.Released, error) {
+	event := f.event("job.outcome", who, req)
+	event.Facts = map[string]string{"intent": fmt.Sprint(intent.Index), "outcome": "failed", "code": problem.Of(why).Code}
+	return f.turnedAway(ctx, event, why)
+}
+
+func (f *Flow) turnedAway(ctx context.Context, event audit.Event, why error) (export.Released, error) {
+	last, done := context.WithTimeout(context.WithoutCancel(ctx), conclude)
+	defer done()
+	if _, err := f.Log.Append(last, event); err != nil {
+		return export.Released{}, problem.New("gateway.not-logged").Because(errors.Join(err, why))
+	}
+	return export.Released{}, why
+}
+
+func (f *Flow) event(kind string, who policy.Principal, req Request) audit.Event {
+	return audit.Event{Kind: kind, Actor: who.Subject, Grant: req.Grant, Job: req.Job}
+}
