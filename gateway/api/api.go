@@ -159,7 +159,7 @@ func New(deps Deps) (http.Handler, error) {
 
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()
-	engine.ContextWithFallback = true // handlers take gin's context for the request's
+	engine.ContextWithFallback = true // what the request's context knows, gin's knows too
 	engine.HandleMethodNotAllowed = true
 	engine.RedirectTrailingSlash = false
 	if err := engine.SetTrustedProxies(deps.TrustedProxies); err != nil {

@@ -18,7 +18,7 @@ import (
 )
 
 func (s *server) ListDatasets(ctx context.Context, _ gen.ListDatasetsRequestObject) (gen.ListDatasetsResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +30,7 @@ func (s *server) ListDatasets(ctx context.Context, _ gen.ListDatasetsRequestObje
 }
 
 func (s *server) GetDataset(ctx context.Context, req gen.GetDatasetRequestObject) (gen.GetDatasetResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -46,13 +46,10 @@ const maxManifest = 1 << 20
 
 // ImportDataset reads the manifest, and the file only when the gateway asks for it.
 func (s *server) ImportDataset(ctx context.Context, req gen.ImportDatasetRequestObject) (gen.ImportDatasetResponseObject, error) {
-	person, err := who(ctx)
+	c, _ := ctx.(*gin.Context)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
-	}
-	c, ok := ctx.(*gin.Context)
-	if !ok {
-		return nil, errors.New("an upload without its request")
 	}
 	patient := &patientReader{control: http.NewResponseController(c.Writer), idle: s.Limits.UploadIdle}
 	manifest, err := part(req.Body, "manifest", patient)

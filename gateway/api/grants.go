@@ -9,7 +9,7 @@ import (
 )
 
 func (s *server) ListGrants(ctx context.Context, _ gen.ListGrantsRequestObject) (gen.ListGrantsResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -21,7 +21,7 @@ func (s *server) ListGrants(ctx context.Context, _ gen.ListGrantsRequestObject) 
 }
 
 func (s *server) GetGrant(ctx context.Context, req gen.GetGrantRequestObject) (gen.GetGrantResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,7 @@ func (s *server) GetGrant(ctx context.Context, req gen.GetGrantRequestObject) (g
 }
 
 func (s *server) CreateGrant(ctx context.Context, req gen.CreateGrantRequestObject) (gen.CreateGrantResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (s *server) CreateGrant(ctx context.Context, req gen.CreateGrantRequestObje
 }
 
 func (s *server) SuspendGrant(ctx context.Context, req gen.SuspendGrantRequestObject) (gen.SuspendGrantResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func (s *server) SuspendGrant(ctx context.Context, req gen.SuspendGrantRequestOb
 }
 
 func (s *server) RestoreGrant(ctx context.Context, req gen.RestoreGrantRequestObject) (gen.RestoreGrantResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func (s *server) RestoreGrant(ctx context.Context, req gen.RestoreGrantRequestOb
 }
 
 func (s *server) TerminateGrant(ctx context.Context, req gen.TerminateGrantRequestObject) (gen.TerminateGrantResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}

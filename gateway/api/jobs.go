@@ -16,7 +16,7 @@ import (
 )
 
 func (s *server) SubmitJob(ctx context.Context, req gen.SubmitJobRequestObject) (gen.SubmitJobResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +37,7 @@ func (s *server) SubmitJob(ctx context.Context, req gen.SubmitJobRequestObject) 
 }
 
 func (s *server) ListJobs(ctx context.Context, req gen.ListJobsRequestObject) (gen.ListJobsResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func (s *server) ListJobs(ctx context.Context, req gen.ListJobsRequestObject) (g
 }
 
 func (s *server) GetJob(ctx context.Context, req gen.GetJobRequestObject) (gen.GetJobResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (s *server) GetJob(ctx context.Context, req gen.GetJobRequestObject) (gen.G
 }
 
 func (s *server) CancelJob(ctx context.Context, req gen.CancelJobRequestObject) (gen.CancelJobResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -78,25 +78,23 @@ func (s *server) CancelJob(ctx context.Context, req gen.CancelJobRequestObject) 
 }
 
 func (s *server) GetResult(ctx context.Context, req gen.GetResultRequestObject) (gen.GetResultResponseObject, error) {
-	person, err := who(ctx)
+	c, _ := ctx.(*gin.Context)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
-	csv := false
-	if c, ok := ctx.(*gin.Context); ok && c.GetHeader("Accept") != "" {
-		switch c.NegotiateFormat("application/json", "text/csv") {
-		case "application/json":
-		case "text/csv":
-			csv = true
-		default:
-			return nil, problem.New("api.not-acceptable")
-		}
+	format := "application/json"
+	if c.GetHeader("Accept") != "" {
+		format = c.NegotiateFormat("application/json", "text/csv")
+	}
+	if format == "" {
+		return nil, problem.New("api.not-acceptable")
 	}
 	released, err := s.Jobs.Result(ctx, person, req.Job)
 	if err != nil {
 		return nil, err
 	}
-	if csv {
+	if format == "text/csv" {
 		return newReleasedCSV(released)
 	}
 	return gen.GetResult200JSONResponse{Body: released.In(langOf(ctx)), Headers: gen.GetResult200ResponseHeaders{WeirJob: req.Job}}, nil
@@ -126,7 +124,7 @@ func (r releasedCSV) VisitGetResultResponse(w http.ResponseWriter) error {
 }
 
 func (s *server) Explain(ctx context.Context, req gen.ExplainRequestObject) (gen.ExplainResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -163,9 +161,8 @@ func job(ctx context.Context, j gateway.Job) gen.Job {
 		ID: j.ID, Grant: j.Grant, State: gen.JobState(j.State),
 		Created: j.Created, Started: optional(j.Started), Ended: optional(j.Ended),
 	}
-	if c, ok := ctx.(*gin.Context); ok && j.Problem != nil {
-		d := document(c, j.Problem, j.Problem.Code, j.Problem.Status, j.Problem.At)
-		d.Instance = "urn:weir:job:" + j.ID
+	if j.Problem != nil {
+		d := remembered(langOf(ctx), j.Problem, "urn:weir:job:"+j.ID)
 		out.Problem = &d
 	}
 	return out

@@ -19,7 +19,7 @@ import (
 )
 
 func (s *server) SearchLog(ctx context.Context, req gen.SearchLogRequestObject) (gen.SearchLogResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func (s *server) SearchLog(ctx context.Context, req gen.SearchLogRequestObject) 
 }
 
 func (s *server) GetCheckpoint(ctx context.Context, _ gen.GetCheckpointRequestObject) (gen.GetCheckpointResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func (s *server) GetCheckpoint(ctx context.Context, _ gen.GetCheckpointRequestOb
 }
 
 func (s *server) ProveInclusion(ctx context.Context, req gen.ProveInclusionRequestObject) (gen.ProveInclusionResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (s *server) ProveInclusion(ctx context.Context, req gen.ProveInclusionReque
 }
 
 func (s *server) ProveConsistency(ctx context.Context, req gen.ProveConsistencyRequestObject) (gen.ProveConsistencyResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (s *server) ProveConsistency(ctx context.Context, req gen.ProveConsistencyR
 }
 
 func (s *server) VerifyLog(ctx context.Context, _ gen.VerifyLogRequestObject) (gen.VerifyLogResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (s *server) VerifyLog(ctx context.Context, _ gen.VerifyLogRequestObject) (g
 
 // getTile serves the tree to clients of C2SP tlog-tiles, whose paths have slashes in them.
 func (s *server) getTile(c *gin.Context) {
-	person, err := who(c)
+	ctx, person, err := asker(c)
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -114,7 +114,7 @@ func (s *server) getTile(c *gin.Context) {
 		s.fail(c, problem.New("api.no-such-tile").Because(err))
 		return
 	}
-	content, err := s.Acts.Tile(c, person, tile)
+	content, err := s.Acts.Tile(ctx, person, tile)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = problem.New("api.no-such-tile").Because(err)
 	}

@@ -4,15 +4,17 @@ import (
 	"context"
 	"time"
 
-	"github.com/gin-gonic/gin"
-
 	"weir/gateway/api/gen"
 	"weir/gateway/identity"
 	"weir/policy"
 )
 
 func (s *server) SignIn(ctx context.Context, req gen.SignInRequestObject) (gen.SignInResponseObject, error) {
-	tokens, err := s.Acts.SignIn(ctx, req.Body.Account, req.Body.Password, address(ctx))
+	ctx, from, err := stranger(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := s.Acts.SignIn(ctx, req.Body.Account, req.Body.Password, from)
 	if err != nil {
 		return nil, err
 	}
@@ -20,6 +22,10 @@ func (s *server) SignIn(ctx context.Context, req gen.SignInRequestObject) (gen.S
 }
 
 func (s *server) RefreshSession(ctx context.Context, req gen.RefreshSessionRequestObject) (gen.RefreshSessionResponseObject, error) {
+	ctx, _, err := stranger(ctx)
+	if err != nil {
+		return nil, err
+	}
 	tokens, err := s.Acts.Refresh(ctx, req.Body.RefreshToken)
 	if err != nil {
 		return nil, err
@@ -28,7 +34,7 @@ func (s *server) RefreshSession(ctx context.Context, req gen.RefreshSessionReque
 }
 
 func (s *server) GetSession(ctx context.Context, _ gen.GetSessionRequestObject) (gen.GetSessionResponseObject, error) {
-	person, err := who(ctx)
+	_, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +44,7 @@ func (s *server) GetSession(ctx context.Context, _ gen.GetSessionRequestObject) 
 }
 
 func (s *server) SignOut(ctx context.Context, _ gen.SignOutRequestObject) (gen.SignOutResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -46,16 +52,20 @@ func (s *server) SignOut(ctx context.Context, _ gen.SignOutRequestObject) (gen.S
 }
 
 func (s *server) ChangePassword(ctx context.Context, req gen.ChangePasswordRequestObject) (gen.ChangePasswordResponseObject, error) {
-	person, err := who(ctx)
+	_, from, err := stranger(ctx)
 	if err != nil {
 		return nil, err
 	}
-	err = s.Acts.ChangePassword(ctx, person, req.Body.Current, req.Body.Next, address(ctx))
+	ctx, person, err := asker(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = s.Acts.ChangePassword(ctx, person, req.Body.Current, req.Body.Next, from)
 	return gen.ChangePassword204Response{}, err
 }
 
 func (s *server) ListAccounts(ctx context.Context, _ gen.ListAccountsRequestObject) (gen.ListAccountsResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +77,7 @@ func (s *server) ListAccounts(ctx context.Context, _ gen.ListAccountsRequestObje
 }
 
 func (s *server) CreateAccount(ctx context.Context, req gen.CreateAccountRequestObject) (gen.CreateAccountResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +94,7 @@ func (s *server) CreateAccount(ctx context.Context, req gen.CreateAccountRequest
 }
 
 func (s *server) DisableAccount(ctx context.Context, req gen.DisableAccountRequestObject) (gen.DisableAccountResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -107,14 +117,6 @@ func account(a identity.Account) gen.Account {
 }
 
 func role(r policy.Role) gen.Role { return gen.Role(r) }
-
-// address is where a request came from, as far as it can be believed.
-func address(ctx context.Context) string {
-	if c, ok := ctx.(*gin.Context); ok {
-		return c.ClientIP()
-	}
-	return ""
-}
 
 // convert maps a list. It is never nil, since nil would be encoded as null.
 func convert[A, B any](list []A, f func(A) B) []B {

@@ -27,6 +27,10 @@ func (s *server) GetLive(context.Context, gen.GetLiveRequestObject) (gen.GetLive
 }
 
 func (s *server) GetReady(ctx context.Context, _ gen.GetReadyRequestObject) (gen.GetReadyResponseObject, error) {
+	ctx, _, err := stranger(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if err := s.Ready(ctx); err != nil {
 		s.Log.Warn("not ready", zap.Error(err))
 		return nil, problem.New("api.not-ready").Because(err)
@@ -37,7 +41,7 @@ func (s *server) GetReady(ctx context.Context, _ gen.GetReadyRequestObject) (gen
 // GetMetrics is for the maintainer, and, where the configuration says so, for a collector on the machine itself.
 func (s *server) GetMetrics(ctx context.Context, _ gen.GetMetricsRequestObject) (gen.GetMetricsResponseObject, error) {
 	if !s.collector(ctx) {
-		person, err := who(ctx)
+		ctx, person, err := asker(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -15,11 +15,6 @@ import (
 	"weir/internal/problem"
 )
 
-// told is an error as a person reads it: a problem.Problem, or one that was remembered with a job.
-type told interface {
-	In(problem.Lang) problem.Text
-}
-
 // fail answers with a problem document. The cause goes to the operation log and nowhere else.
 func (s *server) fail(c *gin.Context, err error) {
 	document := s.document(c, err)
@@ -63,19 +58,24 @@ func causes(err error) []error {
 }
 
 func (s *server) document(c *gin.Context, err error) gen.Problem {
-	var remembered *gateway.JobProblem
-	if errors.As(err, &remembered) {
-		return document(c, remembered, remembered.Code, remembered.Status, remembered.At)
+	instance := "urn:weir:request:" + requestID(c)
+	var past *gateway.JobProblem
+	if errors.As(err, &past) {
+		return remembered(langOf(c), past, instance)
 	}
 	p := problem.Of(err)
-	return document(c, p, p.Code, p.Status(), p.At)
+	return document(p.In(langOf(c)), p.Code, p.Status(), p.At, instance)
 }
 
-func document(c *gin.Context, p told, code string, status int, at problem.Position) gen.Problem {
-	text := p.In(langOf(c))
+// remembered is the document of what was wrong with a job.
+func remembered(lang problem.Lang, p *gateway.JobProblem, instance string) gen.Problem {
+	return document(p.In(lang), p.Code, p.Status, p.At, instance)
+}
+
+func document(text problem.Text, code string, status int, at problem.Position, instance string) gen.Problem {
 	d := gen.Problem{
 		Type: "urn:weir:problem:" + code, Code: code, Status: status,
-		Title: text.Title, Detail: text.Detail, Help: text.Help, Instance: "urn:weir:request:" + requestID(c),
+		Title: text.Title, Detail: text.Detail, Help: text.Help, Instance: instance,
 	}
 	if at.Line > 0 {
 		d.Line = &at.Line
@@ -106,7 +106,7 @@ func (s *server) brokenOff(c *gin.Context, err error) {
 
 var languages = language.NewMatcher([]language.Tag{language.Chinese, language.English})
 
-const langKey = "weir.lang"
+type langKey struct{}
 
 // speak chooses the language of the answer (RFC 9110, section 12.5.4). Chinese is the default.
 func speak(c *gin.Context) {
@@ -114,13 +114,13 @@ func speak(c *gin.Context) {
 	if _, i := language.MatchStrings(languages, c.GetHeader("Accept-Language")); i == 1 {
 		chosen = problem.English
 	}
-	c.Set(langKey, chosen)
+	c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), langKey{}, chosen))
 	c.Header("Content-Language", string(chosen))
 	c.Header("Vary", "Accept, Accept-Language")
 }
 
 func langOf(ctx context.Context) problem.Lang {
-	if chosen, ok := ctx.Value(langKey).(problem.Lang); ok {
+	if chosen, ok := ctx.Value(langKey{}).(problem.Lang); ok {
 		return chosen
 	}
 	return problem.Chinese

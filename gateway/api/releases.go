@@ -10,7 +10,7 @@ import (
 )
 
 func (s *server) ListReleases(ctx context.Context, _ gen.ListReleasesRequestObject) (gen.ListReleasesResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -24,7 +24,7 @@ func (s *server) ListReleases(ctx context.Context, _ gen.ListReleasesRequestObje
 }
 
 func (s *server) GetRelease(ctx context.Context, req gen.GetReleaseRequestObject) (gen.GetReleaseResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ type offer struct{ shown export.Offer }
 func (o offer) VisitGetReleaseResponse(w http.ResponseWriter) error { return writeJSON(w, o.shown) }
 
 func (s *server) ApproveRelease(ctx context.Context, req gen.ApproveReleaseRequestObject) (gen.ApproveReleaseResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func (s *server) ApproveRelease(ctx context.Context, req gen.ApproveReleaseReque
 }
 
 func (s *server) RefuseRelease(ctx context.Context, req gen.RefuseReleaseRequestObject) (gen.RefuseReleaseResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}

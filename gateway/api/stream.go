@@ -15,7 +15,7 @@ import (
 )
 
 func (s *server) StreamJob(ctx context.Context, req gen.StreamJobRequestObject) (gen.StreamJobResponseObject, error) {
-	person, err := who(ctx)
+	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -71,9 +71,10 @@ func (s *stream) VisitStreamJobResponse(w http.ResponseWriter) error {
 	}
 	ctx, done := context.WithTimeout(s.ctx, s.Limits.StreamLife)
 	defer done()
+	stop := stopping(s.ctx)
 	go func() { // ends with ctx at the latest
 		select {
-		case <-stopping(s.ctx):
+		case <-stop:
 			done()
 		case <-ctx.Done():
 		}

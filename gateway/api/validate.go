@@ -66,13 +66,27 @@ const (
 	refusedKey = "weir.refused"
 )
 
-// who gives the person whom the validator has verified. Operations that strangers may call must not ask.
-func who(ctx context.Context) (policy.Principal, error) {
-	principal, ok := ctx.Value(whoKey).(policy.Principal)
+// asker gives the person whom the validator has verified, and the request's own context: gin's is used again for
+// other requests, and must not outlive the handler in some goroutine of a library.
+func asker(ctx context.Context) (context.Context, policy.Principal, error) {
+	c, ok := ctx.(*gin.Context)
 	if !ok {
-		return policy.Principal{}, problem.New("api.no-token")
+		return nil, policy.Principal{}, errors.New("a handler was called outside of a request")
 	}
-	return principal, nil
+	principal, ok := c.Value(whoKey).(policy.Principal)
+	if !ok {
+		return nil, policy.Principal{}, problem.New("api.no-token")
+	}
+	return c.Request.Context(), principal, nil
+}
+
+// stranger is asker for operations that need no token: it gives the request's context and address.
+func stranger(ctx context.Context) (context.Context, string, error) {
+	c, ok := ctx.(*gin.Context)
+	if !ok {
+		return nil, "", errors.New("a handler was called outside of a request")
+	}
+	return c.Request.Context(), c.ClientIP(), nil
 }
 
 // authenticate is called for each operation that needs a token.

@@ -1,0 +1,191 @@
+package gatewaytest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"weir/export"
+	"weir/export/guard"
+	"weir/gateway"
+	"weir/internal/problem"
+	"weir/policy"
+	"weir/sandbox"
+)
+
+// What a query of the tests makes the script do. Whatever else stands in the text is of no matter.
+const (
+	Release = "SELECT 'release'" // a table of one row leaves at once
+	Wait    = "SELECT 'wait'"    // the same waits for an officer
+	Deny    = "SELECT 'deny'"    // it is refused, with a place in the text
+	Fail    = "SELECT 'fail'"    // it fails, with Secret in the cause
+	Panic   = "SELECT 'panic'"   // the flow panics
+	Block   = "SELECT 'block'"   // it runs until Flow.Open is called or its context ends
+)
+
+// Secret stands for what must never be shown: it is in causes, texts and panics.
+const Secret = "身份证 220202199001011234"
+
+// Flow is the script.
+type Flow struct {
+	Started chan string // gets the job of each query that runs
+	Ended   chan error  // gets why the context of a blocked query ended, nil if it was opened
+
+	policy *policy.Engine
+	filter *export.Filter
+	gate   chan struct{}
+	open   sync.Once
+	mu     sync.Mutex
+	runs   map[string]int
+}
+
+// NewFlow makes a script with a filter that is real.
+func NewFlow(engine *policy.Engine, filter *export.Filter) *Flow {
+	return &Flow{
+		Started: make(chan string, 1000), Ended: make(chan error, 1000), gate: make(chan struct{}),
+		policy: engine, filter: filter, runs: map[string]int{},
+	}
+}
+
+// Open lets every blocked query go on, now and later.
+func (f *Flow) Open() { f.open.Do(func() { close(f.gate) }) }
+
+// Runs tells how often a job was run.
+func (f *Flow) Runs(job string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.runs[job]
+}
+
+// Run asks the rules and then does what the text says.
+func (f *Flow) Run(ctx context.Context, who policy.Principal, req gateway.Request) (export.Released, error) {
+	f.mu.Lock()
+	f.runs[req.Job]++
+	f.mu.Unlock()
+	decision, err := f.policy.Authorize(ctx, who, req.Grant)
+	if err != nil {
+		return export.Released{}, err
+	}
+	f.Started <- req.Job
+	var what string
+	if _, err := fmt.Sscanf(req.SQL, "SELECT '%s", &what); err != nil {
+		return export.Released{}, err
+	}
+	switch "SELECT '" + what {
+	case Release:
+		return f.release(ctx, who, req, decision, policy.Perturbed)
+	case Wait:
+		return f.release(ctx, who, req, decision, policy.Exact)
+	case Deny:
+		return export.Released{}, problem.New("policy.not-analyst").Place(problem.Position{Line: 2, Column: 8}).
+			Because(errors.New(Secret))
+	case Panic:
+		panic(Secret)
+	case Block:
+		select {
+		case <-f.gate:
+			f.Ended <- nil
+			return f.release(ctx, who, req, decision, policy.Perturbed)
+		case <-ctx.Done():
+			f.Ended <- context.Cause(ctx)
+			return export.Released{}, ctx.Err()
+		}
+	}
+	return export.Released{}, fmt.Errorf("the engine said: %s", Secret)
+}
+
+func (f *Flow) release(ctx context.Context, who policy.Principal, req gateway.Request, d policy.Decision, mode policy.Mode) (export.Released, error) {
+	d.Mode = mode
+	assessment, err := f.filter.Begin(&guard.Program{
+		Final: guard.Final{Names: []string{"district", "people"}}, Sources: []string{"residents"},
+	}, d)
+	if err != nil {
+		return export.Released{}, err
+	}
+	verdict, err := assessment.Judge(sandbox.Table{
+		Columns: []sandbox.Column{{Name: "c0", Type: "VARCHAR"}, {Name: "c1", Type: "BIGINT"}},
+		Rows:    [][]any{{"=昌邑区", "1200"}},
+	})
+	if err != nil {
+		return export.Released{}, err
+	}
+	verdict.Job, verdict.Grant, verdict.Operator, verdict.Subject, verdict.SQL = req.Job, req.Grant, who.Organisation, who.Subject, req.SQL
+	return f.filter.Release(context.WithoutCancel(ctx), verdict, 1)
+}
+
+// Explain says what was asked, as far as the rules allow the question.
+func (f *Flow) Explain(ctx context.Context, who policy.Principal, req gateway.Request) (any, error) {
+	if _, err := f.policy.Authorize(ctx, who, req.Grant); err != nil {
+		return nil, err
+	}
+	if req.SQL == Deny {
+		return nil, problem.New("policy.not-analyst").Place(problem.Position{Line: 1, Column: 8})
+	}
+	return map[string]any{"plan": map[string]string{"operator": "aggregate", "type": "Released"}}, nil
+}
+
+// Catalogue is a list of data sets. What is imported is read as far as it must be to name it.
+type Catalogue struct {
+	mu       sync.Mutex
+	datasets map[string]policy.Dataset
+	Files    map[string]string // content of what was imported, by data set
+	Refuse   error             // what the next import ends with
+}
+
+// NewCatalogue makes the list with one data set.
+func NewCatalogue() *Catalogue {
+	least := 0.0
+	return &Catalogue{Files: map[string]string{}, datasets: map[string]policy.Dataset{"residents": {
+		Name: "residents", Title: "Residents", Provider: "registry", Version: 1, Rows: 123456,
+		Units: []policy.Unit{{Domain: "person", Key: "id", Unique: true}},
+		Columns: []policy.Column{
+			{Name: "id", Type: "VARCHAR", Class: policy.Identifier},
+			{Name: "district", Type: "VARCHAR", Class: policy.Quasi, Title: "区"},
+			{Name: "income", Type: "DECIMAL(12,2)", Class: policy.Measure, Bound: &policy.Bounds{Min: &least}},
+		},
+	}}}
+}
+
+// Import takes the file that lies beside the manifest.
+func (c *Catalogue) Import(_ context.Context, manifest string) (policy.Dataset, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.Refuse != nil {
+		return policy.Dataset{}, c.Refuse
+	}
+	content, err := os.ReadFile(filepath.Join(filepath.Dir(manifest), "trees.csv"))
+	if err != nil {
+		return policy.Dataset{}, err
+	}
+	d := policy.Dataset{
+		Name: "trees", Title: "Trees", Provider: "registry", Open: true, Version: 1, Rows: 1,
+		Columns: []policy.Column{{Name: "kind", Type: "VARCHAR", Class: policy.OpenClass}},
+	}
+	c.datasets[d.Name], c.Files[d.Name] = d, string(content)
+	return d, nil
+}
+
+// Dataset gives one of the list.
+func (c *Catalogue) Dataset(_ context.Context, name string) (policy.Dataset, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d, ok := c.datasets[name]
+	if !ok {
+		return policy.Dataset{}, problem.New("sandbox.unknown-dataset", "name", name)
+	}
+	return d, nil
+}
+
+// Datasets gives the list.
+func (c *Catalogue) Datasets(context.Context) ([]policy.Dataset, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []policy.Dataset
+	for _, d := range c.datasets {
+		all = append(all, d)
+	}
+	return all, nil
+}

@@ -1,0 +1,159 @@
+// Package gatewaytest puts a platform together for tests: store, policy, identity, log and release queue are the
+// real ones. Only the flow is a script, since it needs the engine's processes, and the vault a list. Only tests may
+// import this package.
+package gatewaytest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"weir/audit"
+	"weir/export"
+	"weir/gateway"
+	"weir/gateway/identity"
+	"weir/policy"
+)
+
+// Password is everybody's.
+const Password = "correct horse battery staple"
+
+// The people of the tests, by account name. Colleague works for the same operator as analyst, stranger for another.
+var people = []identity.Account{
+	{Name: "authority", Organisation: "bureau", Roles: []policy.Role{policy.Authority}},
+	{Name: "provider", Organisation: "registry", Roles: []policy.Role{policy.Provider}},
+	{Name: "operator", Organisation: "harbour", Roles: []policy.Role{policy.Operator}},
+	{Name: "analyst", Organisation: "harbour", Roles: []policy.Role{policy.Analyst}},
+	{Name: "colleague", Organisation: "harbour", Roles: []policy.Role{policy.Analyst}},
+	{Name: "stranger", Organisation: "canal", Roles: []policy.Role{policy.Analyst}},
+	{Name: "officer", Organisation: "review", Roles: []policy.Role{policy.Officer}},
+	{Name: "supervisor", Organisation: "audit", Roles: []policy.Role{policy.Supervisor}},
+	{Name: "maintainer", Organisation: "works", Roles: []policy.Role{policy.Maintainer}},
+}
+
+// Person is one of them.
+func Person(name string) policy.Principal {
+	for _, p := range people {
+		if p.Name == name {
+			return policy.Principal{Subject: p.Name, Organisation: p.Organisation, Roles: p.Roles, Session: "s-" + name}
+		}
+	}
+	panic("nobody is called " + name)
+}
+
+// Platform is everything behind the interface.
+type Platform struct {
+	DB        *bun.DB
+	Policy    *policy.Engine
+	Identity  *identity.Identity
+	Log       *audit.Log
+	Queue     *export.Queue
+	Flow      *Flow
+	Catalogue *Catalogue
+	Jobs      *gateway.Jobs
+	Acts      *gateway.Acts
+	Spool     string
+
+	Grant policy.Grant // of the operator harbour
+	Other policy.Grant // of the operator canal
+}
+
+// New puts a platform together on a database. It has no accounts yet; see Admit.
+func New(t testing.TB, db *bun.DB, options gateway.JobOptions) *Platform {
+	t.Helper()
+	ctx := t.Context()
+	p := &Platform{DB: db, Spool: t.TempDir(), Catalogue: NewCatalogue()}
+	must := must(t)
+	var err error
+	p.Policy, err = policy.New(ctx, db, policy.Options{})
+	must(err)
+	p.Identity, err = identity.New(ctx, db, t.TempDir(), identity.Options{
+		Issuer: "https://weir.test", CheckRoles: policy.CheckRoles, Argon: identity.LeastArgon,
+	})
+	must(err)
+	key, err := audit.LoadKey(t.TempDir(), "weir.test/audit")
+	must(err)
+	p.Log, err = audit.Open(ctx, db, audit.Options{Origin: "weir.test/audit", Key: key})
+	must(err)
+	t.Cleanup(func() { must(p.Log.Close()) })
+	p.Queue, err = export.OpenQueue(ctx, db, nil)
+	must(err)
+	filter, err := export.New(make([]byte, 32), p.Queue)
+	must(err)
+	p.Flow = NewFlow(p.Policy, filter)
+	p.Jobs = p.Start(t, options)
+	p.Acts, err = gateway.NewActs(gateway.ActsParts{
+		Permit: p.Policy, Record: p.Log, Log: p.Log, Grants: p.Policy, Accounts: p.Identity, Catalogue: p.Catalogue,
+		Releases: p.Queue, Jobs: p.Jobs, Spool: p.Spool,
+	})
+	must(err)
+	p.Grant = p.NewGrant(t, "harbour")
+	p.Other = p.NewGrant(t, "canal")
+	return p
+}
+
+// Start starts jobs on the platform's database, as another process would.
+func (p *Platform) Start(t testing.TB, options gateway.JobOptions) *gateway.Jobs {
+	t.Helper()
+	options.Secret = make([]byte, 32)
+	if options.Workers == 0 {
+		options.Workers = 2
+	}
+	jobs, err := gateway.NewJobs(t.Context(), p.DB, p.Flow, p.Queue, p.Policy, p.Log, options)
+	must(t)(err)
+	t.Cleanup(func() {
+		now, done := context.WithCancel(context.Background())
+		done()
+		jobs.Close(now)
+	})
+	return jobs
+}
+
+// NewGrant grants an operator the one data set of the tests.
+func (p *Platform) NewGrant(t testing.TB, operator string) policy.Grant {
+	t.Helper()
+	grant, err := p.Policy.CreateGrant(t.Context(), Person("authority"), policy.Grant{
+		Operator: operator, Scenario: "housing", Title: "Housing", Mode: policy.Perturbed,
+		Datasets: []policy.GrantedDataset{{Name: "residents", Columns: []string{"district", "income"}}},
+		Quota:    policy.Quota{JobsPerDay: 1000, CellsPerDay: 1000},
+		From:     time.Now().Add(-time.Hour), Until: time.Now().Add(24 * time.Hour),
+	})
+	must(t)(err)
+	return grant
+}
+
+// Admit makes the accounts of people, by name.
+func (p *Platform) Admit(t testing.TB, names ...string) {
+	t.Helper()
+	for _, account := range people {
+		for _, name := range names {
+			if account.Name == name {
+				account.DisplayName = "张" + name
+				must(t)(p.Identity.CreateAccount(t.Context(), account, Password))
+			}
+		}
+	}
+}
+
+// Kinds lists what stands on the log, the oldest first.
+func (p *Platform) Kinds(t testing.TB) []string {
+	t.Helper()
+	records, err := p.Log.Search(t.Context(), audit.Filter{Limit: 1000})
+	must(t)(err)
+	kinds := make([]string, len(records))
+	for i, r := range records {
+		kinds[i] = r.Kind
+	}
+	return kinds
+}
+
+func must(t testing.TB) func(error) {
+	return func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}

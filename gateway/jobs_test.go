@@ -1,0 +1,485 @@
+package gateway_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect"
+
+	"weir/gateway"
+	"weir/gateway/gatewaytest"
+	"weir/internal/problem"
+	"weir/internal/store/storetest"
+	"weir/policy"
+)
+
+// patience is longer than anything here takes; only a failing test waits for it.
+const patience = 20 * time.Second
+
+func TestAJobFromQueuedToItsEnd(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *bun.DB) {
+		p := gatewaytest.New(t, db, gateway.JobOptions{})
+		for _, c := range []struct {
+			sql    string
+			state  gateway.JobState
+			code   string // of the problem
+			result string // code of the error of Result, "" if there is a result
+		}{
+			{gatewaytest.Release, gateway.JobReleased, "", ""},
+			{gatewaytest.Wait, gateway.JobWaiting, "", ""},
+			{gatewaytest.Deny, gateway.JobDenied, "policy.not-analyst", "policy.not-analyst"},
+			{gatewaytest.Fail, gateway.JobFailed, "internal", "internal"},
+			{gatewaytest.Panic, gateway.JobFailed, "internal", "internal"},
+		} {
+			t.Run(c.sql, func(t *testing.T) {
+				who := gatewaytest.Person("analyst")
+				job := submit(t, p.Jobs, who, p.Grant.ID, c.sql)
+				if job.State != gateway.JobQueued {
+					t.Errorf("a submitted job is %s", job.State)
+				}
+				job = wait(t, p.Jobs, job.ID)
+				if job.State != c.state || job.Created.After(job.Started) || job.Started.After(job.Ended) || job.Created.IsZero() {
+					t.Errorf("got %+v, want state %s and times in order", job, c.state)
+				}
+				if code := codeOf(job.Problem); code != c.code {
+					t.Errorf("problem %q, want %q", code, c.code)
+				}
+				result, err := p.Jobs.Result(t.Context(), who, job.ID)
+				if code := codeOf(err); code != c.result {
+					t.Errorf("result: %q, want %q", code, c.result)
+				}
+				if err == nil && string(result.State()) != string(c.state) {
+					t.Errorf("the result is %s, the job %s", result.State(), c.state)
+				}
+				if n := p.Flow.Runs(job.ID); n != 1 {
+					t.Errorf("it ran %d times", n)
+				}
+			})
+		}
+		if found := search(t, db, gatewaytest.Secret, "SELECT 'deny'"); found != "" {
+			t.Errorf("the table of jobs holds what it must not: %s", found)
+		}
+	})
+}
+
+func TestARememberedProblemSpeaksBothLanguagesAndKnowsThePlace(t *testing.T) {
+	p := gatewaytest.New(t, storetest.Open(t, storetest.SQLite(t)), gateway.JobOptions{})
+	job := wait(t, p.Jobs, submit(t, p.Jobs, gatewaytest.Person("analyst"), p.Grant.ID, gatewaytest.Deny).ID)
+	want := problem.New("policy.not-analyst").Place(problem.Position{Line: 2, Column: 8})
+	if job.Problem.At != want.At || job.Problem.Status != want.Status() {
+		t.Errorf("got %+v", job.Problem)
+	}
+	for _, lang := range []problem.Lang{problem.Chinese, problem.English} {
+		if got := job.Problem.In(lang); got != want.In(lang) {
+			t.Errorf("%s: got %+v", lang, got)
+		}
+	}
+}
+
+func TestIdempotencyKeys(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *bun.DB) {
+		p := gatewaytest.New(t, db, gateway.JobOptions{})
+		who := gatewaytest.Person("analyst")
+		first, err := p.Jobs.Submit(t.Context(), who, "key-00000001", p.Grant.ID, gatewaytest.Release)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wait(t, p.Jobs, first.ID)
+
+		again, err := p.Jobs.Submit(t.Context(), who, "key-00000001", p.Grant.ID, gatewaytest.Release)
+		if err != nil || again.ID != first.ID || again.State != gateway.JobReleased {
+			t.Errorf("the same request: %+v, %v", again, err)
+		}
+		_, err = p.Jobs.Submit(t.Context(), who, "key-00000001", p.Grant.ID, gatewaytest.Release+" ")
+		if codeOf(err) != "gateway.key-reused" {
+			t.Errorf("another text: %v", err)
+		}
+		_, err = p.Jobs.Submit(t.Context(), who, "key-00000001", p.Other.ID, gatewaytest.Release)
+		if codeOf(err) != "gateway.key-reused" {
+			t.Errorf("another grant: %v", err)
+		}
+		other, err := p.Jobs.Submit(t.Context(), gatewaytest.Person("colleague"), "key-00000001", p.Grant.ID, gatewaytest.Release)
+		if err != nil || other.ID == first.ID {
+			t.Errorf("another person's key: %+v, %v", other, err)
+		}
+		if n := p.Flow.Runs(first.ID); n != 1 {
+			t.Errorf("it ran %d times", n)
+		}
+	})
+}
+
+func TestOneKeyAtOnceMakesOneJob(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *bun.DB) {
+		p := gatewaytest.New(t, db, gateway.JobOptions{})
+		var group sync.WaitGroup
+		ids := make([]string, 8)
+		for i := range ids {
+			group.Go(func() {
+				job, err := p.Jobs.Submit(t.Context(), gatewaytest.Person("analyst"), "key-at-once", p.Grant.ID, gatewaytest.Release)
+				if err != nil {
+					t.Error(err)
+				}
+				ids[i] = job.ID
+			})
+		}
+		group.Wait()
+		for _, id := range ids {
+			if id != ids[0] {
+				t.Fatalf("several jobs: %v", ids)
+			}
+		}
+		wait(t, p.Jobs, ids[0])
+		if n := p.Flow.Runs(ids[0]); n != 1 {
+			t.Errorf("it ran %d times", n)
+		}
+		if jobs, err := p.Jobs.List(t.Context(), gatewaytest.Person("analyst"), "", 10); err != nil || len(jobs) != 1 {
+			t.Errorf("%d jobs, %v", len(jobs), err)
+		}
+	})
+}
+
+func TestCancelStopsWhatRunsAndShowsNothingOfIt(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *bun.DB) {
+		p := gatewaytest.New(t, db, gateway.JobOptions{Workers: 1})
+		who := gatewaytest.Person("analyst")
+		running := submit(t, p.Jobs, who, p.Grant.ID, gatewaytest.Block)
+		receive(t, p.Flow.Started)
+		queued := submit(t, p.Jobs, who, p.Grant.ID, gatewaytest.Release)
+
+		for _, job := range []gateway.Job{queued, running} {
+			got, err := p.Jobs.Cancel(t.Context(), job.ID)
+			if err != nil || got.State != gateway.JobCancelled {
+				t.Errorf("cancel: %+v, %v", got, err)
+			}
+		}
+		if why := receive(t, p.Flow.Ended); why == nil {
+			t.Error("the query was not stopped")
+		}
+		if n := p.Flow.Runs(queued.ID); n != 0 {
+			t.Errorf("the queued job ran %d times", n)
+		}
+		for _, job := range []gateway.Job{queued, running} {
+			if _, err := p.Jobs.Cancel(t.Context(), job.ID); codeOf(err) != "gateway.job-ended" {
+				t.Errorf("cancel again: %v", err)
+			}
+			if _, err := p.Jobs.Result(t.Context(), who, job.ID); codeOf(err) != "gateway.job-cancelled" {
+				t.Errorf("result: %v", err)
+			}
+		}
+		// The worker is free again.
+		if job := wait(t, p.Jobs, submit(t, p.Jobs, who, p.Grant.ID, gatewaytest.Release).ID); job.State != gateway.JobReleased {
+			t.Errorf("the next job is %s", job.State)
+		}
+	})
+}
+
+func TestAResultThatComesAfterTheCancelIsNotShown(t *testing.T) {
+	p := gatewaytest.New(t, storetest.Open(t, storetest.SQLite(t)), gateway.JobOptions{Workers: 1})
+	who := gatewaytest.Person("analyst")
+	job := submit(t, p.Jobs, who, p.Grant.ID, gatewaytest.Block)
+	receive(t, p.Flow.Started)
+	// The database says that it is over, and the flow does not hear of it: as if it ran on another node.
+	if _, err := p.DB.NewUpdate().Table("gateway_jobs").Set("state = 'cancelled'").
+		Set(`problem = '{"code":"gateway.job-cancelled","status":409}'`).Where("id = ?", job.ID).Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.Flow.Open()
+	if why := receive(t, p.Flow.Ended); why != nil {
+		t.Fatalf("the query was stopped: %v", why)
+	}
+	after := wait(t, p.Jobs, submit(t, p.Jobs, who, p.Grant.ID, gatewaytest.Release).ID)
+	if after.State != gateway.JobReleased {
+		t.Fatalf("the next job is %s", after.State)
+	}
+	if got, err := p.Queue.Result(t.Context(), job.ID); err != nil || got.State() != "released" {
+		t.Fatalf("the flow did not come to its end: %v, %v", got.State(), err)
+	}
+	if _, err := p.Jobs.Result(t.Context(), who, job.ID); codeOf(err) != "gateway.job-cancelled" {
+		t.Errorf("result: %v", err)
+	}
+}
+
+func TestStopGrant(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *bun.DB) {
+		p := gatewaytest.New(t, db, gateway.JobOptions{Workers: 2})
+		mine := submit(t, p.Jobs, gatewaytest.Person("analyst"), p.Grant.ID, gatewaytest.Block)
+		others := submit(t, p.Jobs, gatewaytest.Person("stranger"), p.Other.ID, gatewaytest.Block)
+		receive(t, p.Flow.Started)
+		receive(t, p.Flow.Started)
+		queued := submit(t, p.Jobs, gatewaytest.Person("colleague"), p.Grant.ID, gatewaytest.Release)
+
+		if n, err := p.Jobs.StopGrant(t.Context(), p.Grant.ID); n != 2 || err != nil {
+			t.Errorf("stopped %d, %v", n, err)
+		}
+		if why := receive(t, p.Flow.Ended); why == nil {
+			t.Error("the query was not stopped")
+		}
+		for _, job := range []gateway.Job{mine, queued} {
+			if got := wait(t, p.Jobs, job.ID); got.State != gateway.JobCancelled || codeOf(got.Problem) != "gateway.grant-closed" {
+				t.Errorf("got %+v", got)
+			}
+		}
+		if got, err := p.Jobs.Find(t.Context(), others.ID); err != nil || got.State != gateway.JobRunning {
+			t.Errorf("another operator's job is %s, %v", got.State, err)
+		}
+	})
+}
+
+func TestAfterACrashJobsAreFailedAndNeverRunAgain(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *bun.DB) {
+		clock := time.Now()
+		now := func() time.Time { return clock }
+		p := gatewaytest.New(t, db, gateway.JobOptions{Workers: 1, Clock: now})
+		who := gatewaytest.Person("analyst")
+		running := submit(t, p.Jobs, who, p.Grant.ID, gatewaytest.Block)
+		receive(t, p.Flow.Started)
+		queued := submit(t, p.Jobs, who, p.Grant.ID, gatewaytest.Release)
+
+		if db.Dialect().Name() == dialect.PG {
+			// Beside a live neighbour nothing is touched.
+			p.Start(t, gateway.JobOptions{Clock: now})
+			for _, job := range []gateway.Job{running, queued} {
+				if got, err := p.Jobs.Find(t.Context(), job.ID); err != nil || !got.State.Alive() {
+					t.Errorf("a neighbour's job became %s, %v", got.State, err)
+				}
+			}
+			later := clock.Add(time.Hour)
+			now = func() time.Time { return later }
+		}
+		next := p.Start(t, gateway.JobOptions{Clock: now})
+		for _, job := range []gateway.Job{running, queued} {
+			got, err := next.Get(t.Context(), who, job.ID)
+			if err != nil || got.State != gateway.JobFailed || codeOf(got.Problem) != "gateway.job-interrupted" {
+				t.Errorf("got %+v, %v", got, err)
+			}
+		}
+		logged := 0
+		for _, kind := range p.Kinds(t) {
+			if kind == "job.interrupted" {
+				logged++
+			}
+		}
+		if logged != 2 {
+			t.Errorf("%d interrupted jobs on the log", logged)
+		}
+		// What seemed dead comes to its end after all: nothing of it is shown, and the queued job is not run.
+		p.Flow.Open()
+		receive(t, p.Flow.Ended)
+		now2, done := context.WithTimeout(context.Background(), patience)
+		defer done()
+		p.Jobs.Close(now2)
+		if _, err := next.Result(t.Context(), who, running.ID); codeOf(err) != "gateway.job-interrupted" {
+			t.Errorf("result: %v", err)
+		}
+		if n := p.Flow.Runs(queued.ID); n != 0 {
+			t.Errorf("the queued job ran %d times", n)
+		}
+	})
+}
+
+func TestLimitsOnJobs(t *testing.T) {
+	p := gatewaytest.New(t, storetest.Open(t, storetest.SQLite(t)), gateway.JobOptions{Workers: 1, Queue: 2, PerAccount: 2})
+	who := gatewaytest.Person("analyst")
+	try := func(person, sql string) string {
+		grant := p.Grant.ID
+		if person == "stranger" {
+			grant = p.Other.ID
+		}
+		_, err := p.Jobs.Submit(t.Context(), gatewaytest.Person(person), fmt.Sprintf("test-key-%d", keys.Add(1)), grant, sql)
+		return codeOf(err)
+	}
+	longest := gatewaytest.Release + strings.Repeat(" ", gateway.MaxSQL-len(gatewaytest.Release))
+	if _, err := p.Jobs.Submit(t.Context(), who, "key-longest", p.Grant.ID, longest+" "); codeOf(err) != "gateway.sql-too-long" {
+		t.Errorf("too long: %v", err)
+	}
+	job, err := p.Jobs.Submit(t.Context(), who, "key-longest", p.Grant.ID, longest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait(t, p.Jobs, job.ID)
+	<-p.Flow.Started
+
+	for i, c := range []struct{ person, want string }{
+		{"analyst", ""}, {"analyst", ""}, {"analyst", "gateway.too-many-jobs"}, {"stranger", ""}, {"stranger", "gateway.queue-full"},
+	} {
+		if code := try(c.person, gatewaytest.Block); code != c.want {
+			t.Errorf("submission %d: %q, want %q", i, code, c.want)
+		}
+	}
+}
+
+func TestCloseEndsWhatRunsAndTakesNothingMore(t *testing.T) {
+	p := gatewaytest.New(t, storetest.Open(t, storetest.SQLite(t)), gateway.JobOptions{Workers: 1})
+	who := gatewaytest.Person("analyst")
+	running := submit(t, p.Jobs, who, p.Grant.ID, gatewaytest.Block)
+	receive(t, p.Flow.Started)
+	queued := submit(t, p.Jobs, who, p.Grant.ID, gatewaytest.Release)
+	ended, done := context.WithCancel(t.Context())
+	done()
+	p.Jobs.Close(ended)
+	p.Jobs.Close(ended)
+	for _, job := range []gateway.Job{running, queued} {
+		if got, err := p.Jobs.Find(t.Context(), job.ID); err != nil || got.State != gateway.JobFailed || codeOf(got.Problem) != "gateway.job-interrupted" {
+			t.Errorf("got %+v, %v", got, err)
+		}
+	}
+	if _, err := p.Jobs.Submit(t.Context(), who, "key-after", p.Grant.ID, gatewaytest.Release); codeOf(err) != "gateway.stopping" {
+		t.Errorf("submit after close: %v", err)
+	}
+}
+
+func TestWhoSeesAJob(t *testing.T) {
+	p := gatewaytest.New(t, storetest.Open(t, storetest.SQLite(t)), gateway.JobOptions{})
+	job := wait(t, p.Jobs, submit(t, p.Jobs, gatewaytest.Person("analyst"), p.Grant.ID, gatewaytest.Release).ID)
+	for _, c := range []struct {
+		person        string
+		state, result string
+	}{
+		{"analyst", "", ""},
+		{"operator", "", ""}, // answers for its analysts
+		{"supervisor", "", "policy.forbidden"},
+		{"colleague", "gateway.job-unknown", "gateway.job-unknown"},
+		{"stranger", "gateway.job-unknown", "gateway.job-unknown"},
+		{"officer", "gateway.job-unknown", "gateway.job-unknown"},
+		{"authority", "gateway.job-unknown", "gateway.job-unknown"},
+		{"maintainer", "gateway.job-unknown", "gateway.job-unknown"},
+	} {
+		who := gatewaytest.Person(c.person)
+		if _, err := p.Jobs.Get(t.Context(), who, job.ID); codeOf(err) != c.state {
+			t.Errorf("%s: state: %v", c.person, err)
+		}
+		if _, err := p.Jobs.Result(t.Context(), who, job.ID); codeOf(err) != c.result {
+			t.Errorf("%s: result: %v", c.person, err)
+		}
+	}
+	if _, err := p.Jobs.Get(t.Context(), gatewaytest.Person("analyst"), "no-such"); codeOf(err) != "gateway.job-unknown" {
+		t.Errorf("no such job: %v", err)
+	}
+}
+
+func TestFollowTellsEachChangeOnceAndEnds(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *bun.DB) {
+		p := gatewaytest.New(t, db, gateway.JobOptions{Workers: 1})
+		who := gatewaytest.Person("analyst")
+		job := submit(t, p.Jobs, who, p.Grant.ID, gatewaytest.Block)
+		receive(t, p.Flow.Started)
+		var seen []string
+		err := p.Jobs.Follow(t.Context(), who, job.ID, 0, time.Hour, func(e gateway.JobEvent) error {
+			seen = append(seen, fmt.Sprintf("%d %s", e.Number, e.Job.State))
+			if e.Job.State == gateway.JobRunning {
+				if !e.Job.Ended.IsZero() || e.Job.Started.IsZero() {
+					t.Errorf("a running job has times %v, %v", e.Job.Started, e.Job.Ended)
+				}
+				p.Flow.Open()
+			}
+			return nil
+		}, func() error { return errors.New("idle") })
+		if got := strings.Join(seen, ", "); err != nil || got != "1 queued, 2 running, 3 released" {
+			t.Errorf("%s, %v", got, err)
+		}
+		seen = nil
+		err = p.Jobs.Follow(t.Context(), who, job.ID, 2, time.Hour, func(e gateway.JobEvent) error {
+			seen = append(seen, fmt.Sprint(e.Number))
+			return nil
+		}, nil)
+		if len(seen) != 1 || seen[0] != "3" || err != nil {
+			t.Errorf("after 2: %v, %v", seen, err)
+		}
+		if err := p.Jobs.Follow(t.Context(), who, job.ID, 3, time.Hour, nil, nil); err != nil {
+			t.Errorf("after the end: %v", err)
+		}
+		if err := p.Jobs.Follow(t.Context(), gatewaytest.Person("stranger"), job.ID, 0, time.Hour, nil, nil); codeOf(err) != "gateway.job-unknown" {
+			t.Errorf("a stranger: %v", err)
+		}
+	})
+}
+
+func TestNewJobsRefusesAWeakSecret(t *testing.T) {
+	p := gatewaytest.New(t, storetest.Open(t, storetest.SQLite(t)), gateway.JobOptions{})
+	for _, options := range []gateway.JobOptions{{}, {Secret: make([]byte, 31)}, {Secret: make([]byte, 32), Workers: -1}} {
+		if jobs, err := gateway.NewJobs(t.Context(), p.DB, p.Flow, p.Queue, p.Policy, p.Log, options); err == nil {
+			jobs.Close(t.Context())
+			t.Errorf("%+v is accepted", options)
+		}
+	}
+}
+
+var keys atomic.Int64
+
+func submit(t *testing.T, jobs *gateway.Jobs, who policy.Principal, grant, sql string) gateway.Job {
+	t.Helper()
+	job, err := jobs.Submit(t.Context(), who, fmt.Sprintf("test-key-%d", keys.Add(1)), grant, sql)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return job
+}
+
+func wait(t *testing.T, jobs *gateway.Jobs, id string) gateway.Job {
+	t.Helper()
+	job, err := jobs.Wait(t.Context(), id, patience)
+	if err != nil || job.State.Alive() {
+		t.Fatalf("job %s is %s, %v", id, job.State, err)
+	}
+	return job
+}
+
+func receive[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(patience):
+		t.Fatal("nothing came")
+		panic("unreachable")
+	}
+}
+
+// codeOf is the code of an error for people, "" for none.
+func codeOf(err error) string {
+	var remembered *gateway.JobProblem
+	if errors.As(err, &remembered) {
+		if remembered == nil {
+			return ""
+		}
+		return remembered.Code
+	}
+	if err == nil {
+		return ""
+	}
+	return problem.Of(err).Code
+}
+
+// search looks for texts in every column of the gateway's tables.
+func search(t *testing.T, db *bun.DB, texts ...string) string {
+	t.Helper()
+	for _, table := range []string{"gateway_jobs", "gateway_job_events"} {
+		var rows []map[string]any
+		if err := db.NewSelect().Table(table).Scan(t.Context(), &rows); err != nil {
+			t.Fatal(err)
+		}
+		if len(rows) == 0 {
+			t.Fatalf("%s is empty", table)
+		}
+		for _, row := range rows {
+			for column, value := range row {
+				if bytes, ok := value.([]byte); ok {
+					value = string(bytes)
+				}
+				for _, text := range texts {
+					if strings.Contains(fmt.Sprint(value), text) {
+						return table + "." + column
+					}
+				}
+			}
+		}
+	}
+	return ""
+}
