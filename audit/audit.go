@@ -19,6 +19,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"filippo.io/torchwood"
@@ -103,6 +104,7 @@ type Log struct {
 	opts     Options
 	policy   torchwood.Policy
 	requests chan *request
+	once     sync.Once
 	closing  chan struct{}
 	closed   chan struct{}
 	head     *head // of the sequencer alone; nil when it must be read again
@@ -203,7 +205,7 @@ func (l *Log) submit(ctx context.Context, r *request) (Receipt, error) {
 
 // Close waits until what was taken is answered, and refuses everything after. It does not close the database.
 func (l *Log) Close() error {
-	close(l.closing)
+	l.once.Do(func() { close(l.closing) })
 	<-l.closed
 	return nil
 }

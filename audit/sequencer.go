@@ -91,19 +91,18 @@ func (l *Log) write(batch []*request) {
 		}
 		return
 	}
-	if err := tx.Commit(); err != nil {
-		l.head = nil
-		switch landed, lost := l.landed(extension.entries[0]); {
-		case lost != nil:
-			fail(uncertain(errors.Join(err, lost)))
-			return
-		case !landed:
-			fail(refused(err))
-			return
-		}
+	err = tx.Commit()
+	if err == nil {
+		l.head = extension.head
 		return
 	}
-	l.head = extension.head
+	l.head = nil // whatever the database ends with now is read again and verified before it is extended
+	switch landed, unknown := l.landed(extension.entries[0]); {
+	case unknown != nil:
+		fail(uncertain(errors.Join(err, unknown)))
+	case !landed:
+		fail(refused(err))
+	}
 }
 
 // landed finds out what became of a transaction whose commit reported an error: it waits for its turn, which ends
@@ -142,11 +141,15 @@ func (l *Log) extend(ctx context.Context, tx bun.Tx, batch []*request) (*extensi
 	x := &extension{}
 	var taken []*request
 	for _, r := range batch {
-		if r.err = erase(ctx, tx, r.erase); r.err != nil {
-			if problem.Of(r.err).Code == "internal" {
-				return nil, r.err
+		if r.erase != nil {
+			found, err := erase(ctx, tx, *r.erase)
+			if err != nil {
+				return nil, err
 			}
-			continue // there was nothing to erase; the others go on
+			if !found { // the others go on
+				r.err = problem.New("audit.nothing-to-erase", "index", fmt.Sprint(*r.erase))
+				continue
+			}
 		}
 		if err := x.add(tree, r, l); err != nil {
 			return nil, err
@@ -257,20 +260,12 @@ func (l *Log) begin(ctx context.Context) (*head, error) {
 	return empty, tx.Commit()
 }
 
-// erase deletes the private row of an entry, or reports that there is none.
-func erase(ctx context.Context, tx bun.Tx, index *int64) error {
-	if index == nil {
-		return nil
-	}
-	result, err := tx.NewDelete().Model((*privateRow)(nil)).Where("idx = ?", *index).Exec(ctx)
+// erase deletes the private row of an entry, and tells whether there was one.
+func erase(ctx context.Context, tx bun.Tx, index int64) (bool, error) {
+	result, err := tx.NewDelete().Model((*privateRow)(nil)).Where("idx = ?", index).Exec(ctx)
 	if err != nil {
-		return fmt.Errorf("erase entry %d: %w", *index, err)
+		return false, fmt.Errorf("erase entry %d: %w", index, err)
 	}
-	if n, err := result.RowsAffected(); err != nil || n == 0 {
-		if err != nil {
-			return fmt.Errorf("erase entry %d: %w", *index, err)
-		}
-		return problem.New("audit.nothing-to-erase", "index", fmt.Sprint(*index))
-	}
-	return nil
+	n, err := result.RowsAffected()
+	return n > 0, err
 }

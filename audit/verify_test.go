@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -105,6 +107,40 @@ func TestEveryFlippedByteIsFoundAndNamed(t *testing.T) {
 		}
 	}
 	sound(t, db, opts)
+}
+
+// TestFlippedBytesOfTheFileAreFound changes the database's file beneath SQLite, wherever it holds a certain text: in
+// the leaf, in the column beside it, and in the index by which a search would find it.
+func TestFlippedBytesOfTheFileAreFound(t *testing.T) {
+	path, opts := storetest.SQLite(t), options(t)
+	db := storetest.Open(t, path)
+	appendN(t, open(t, db, opts), 30)
+	run(t, db, "PRAGMA wal_checkpoint(TRUNCATE)")
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	places, text := 0, []byte("job/17")
+	for at := bytes.Index(content, text); at >= 0; places++ {
+		changed := filepath.Join(t.TempDir(), "changed.sqlite")
+		flipped := bytes.Clone(content)
+		flipped[at+4] ^= 4 // job/57
+		if err := os.WriteFile(changed, flipped, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		found := faults(t, storetest.Open(t, changed), opts)
+		if len(found) == 0 || !strings.HasPrefix(found[0], "entry 17: ") && found[0] != "table audit_entries: SQLite finds its pages or indexes damaged" {
+			t.Errorf("byte %d of the file: found %q", at+4, found)
+		}
+		next := bytes.Index(content[at+1:], text)
+		if next < 0 {
+			break
+		}
+		at += 1 + next
+	}
+	if places < 2 { // counted from 0
+		t.Fatalf("the text stands at %d places: the index is not tested", places+1)
+	}
 }
 
 func TestTamperedRowsAreNamed(t *testing.T) {
