@@ -106,21 +106,33 @@ var (
 
 // convertTime tries the forms in their order; a fraction of a second may follow the seconds in any.
 func convertTime(forms []string, canonical string) converter {
+	whole := canonical == "2006-01-02"
 	return func(value any) (driver.Value, string, string) {
 		if _, number := value.(json.Number); number {
 			return nil, "", wrongType
+		}
+		if moment, ok := value.(time.Time); ok && (!whole || moment.Equal(moment.Truncate(24*time.Hour))) {
+			return stamp(moment, canonical)
 		}
 		text, ok := trimmed(value)
 		if !ok {
 			return nil, "", wrongType
 		}
 		for _, form := range forms {
-			if moment, err := time.Parse(form, text); err == nil && moment.Year() >= 1 && moment.Nanosecond()%1000 == 0 {
-				return moment, moment.Format(canonical), ""
+			if moment, err := time.Parse(form, text); err == nil {
+				return stamp(moment, canonical)
 			}
 		}
 		return nil, "", wrongType
 	}
+}
+
+// stamp takes what the engine can hold and everyone can read: years 1 to 9999, whole microseconds.
+func stamp(moment time.Time, canonical string) (driver.Value, string, string) {
+	if moment.Year() < 1 || moment.Year() > 9999 || moment.Nanosecond()%1000 != 0 {
+		return nil, "", wrongType
+	}
+	return moment, moment.Format(canonical), ""
 }
 
 var floatForm = regexp.MustCompile(`^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?$`)
@@ -215,10 +227,27 @@ var decimalForm = regexp.MustCompile(`^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][
 
 func convertDecimal(c wire.IntakeColumn) converter {
 	width, scale := precision(c.Type)
-	shift := new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(scale)), nil))
-	limit := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(width)), nil)
+	tens := make([]*big.Int, 39)
+	for i := range tens {
+		tens[i] = new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(i)), nil)
+	}
+	limit, shift := tens[width], new(big.Rat).SetInt(tens[scale])
 	return func(value any) (driver.Value, string, string) {
 		text, ok := trimmed(value)
+		if digits, point, plain := plainDecimal(text); ok && plain && point <= scale {
+			// Both sides are exact and the division is rounded once.
+			if outside(c, float64(digits)/math.Pow10(point)) {
+				return nil, "", outOfBounds
+			}
+			exact := duckdb.Decimal{Width: uint8(width), Scale: uint8(scale), Value: big.NewInt(digits)}
+			if point < scale {
+				exact.Value.Mul(exact.Value, tens[scale-point])
+			}
+			if exact.Value.CmpAbs(limit) >= 0 {
+				return nil, "", wrongType
+			}
+			return exact, decimal(exact), ""
+		}
 		if !ok || len(text) > 100 || !decimalForm.MatchString(text) {
 			return nil, "", wrongType
 		}
@@ -236,6 +265,29 @@ func convertDecimal(c wire.IntakeColumn) converter {
 		exact := duckdb.Decimal{Width: uint8(width), Scale: uint8(scale), Value: new(big.Int).Set(rational.Num())}
 		return exact, decimal(exact), ""
 	}
+}
+
+// plainDecimal reads digits with at most one point among them, as nearly all decimals are written, without the cost
+// of exact arithmetic: the digits as one number, and how many stand after the point.
+func plainDecimal(text string) (digits int64, point int, ok bool) {
+	if len(text) == 0 || len(text) > 15 {
+		return 0, 0, false
+	}
+	point = -1
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c >= '0' && c <= '9':
+			digits = digits*10 + int64(c-'0')
+		case c == '.' && point < 0 && i > 0:
+			point = i
+		default:
+			return 0, 0, false
+		}
+	}
+	if point < 0 {
+		return digits, 0, true
+	}
+	return digits, len(text) - 1 - point, true
 }
 
 func precision(typeName string) (width, scale int) {

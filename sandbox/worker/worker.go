@@ -13,7 +13,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"runtime/debug"
 
 	"weir/sandbox/wire"
 )
@@ -29,7 +28,6 @@ func LastDescriptor(mode string) int {
 // Main serves requests until the platform closes the pipe or something fails, and gives the exit status. A worker
 // that failed once does nothing more: its engine may be in any state.
 func Main(mode string) int {
-	debug.SetGCPercent(50) // the engine needs the address space more
 	handle := map[string]func() handler{
 		wire.ModePlan: newPlanner, wire.ModeJob: newJob, wire.ModeIntake: newIntake,
 	}[mode]
