@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+
+	"weir/gateway/api/client"
+	"weir/gateway/identity"
+	"weir/internal/problem"
+)
+
+type accountCommand struct {
+	Bootstrap accountBootstrapCommand `cmd:"" help:"Create the first account, the authority's, on the platform's own machine."`
+	Create    accountCreateCommand    `cmd:"" help:"Create an account."`
+	List      accountListCommand      `cmd:"" help:"List the accounts."`
+	Disable   accountDisableCommand   `cmd:"" help:"Disable an account and end its sessions."`
+	Password  accountPasswordCommand  `cmd:"" help:"Change your own password; ends all your sessions."`
+}
+
+type accountBootstrapCommand struct {
+	settingsFlag `embed:""`
+	Name         string `arg:"" help:"Account name; it is never given to another person."`
+	Person       string `required:"" help:"The person's real name."`
+	Organisation string `required:"" help:"The authority that the person belongs to."`
+}
+
+// Run makes the first account. It needs the platform's own files, so whoever can run it could do anything to the
+// platform anyway; and there is no password that a fresh platform answers to.
+func (a *accountBootstrapCommand) Run(ctx context.Context, t *terminal) error {
+	s, err := readSettings(a.File, t.environ())
+	if err != nil {
+		return err
+	}
+	password, err := t.newPassword()
+	if err != nil {
+		return err
+	}
+	first := identity.Account{Name: a.Name, DisplayName: a.Person, Organisation: a.Organisation}
+	if err := bootstrap(ctx, s, first, password); err != nil {
+		return err
+	}
+	t.say("Account %s of %s was created (%s).", a.Name, a.Organisation, "authority")
+	return nil
+}
+
+type accountCreateCommand struct {
+	Name         string   `arg:"" help:"Account name; it is never given to another person."`
+	Person       string   `required:"" help:"The person's real name."`
+	Organisation string   `required:"" help:"The operator, provider or authority that the person belongs to."`
+	Role         []string `required:"" help:"authority, provider, operator, analyst, officer, supervisor or maintainer; repeat for several."`
+}
+
+// Run creates an account, as somebody who may admit people.
+func (a *accountCreateCommand) Run(ctx context.Context, t *terminal, c *commands) error {
+	person, err := c.platform(ctx, t)
+	if err != nil {
+		return err
+	}
+	password, err := t.newPassword()
+	if err != nil {
+		return err
+	}
+	roles := make([]client.Role, len(a.Role))
+	for i, r := range a.Role {
+		roles[i] = client.Role(r)
+	}
+	made, err := answer[client.Account](person.CreateAccount(ctx, client.NewAccount{
+		Name: a.Name, DisplayName: a.Person, Organisation: a.Organisation, Roles: roles, Password: &password,
+	}))
+	if err != nil {
+		return err
+	}
+	t.say("Account %s of %s was created (%s).", made.Name, made.Organisation, roleNames(made.Roles))
+	return nil
+}
+
+// newPassword asks twice at a keyboard, and takes one line where there is none.
+func (t *terminal) newPassword() (string, error) {
+	first, err := t.password("New password: ")
+	if err != nil || !t.keyboard() {
+		return first, err
+	}
+	again, err := t.password("The same again: ")
+	if err != nil {
+		return "", err
+	}
+	if first != again {
+		return "", problem.New("cli.password-differs")
+	}
+	return first, nil
+}
+
+type accountListCommand struct{}
+
+// Run lists the accounts.
+func (a *accountListCommand) Run(ctx context.Context, t *terminal, c *commands) error {
+	person, err := c.platform(ctx, t)
+	if err != nil {
+		return err
+	}
+	list, err := answer[client.AccountList](person.ListAccounts(ctx))
+	if err != nil {
+		return err
+	}
+	shown := table{head: []string{t.text("Account"), t.text("Person"), t.text("Organisation"), t.text("Roles"), t.text("State")}}
+	for _, one := range list.Accounts {
+		state := t.text("active")
+		if one.Disabled {
+			state = t.text("disabled")
+		}
+		shown.add(one.Name, one.DisplayName, one.Organisation, roleNames(one.Roles), state)
+	}
+	return shown.write(t.out)
+}
+
+type accountDisableCommand struct {
+	Name   string `arg:"" help:"The account."`
+	Reason string `required:"" help:"Why; it goes on the log."`
+}
+
+// Run disables an account.
+func (a *accountDisableCommand) Run(ctx context.Context, t *terminal, c *commands) error {
+	person, err := c.platform(ctx, t)
+	if err != nil {
+		return err
+	}
+	if err := done(person.DisableAccount(ctx, a.Name, client.Reason{Reason: a.Reason})); err != nil {
+		return err
+	}
+	t.say("Account %s is disabled.", a.Name)
+	return nil
+}
+
+type accountPasswordCommand struct{}
+
+// Run changes the person's own password, and signs in anew since that ends every session.
+func (a *accountPasswordCommand) Run(ctx context.Context, t *terminal, c *commands) error {
+	s, err := c.session(ctx, t)
+	if err != nil {
+		return err
+	}
+	person, err := c.dial(t, s.Server, bearer(s.Access))
+	if err != nil {
+		return err
+	}
+	current, err := t.password("Password: ")
+	if err != nil {
+		return err
+	}
+	next, err := t.newPassword()
+	if err != nil {
+		return err
+	}
+	if err := done(person.ChangePassword(ctx, client.PasswordChange{Current: current, Next: next})); err != nil {
+		return err
+	}
+	opened, err := answer[client.Session](person.SignIn(ctx, client.Credentials{Account: s.Account, Password: next}))
+	if err != nil {
+		return err
+	}
+	if err := keep(t, s.with(opened)); err != nil {
+		return err
+	}
+	t.say("The password of %s was changed.", s.Account)
+	return nil
+}

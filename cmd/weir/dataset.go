@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/parser"
+
+	"weir/gateway/api/client"
+	"weir/internal/problem"
+)
+
+// maxManifest is how large a data set's description may be, in bytes.
+const maxManifest = 1 << 20
+
+type datasetCommand struct {
+	Import   datasetImportCommand   `cmd:"" help:"Take a data set into the vault."`
+	List     datasetListCommand     `cmd:"" help:"List the data sets that you may know of."`
+	Describe datasetDescribeCommand `cmd:"" help:"Show the columns of a data set."`
+}
+
+type datasetImportCommand struct {
+	Manifest string `arg:"" name:"file.yaml" help:"Description of the data set; it names the file with the data."`
+}
+
+// Run sends the description and the file that it names, which stays on the disk here while it is read.
+func (d *datasetImportCommand) Run(ctx context.Context, t *terminal, c *commands) error {
+	manifest, data, err := openManifest(d.Manifest)
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+	person, err := c.platform(ctx, t)
+	if err != nil {
+		return err
+	}
+	body, contentType := upload(manifest, filepath.Base(d.Manifest), data)
+	defer body.Close()
+	taken, err := answer[client.Dataset](person.ImportDatasetWithBody(ctx, contentType, body))
+	if err != nil {
+		return err
+	}
+	t.say("%s: version %d, about %d rows, %d columns.", taken.Name, taken.Version, taken.RowsAbout, len(taken.Columns))
+	return nil
+}
+
+// openManifest reads a description and opens the file with the data, which is named relative to it.
+func openManifest(path string) ([]byte, *os.File, error) {
+	info, err := os.Stat(path)
+	if err != nil || info.Size() > maxManifest {
+		return nil, nil, problem.New("cli.no-file").Because(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, problem.New("cli.no-file").Because(err)
+	}
+	var named struct {
+		File string `yaml:"file"`
+	}
+	if err := yaml.Unmarshal(text, &named); err != nil || named.File == "" {
+		return nil, nil, problem.New("cli.bad-manifest").Because(err)
+	}
+	where := named.File
+	if !filepath.IsAbs(where) {
+		where = filepath.Join(filepath.Dir(path), where)
+	}
+	if text, err = withoutFolder(text, named.File); err != nil {
+		return nil, nil, problem.New("cli.bad-manifest").Because(err)
+	}
+	data, err := os.Open(where)
+	if err != nil {
+		return nil, nil, problem.New("cli.no-file").Because(err)
+	}
+	return text, data, nil
+}
+
+// withoutFolder names the data in the description as it is sent: where it lies on this machine is nobody's business.
+func withoutFolder(manifest []byte, file string) ([]byte, error) {
+	if filepath.Base(file) == file {
+		return manifest, nil
+	}
+	document, err := parser.ParseBytes(manifest, parser.ParseComments)
+	if err != nil {
+		return nil, err
+	}
+	field, err := yaml.PathString("$.file")
+	if err != nil {
+		return nil, err
+	}
+	name, err := yaml.ValueToNode(filepath.Base(file))
+	if err != nil {
+		return nil, err
+	}
+	if err := field.ReplaceWithNode(document, name); err != nil {
+		return nil, err
+	}
+	return []byte(document.String()), nil
+}
+
+// upload streams the two parts, so that a file of any size needs no memory here.
+func upload(manifest []byte, name string, data *os.File) (io.ReadCloser, string) {
+	read, write := io.Pipe()
+	parts := multipart.NewWriter(write)
+	go func() {
+		part, err := parts.CreateFormFile("manifest", name)
+		if err == nil {
+			_, err = part.Write(manifest)
+		}
+		if err == nil {
+			part, err = parts.CreateFormFile("file", filepath.Base(data.Name()))
+		}
+		if err == nil {
+			_, err = io.Copy(part, data)
+		}
+		write.CloseWithError(errors.Join(err, parts.Close()))
+	}()
+	return read, parts.FormDataContentType()
+}
+
+type datasetListCommand struct{}
+
+// Run lists the data sets.
+func (d *datasetListCommand) Run(ctx context.Context, t *terminal, c *commands) error {
+	person, err := c.platform(ctx, t)
+	if err != nil {
+		return err
+	}
+	list, err := answer[client.DatasetList](person.ListDatasets(ctx))
+	if err != nil {
+		return err
+	}
+	shown := table{
+		head:    []string{t.text("Name"), t.text("Title"), t.text("Provider"), t.text("Units"), t.text("Version"), t.text("Rows, about")},
+		numeric: []bool{4: true, 5: true},
+	}
+	for _, s := range list.Datasets {
+		shown.add(s.Name, s.Title, s.Provider, unitNames(t, s), strconv.Itoa(s.Version), strconv.FormatInt(s.RowsAbout, 10))
+	}
+	return shown.write(t.out)
+}
+
+func unitNames(t *terminal, s client.Dataset) string {
+	if s.Open {
+		return t.text("(open)")
+	}
+	names := make([]string, len(s.Units))
+	for i, u := range s.Units {
+		names[i] = u.Domain
+		if u.Key != nil {
+			names[i] += "(" + *u.Key + ")"
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+type datasetDescribeCommand struct {
+	Name string `arg:"" help:"Name of the data set."`
+}
+
+// Run shows the columns of one data set and what may be done with each.
+func (d *datasetDescribeCommand) Run(ctx context.Context, t *terminal, c *commands) error {
+	person, err := c.platform(ctx, t)
+	if err != nil {
+		return err
+	}
+	s, err := answer[client.Dataset](person.GetDataset(ctx, d.Name))
+	if err != nil {
+		return err
+	}
+	t.say("%s: %s (%s), version %d, about %d rows, units: %s", s.Name, s.Title, s.Provider, s.Version, s.RowsAbout, unitNames(t, s))
+	shown := table{head: []string{t.text("Column"), t.text("Type"), t.text("Class"), t.text("Measure"), t.text("Title")}}
+	for _, column := range s.Columns {
+		title := ""
+		if column.Title != nil {
+			title = *column.Title
+		}
+		shown.add(column.Name, column.Type, string(column.Class), bounds(column), title)
+	}
+	return shown.write(t.out)
+}
+
+func bounds(c client.Column) string {
+	if c.Measure == nil {
+		return ""
+	}
+	end := func(v *float64) string {
+		if v == nil {
+			return ""
+		}
+		return strconv.FormatFloat(*v, 'f', -1, 64)
+	}
+	return fmt.Sprintf("%s … %s", end(c.Measure.Min), end(c.Measure.Max))
+}

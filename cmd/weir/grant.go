@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+
+	"weir/gateway/api/client"
+	"weir/internal/problem"
+)
+
+type grantCommand struct {
+	Create    grantCreateCommand `cmd:"" help:"Make a grant."`
+	List      grantListCommand   `cmd:"" help:"List the grants that you may see."`
+	Show      grantShowCommand   `cmd:"" help:"Show one grant."`
+	Suspend   grantSuspend       `cmd:"" help:"Suspend a grant and stop its running jobs."`
+	Restore   grantRestore       `cmd:"" help:"Restore a suspended grant."`
+	Terminate grantTerminate     `cmd:"" help:"End a grant for good and stop its running jobs."`
+}
+
+type grantCreateCommand struct {
+	File string `arg:"" name:"file.yaml" help:"The grant: operator, scenario, data sets and columns, mode, quota, term."`
+}
+
+// Run makes a grant from a file, whose fields are those of the interface's NewGrant.
+func (g *grantCreateCommand) Run(ctx context.Context, t *terminal, c *commands) error {
+	text, err := os.ReadFile(g.File)
+	if err != nil {
+		return problem.New("cli.no-file").Because(err)
+	}
+	var wanted client.NewGrant
+	if err := yaml.UnmarshalWithOptions(text, &wanted, yaml.Strict(), yaml.UseJSONUnmarshaler()); err != nil {
+		return problem.New("cli.bad-grant").Because(err)
+	}
+	person, err := c.platform(ctx, t)
+	if err != nil {
+		return err
+	}
+	made, err := answer[client.Grant](person.CreateGrant(ctx, wanted))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(t.out, printable(made.ID))
+	return nil
+}
+
+type grantListCommand struct{}
+
+// Run lists the grants.
+func (g *grantListCommand) Run(ctx context.Context, t *terminal, c *commands) error {
+	person, err := c.platform(ctx, t)
+	if err != nil {
+		return err
+	}
+	list, err := answer[client.GrantList](person.ListGrants(ctx))
+	if err != nil {
+		return err
+	}
+	shown := table{head: []string{t.text("Grant"), t.text("Operator"), t.text("Title"), t.text("Mode"), t.text("State"), t.text("Until")}}
+	for _, grant := range list.Grants {
+		shown.add(grant.ID, grant.Operator, grant.Title, string(grant.Mode), string(grant.State), local(grant.Until))
+	}
+	return shown.write(t.out)
+}
+
+type grantShowCommand struct {
+	Grant string `arg:"" help:"The grant."`
+}
+
+// Run shows one grant with everything that it gives.
+func (g *grantShowCommand) Run(ctx context.Context, t *terminal, c *commands) error {
+	person, err := c.platform(ctx, t)
+	if err != nil {
+		return err
+	}
+	grant, err := answer[client.Grant](person.GetGrant(ctx, g.Grant))
+	if err != nil {
+		return err
+	}
+	return printGrant(t, grant)
+}
+
+func printGrant(t *terminal, g client.Grant) error {
+	t.say("Grant %s: %s", g.ID, g.Title)
+	t.say("Operator %s, scenario %s, mode %s, %s", g.Operator, g.Scenario, string(g.Mode), string(g.State))
+	t.say("From %s until %s", local(g.From), local(g.Until))
+	t.say("At least %d units in a cell; at most %d jobs and %d cells a day", g.Rules.K, g.Quota.JobsPerDay, g.Quota.CellsPerDay)
+	shown := table{head: []string{t.text("Data set"), t.text("Columns")}}
+	for _, d := range g.Datasets {
+		shown.add(d.Name, strings.Join(d.Columns, ", "))
+	}
+	return shown.write(t.out)
+}
+
+// grantDecision is what an authority says about a grant that there is.
+type grantDecision struct {
+	Grant  string `arg:"" help:"The grant."`
+	Reason string `required:"" help:"Why; it goes on the log."`
+}
+
+func (g *grantDecision) decide(ctx context.Context, t *terminal, c *commands,
+	how func(*client.Client, context.Context, string, client.Reason, ...client.RequestEditorFn) (*http.Response, error)) error {
+	person, err := c.platform(ctx, t)
+	if err != nil {
+		return err
+	}
+	grant, err := answer[client.Grant](how(person, ctx, g.Grant, client.Reason{Reason: g.Reason}))
+	if err != nil {
+		return err
+	}
+	t.say("Grant %s is now %s.", grant.ID, string(grant.State))
+	return nil
+}
+
+type grantSuspend struct {
+	grantDecision `embed:""`
+}
+
+// Run suspends a grant.
+func (g *grantSuspend) Run(ctx context.Context, t *terminal, c *commands) error {
+	return g.decide(ctx, t, c, (*client.Client).SuspendGrant)
+}
+
+type grantRestore struct {
+	grantDecision `embed:""`
+}
+
+// Run restores a grant.
+func (g *grantRestore) Run(ctx context.Context, t *terminal, c *commands) error {
+	return g.decide(ctx, t, c, (*client.Client).RestoreGrant)
+}
+
+type grantTerminate struct {
+	grantDecision `embed:""`
+}
+
+// Run ends a grant.
+func (g *grantTerminate) Run(ctx context.Context, t *terminal, c *commands) error {
+	return g.decide(ctx, t, c, (*client.Client).TerminateGrant)
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+
+	"weir/internal/problem"
+)
+
+// TestEverythingIsSaidInBothLanguages compares what the command line says in English with what zh.yaml knows.
+func TestEverythingIsSaidInBothLanguages(t *testing.T) {
+	said := spoken(t)
+	for _, english := range slices.Sorted(maps.Keys(said)) {
+		if _, ok := translations[english]; !ok {
+			t.Errorf("no Chinese for %q", english)
+		}
+	}
+	for english, chinese := range translations {
+		if !said[english] {
+			t.Errorf("zh.yaml translates what nobody says: %q", english)
+		}
+		if a, b := verbs(english), verbs(chinese); !slices.Equal(a, b) {
+			t.Errorf("%q has the places %v, its Chinese has %v", english, a, b)
+		}
+	}
+}
+
+var verb = regexp.MustCompile(`%[a-z%]`)
+
+func verbs(text string) []string { return verb.FindAllString(text, -1) }
+
+// spoken collects the help of every command and every text that is handed to the terminal.
+func spoken(t *testing.T) map[string]bool {
+	t.Helper()
+	said := map[string]bool{}
+	parser, _ := newParser(&commands{}, testTerminal(t, problem.English).terminal)
+	collectHelp(parser.Model.Node, said)
+	for _, literal := range literals(t) {
+		said[literal] = true
+	}
+	delete(said, "")
+	return said
+}
+
+func collectHelp(n *kong.Node, said map[string]bool) {
+	if n.Hidden {
+		return
+	}
+	said[n.Help] = true
+	for _, f := range n.Flags {
+		said[f.Help] = true
+	}
+	for _, p := range n.Positional {
+		said[p.Help] = true
+	}
+	for _, child := range n.Children {
+		collectHelp(child, said)
+	}
+}
+
+// literals are the texts that the sources hand to the terminal's methods.
+func literals(t *testing.T) []string {
+	t.Helper()
+	files := token.NewFileSet()
+	packages, err := parser.ParseDir(files, ".", func(info fs.FileInfo) bool { return !strings.HasSuffix(info.Name(), "_test.go") }, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, pack := range packages {
+		ast.Inspect(pack, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			method, ok := call.Fun.(*ast.SelectorExpr)
+			if !ok || !slices.Contains([]string{"say", "note", "text", "password", "decide"}, method.Sel.Name) {
+				return true
+			}
+			for _, argument := range call.Args {
+				if literal, ok := argument.(*ast.BasicLit); ok && literal.Kind == token.STRING {
+					text, err := strconv.Unquote(literal.Value)
+					if err != nil {
+						t.Fatal(err)
+					}
+					found = append(found, text)
+					break
+				}
+			}
+			return true
+		})
+	}
+	return found
+}
+
+func TestLanguageIsChosen(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		args []string
+		env  map[string]string
+		want problem.Lang
+	}{
+		{"nothing said", nil, nil, problem.English},
+		{"the environment", nil, map[string]string{"LANG": "zh_CN.UTF-8"}, problem.Chinese},
+		{"the environment, another", nil, map[string]string{"LANG": "de_DE.UTF-8"}, problem.English},
+		{"LC_ALL before LANG", nil, map[string]string{"LANG": "zh_CN.UTF-8", "LC_ALL": "C"}, problem.English},
+		{"our own variable before LC_ALL", nil, map[string]string{"WEIR_LANG": "zh", "LC_ALL": "C"}, problem.Chinese},
+		{"the flag before everything", []string{"job", "list", "--lang", "en"}, map[string]string{"LANG": "zh_CN"}, problem.English},
+		{"the flag, joined", []string{"--lang=zh", "job", "list"}, nil, problem.Chinese},
+		{"what follows -- is no flag", []string{"query", "--", "--lang=zh"}, nil, problem.English},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			getenv := func(name string) string { return c.env[name] }
+			if got := languageOf(c.args, getenv); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestHelpIsChinese(t *testing.T) {
+	term := testTerminal(t, problem.English)
+	if code := run(t.Context(), []string{"--lang", "zh", "--help"}, term.terminal); code != 0 {
+		t.Fatalf("help ended with %d", code)
+	}
+	if !strings.Contains(term.out.String(), "运行平台") {
+		t.Errorf("the help is not Chinese:\n%s", term.out)
+	}
+}

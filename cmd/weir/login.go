@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"weir/gateway/api/client"
+)
+
+type loginCommand struct {
+	Account string `arg:"" help:"Your account."`
+}
+
+// Run signs in and keeps the session in the person's own settings.
+func (l *loginCommand) Run(ctx context.Context, t *terminal, c *commands) error {
+	server := strings.TrimSuffix(c.Server, "/")
+	if server == "" {
+		server = defaultServer
+	}
+	nobody, err := c.dial(t, server)
+	if err != nil {
+		return err
+	}
+	password, err := t.password("Password: ")
+	if err != nil {
+		return err
+	}
+	opened, err := answer[client.Session](nobody.SignIn(ctx, client.Credentials{Account: l.Account, Password: password}))
+	if err != nil {
+		return err
+	}
+	s := session{Server: server, Account: l.Account}.with(opened)
+	if err := keep(t, s); err != nil {
+		return err
+	}
+	person, err := c.dial(t, server, bearer(s.Access))
+	if err != nil {
+		return err
+	}
+	who, err := answer[client.Principal](person.GetSession(ctx))
+	if err != nil {
+		return err
+	}
+	t.note("Signed in to %s as %s of %s (%s).", server, who.Subject, who.Organisation, roleNames(who.Roles))
+	return nil
+}
+
+func keep(t *terminal, s session) error {
+	w, err := openWallet(t.config)
+	if err != nil {
+		return err
+	}
+	return errors.Join(w.first(s), w.close())
+}
+
+type logoutCommand struct{}
+
+// Run ends the session on the platform and forgets it here. It forgets it even where the platform does not answer,
+// and says so then, since the session would go on.
+func (l *logoutCommand) Run(ctx context.Context, t *terminal, c *commands) error {
+	s, err := c.session(ctx, t)
+	if err != nil {
+		return err
+	}
+	person, err := c.dial(t, s.Server, bearer(s.Access))
+	if err != nil {
+		return err
+	}
+	ended := done(person.SignOut(ctx))
+	w, err := openWallet(t.config)
+	if err != nil {
+		return errors.Join(ended, err)
+	}
+	if err := errors.Join(ended, w.drop(s), w.close()); err != nil {
+		return err
+	}
+	t.note("Signed out of %s.", s.Server)
+	return nil
+}
+
+func roleNames(roles []client.Role) string {
+	names := make([]string, len(roles))
+	for i, r := range roles {
+		names[i] = string(r)
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"weir/internal/problem"
+)
+
+func TestACommandLineIsUnderstoodOrRefused(t *testing.T) {
+	for _, c := range []struct {
+		line string
+		code int
+	}{
+		{"--help", exitReleased},
+		{"query --help", exitReleased},
+		{"", exitUsage},
+		{"nonsense", exitUsage},
+		{"query SELECT", exitUsage}, // no grant
+		{"query --grant g --format xml SELECT", exitUsage},
+		{"grant suspend g", exitUsage}, // no reason
+		{"release approve 7", exitUsage},
+		{"account create li", exitUsage},
+		{"audit search --from yesterday", exitUsage},
+		{"job show", exitUsage},
+	} {
+		t.Run(c.line, func(t *testing.T) {
+			term := testTerminal(t, problem.English)
+			if code := run(t.Context(), strings.Fields(c.line), term.terminal); code != c.code {
+				t.Errorf("ended with %d, want %d: %s", code, c.code, term.err)
+			}
+		})
+	}
+}
+
+func TestCommandsAskThePlatform(t *testing.T) {
+	const grant = `{"id":"g","operator":"o","scenario":"s","title":"住房","datasets":[{"name":"residents","columns":["district","age"]}],
+		"mode":"exact","rules":{"k":10,"dominance_p":10,"dominance_share":90,"digits":10},"quota":{"jobs_per_day":1,"cells_per_day":2000},
+		"from":"2026-01-01T00:00:00Z","until":"2027-01-01T00:00:00Z","state":"suspended"}`
+	for _, c := range []struct {
+		line   string
+		script answers
+		asked  string
+		out    string
+	}{
+		{"grant show g", answers{"GET /api/v1/grants/g": {{200, grant}}}, "GET /api/v1/grants/g Bearer access-1", "at most 1 jobs and 2,000 cells a day"},
+		{"grant suspend g --reason leak", answers{"POST /api/v1/grants/g/suspend": {{200, grant}}},
+			`POST /api/v1/grants/g/suspend Bearer access-1 {"reason":"leak"}`, "Grant g is now suspended."},
+		{"grant restore g --reason mended", answers{"POST /api/v1/grants/g/restore": {{200, grant}}},
+			`POST /api/v1/grants/g/restore Bearer access-1 {"reason":"mended"}`, "Grant g"},
+		{"grant terminate g --reason over", answers{"POST /api/v1/grants/g/terminate": {{200, grant}}},
+			`POST /api/v1/grants/g/terminate Bearer access-1 {"reason":"over"}`, "Grant g"},
+		{"release list", answers{"GET /api/v1/releases": {{200, `{"releases":[{"id":"r1","job":"7","grant":"g","operator":"o","owner":"li","asked":"2026-01-01T00:00:00Z"}]}`}}},
+			"GET /api/v1/releases Bearer access-1", "r1       7    g      o         li"},
+		{"release approve r1 --reason fine", answers{"POST /api/v1/releases/r1/approve": {{204, ""}}},
+			`POST /api/v1/releases/r1/approve Bearer access-1 {"reason":"fine"}`, "Release r1 was let out."},
+		{"release refuse r1 --reason small", answers{"POST /api/v1/releases/r1/refuse": {{204, ""}}},
+			`POST /api/v1/releases/r1/refuse Bearer access-1 {"reason":"small"}`, "Release r1 was refused."},
+		{"job cancel 7", answers{"POST /api/v1/jobs/7/cancel": {state(200, "cancelled")}}, "POST /api/v1/jobs/7/cancel Bearer access-1", ""},
+		{"job list", answers{"GET /api/v1/jobs": {{200, `{"jobs":[{"id":"7","grant":"g","state":"denied","created":"2026-01-01T00:00:00Z","problem":` + denial + `}]}`}}},
+			"GET /api/v1/jobs Bearer access-1", "guard.raw"},
+		{"dataset list", answers{"GET /api/v1/datasets": {{200, `{"datasets":[{"name":"residents","title":"居民","provider":"公安局","open":false,"version":2,"rows_about":120000,"units":[{"domain":"person","key":"id"}],"columns":[]}]}`}}},
+			"GET /api/v1/datasets Bearer access-1", "residents  居民   公安局    person(id)        2       120000"},
+		{"audit verify", answers{"POST /api/v1/log/verify": {{200, `{"ok":true,"size":12,"root":"abc","findings":[]}`}}},
+			"POST /api/v1/log/verify Bearer access-1", "The log verifies: 12 entries, root abc."},
+		{"audit checkpoint", answers{"GET /api/v1/log/checkpoint": {{200, "weir\n12\nabc\n"}}}, "GET /api/v1/log/checkpoint Bearer access-1", "weir\n12\nabc\n"},
+		{"account disable wang --reason left", answers{"POST /api/v1/accounts/wang/disable": {{204, ""}}},
+			`POST /api/v1/accounts/wang/disable Bearer access-1 {"reason":"left"}`, "Account wang is disabled."},
+	} {
+		t.Run(c.line, func(t *testing.T) {
+			f := platformWith(t, c.script)
+			term := signedIn(t, f, time.Now().Add(time.Hour))
+			if code := run(t.Context(), strings.Fields(c.line), term.terminal); code != exitReleased {
+				t.Fatalf("ended with %d: %s", code, term.err)
+			}
+			if diff := cmp.Diff([]string{c.asked}, f.asked); diff != "" {
+				t.Error(diff)
+			}
+			if !strings.Contains(term.out.String(), c.out) {
+				t.Errorf("said:\n%s", term.out)
+			}
+		})
+	}
+}
+
+func TestALogThatDoesNotVerifyEndsWithFailure(t *testing.T) {
+	f := platformWith(t, answers{"POST /api/v1/log/verify": {{200, `{"ok":false,"size":12,"findings":[{"place":"entry 3","problem":"was changed"}]}`}}})
+	term := signedIn(t, f, time.Now().Add(time.Hour))
+	if code := run(t.Context(), []string{"audit", "verify"}, term.terminal); code != exitFailed {
+		t.Errorf("ended with %d", code)
+	}
+	if !strings.Contains(term.out.String(), "entry 3: was changed\nThe log does NOT verify.") {
+		t.Errorf("said %s", term.out)
+	}
+}
+
+func TestSigningInAndOut(t *testing.T) {
+	f := platformWith(t, answers{
+		"POST /api/v1/session":   {{200, `{"access_token":"a","token_type":"Bearer","expires_in":300,"refresh_token":"r"}`}},
+		"GET /api/v1/session":    {{200, `{"subject":"li","organisation":"o","roles":["analyst"]}`}},
+		"DELETE /api/v1/session": {{204, ""}},
+	})
+	term := testTerminal(t, problem.English)
+	term.in = strings.NewReader("correct horse\nmore\n")
+	if code := run(t.Context(), []string{"--server", f.URL + "/", "login", "li"}, term.terminal); code != 0 {
+		t.Fatalf("login ended with %d: %s", code, term.err)
+	}
+	if strings.Contains(term.err.String()+term.out.String(), "horse") {
+		t.Error("the password was printed")
+	}
+	if code := run(t.Context(), []string{"logout"}, term.terminal); code != 0 {
+		t.Fatalf("logout ended with %d: %s", code, term.err)
+	}
+	want := []string{
+		`POST /api/v1/session  {"account":"li","password":"correct horse"}`,
+		"GET /api/v1/session Bearer a",
+		"DELETE /api/v1/session Bearer a",
+	}
+	if diff := cmp.Diff(want, f.asked); diff != "" {
+		t.Error(diff)
+	}
+	w := opened(t, term.config)
+	defer w.close()
+	if len(w.sessions) != 0 {
+		t.Errorf("kept %v", w.sessions)
+	}
+}
+
+func TestAPasswordOrTokenGoesNowhereElse(t *testing.T) {
+	t.Run("in the clear to another machine", func(t *testing.T) {
+		for server, code := range map[string]string{
+			"http://weir.example.org": "cli.no-tls", "http://192.0.2.1:8440": "cli.no-tls", "ftp://127.0.0.1": "cli.bad-server", "weir": "cli.bad-server",
+		} {
+			_, err := (&commands{}).dial(testTerminal(t, problem.English).terminal, server)
+			if err == nil || problem.Of(err).Code != code {
+				t.Errorf("%s: got %v, want %s", server, err, code)
+			}
+		}
+	})
+	t.Run("where a redirection points", func(t *testing.T) {
+		var reached bool
+		other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))
+		defer other.Close()
+		f := httptest.NewServer(http.RedirectHandler(other.URL, http.StatusTemporaryRedirect))
+		defer f.Close()
+		term := testTerminal(t, problem.English)
+		term.in = strings.NewReader("secret\n")
+		if code := run(t.Context(), []string{"--server", f.URL, "login", "li"}, term.terminal); code != exitFailed || reached {
+			t.Errorf("ended with %d, reached %v", code, reached)
+		}
+	})
+	t.Run("to a server with an unknown certificate", func(t *testing.T) {
+		f := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("reached") }))
+		f.Config.ErrorLog = nil
+		defer f.Close()
+		term := testTerminal(t, problem.English)
+		term.in = strings.NewReader("secret\n")
+		if code := run(t.Context(), []string{"--server", f.URL, "login", "li"}, term.terminal); code != exitFailed {
+			t.Errorf("ended with %d", code)
+		}
+	})
+}
+
+func TestAnInterruptedQueryIsCancelled(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	var asked []string
+	f := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Method+" "+r.URL.Path+"?"+r.URL.RawQuery)
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			t.Error(err)
+		}
+		if r.URL.Query().Get("wait") == "30" {
+			interrupt()
+			<-r.Context().Done()
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"id":"7","grant":"g","state":"running","created":"2026-01-01T00:00:00Z"}`)
+	}))
+	defer f.Close()
+	term := signedIn(t, &fake{Server: f}, time.Now().Add(time.Hour))
+	if code := run(ctx, []string{"query", "--grant", "g", "SELECT 1"}, term.terminal); code != exitFailed {
+		t.Errorf("ended with %d", code)
+	}
+	want := []string{"POST /api/v1/jobs?wait=30", "POST /api/v1/jobs?wait=0", "POST /api/v1/jobs/7/cancel?"}
+	if diff := cmp.Diff(want, asked); diff != "" {
+		t.Error(diff)
+	}
+	if !strings.Contains(term.err.String(), "[cli.interrupted]") {
+		t.Errorf("said %s", term.err)
+	}
+}
+
+func TestAnImportSendsTheManifestAndThenTheFile(t *testing.T) {
+	folder := t.TempDir()
+	manifest := "# 居民\nname: residents\nfile: data/居民.csv\nopen: false\n"
+	write(t, filepath.Join(folder, "residents.yaml"), manifest)
+	write(t, filepath.Join(folder, "data/居民.csv"), strings.Repeat("1,船营\n", 100_000))
+	var parts []string
+	f := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := r.MultipartReader()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		for part, err := body.NextPart(); err == nil; part, err = body.NextPart() {
+			text, err := io.ReadAll(part)
+			if err != nil {
+				t.Error(err)
+			}
+			parts = append(parts, part.FormName()+" "+part.FileName(), string(text))
+		}
+		w.WriteHeader(http.StatusCreated)
+		io.WriteString(w, `{"name":"residents","title":"","provider":"","open":false,"version":1,"rows_about":100000,"units":[],"columns":[]}`)
+	}))
+	defer f.Close()
+	term := signedIn(t, &fake{Server: f}, time.Now().Add(time.Hour))
+	if code := run(t.Context(), []string{"dataset", "import", filepath.Join(folder, "residents.yaml")}, term.terminal); code != 0 {
+		t.Fatalf("ended with %d: %s", code, term.err)
+	}
+	want := []string{"manifest residents.yaml", strings.Replace(manifest, "data/", "", 1), "file 居民.csv", strings.Repeat("1,船营\n", 100_000)}
+	if diff := cmp.Diff(want, parts); diff != "" {
+		t.Error(diff)
+	}
+	for name, text := range map[string]string{"a file that is not there": "file: none.csv", "no file": "name: x", "no YAML": "a: b: c"} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "m.yaml")
+			write(t, path, text)
+			if code := run(t.Context(), []string{"dataset", "import", path}, term.terminal); code != exitFailed {
+				t.Errorf("ended with %d", code)
+			}
+		})
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,285 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"weir/gateway/api/client"
+	"weir/internal/problem"
+)
+
+// maxSQL is how much text the platform takes as a query, in bytes.
+const maxSQL = 64 << 10
+
+// queryText is how a command is given its SQL.
+type queryText struct {
+	Grant string `required:"" placeholder:"ID" help:"The grant under which it is asked."`
+	File  string `short:"f" placeholder:"FILE" help:"Read the SQL from a file; - is standard input."`
+	SQL   string `arg:"" optional:"" name:"sql" help:"The SQL; standard input when left out."`
+}
+
+func (q *queryText) read(t *terminal) (client.Query, error) {
+	text := q.SQL
+	if text == "" {
+		from := t.in
+		if q.File != "" && q.File != "-" {
+			f, err := os.Open(q.File)
+			if err != nil {
+				return client.Query{}, problem.New("cli.no-file").Because(err)
+			}
+			defer f.Close()
+			from = f
+		}
+		read, err := io.ReadAll(io.LimitReader(from, maxSQL+1))
+		if err != nil || len(read) > maxSQL {
+			return client.Query{}, problem.New("cli.no-file").Because(err)
+		}
+		text = string(read)
+	}
+	if strings.TrimSpace(text) == "" {
+		return client.Query{}, problem.New("cli.no-sql")
+	}
+	return client.Query{Grant: q.Grant, SQL: text}, nil
+}
+
+type queryCommand struct {
+	queryText `embed:""`
+	Format    string `enum:"table,json,csv" default:"table" help:"How the result is printed: table, json or csv."`
+}
+
+// Run submits the query, waits for what becomes of it, and prints that. Interrupted, it cancels the job.
+func (q *queryCommand) Run(ctx context.Context, t *terminal, c *commands) error {
+	query, err := q.read(t)
+	if err != nil {
+		return err
+	}
+	person, err := c.platform(ctx, t)
+	if err != nil {
+		return err
+	}
+	started := time.Now()
+	o, err := ask(ctx, person, query)
+	if err != nil {
+		return err
+	}
+	if o.MS == 0 {
+		o.MS = time.Since(started).Milliseconds()
+	}
+	return o.print(t, q.Format, query.SQL)
+}
+
+// ask sends a query and waits. The same submission is sent again and again under the same key: the platform runs
+// it once and answers when it has ended.
+func ask(ctx context.Context, person *client.Client, query client.Query) (*outcome, error) {
+	key := uuid.NewString()
+	for {
+		job, err := submit(ctx, person, key, 30, query)
+		if ctx.Err() != nil {
+			return nil, giveUp(ctx, person, key, query)
+		}
+		var refused *refusal
+		if errors.As(err, &refused) && refused.denies() {
+			return outcomeOf(client.Job{State: client.JobStateDenied, Problem: &refused.Problem}), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		switch job.State {
+		case client.JobStateQueued, client.JobStateRunning:
+		case client.JobStateReleased:
+			return result(ctx, person, job.ID)
+		default:
+			return outcomeOf(job), nil
+		}
+	}
+}
+
+func submit(ctx context.Context, person *client.Client, key string, wait int, query client.Query) (client.Job, error) {
+	return answer[client.Job](person.SubmitJob(ctx, &client.SubmitJobParams{IdempotencyKey: key, Wait: &wait}, query))
+}
+
+// giveUp cancels the job of a submission that the person interrupted.
+func giveUp(ctx context.Context, person *client.Client, key string, query client.Query) error {
+	rest, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer stop()
+	job, err := submit(rest, person, key, 0, query)
+	if err != nil {
+		return err
+	}
+	var over *refusal
+	if err := done(person.CancelJob(rest, job.ID)); err != nil && !(errors.As(err, &over) && over.Status == http.StatusConflict) {
+		return err
+	}
+	return problem.New("cli.interrupted", "job", job.ID)
+}
+
+func result(ctx context.Context, person *client.Client, job string) (*outcome, error) {
+	accept := func(_ context.Context, r *http.Request) error {
+		r.Header.Set("Accept", "application/json")
+		return nil
+	}
+	return answer[*outcome](person.GetResult(ctx, job, accept))
+}
+
+// outcome is what became of a query, as a program reads it. It is the platform's own object where something was
+// released.
+type outcome struct {
+	ID       string              `json:"id"`
+	State    string              `json:"state"`
+	Code     string              `json:"code,omitempty"`
+	Message  string              `json:"message,omitempty"`
+	Help     string              `json:"help,omitempty"`
+	Line     *int                `json:"line,omitempty"`
+	Column   *int                `json:"column,omitempty"`
+	Columns  []string            `json:"columns"`
+	Types    []string            `json:"types,omitempty"`
+	Rows     [][]json.RawMessage `json:"rows"`
+	Withheld bool                `json:"withheld"`
+	Sources  []string            `json:"sources,omitempty"`
+	MS       int64               `json:"ms"`
+
+	title string
+}
+
+func outcomeOf(job client.Job) *outcome {
+	o := &outcome{ID: job.ID, State: string(job.State)}
+	if p := job.Problem; p != nil {
+		o.Code, o.Message, o.Help, o.Line, o.Column, o.title = p.Code, p.Detail, p.Help, p.Line, p.Column, p.Title
+	}
+	if job.Ended != nil {
+		o.MS = job.Ended.Sub(job.Created).Milliseconds()
+	}
+	return o
+}
+
+// print shows an outcome and gives its exit status. A result goes to the output, everything else beside it.
+func (o *outcome) print(t *terminal, format, sql string) error {
+	if o.Columns == nil {
+		o.Columns = []string{}
+	}
+	if o.Rows == nil {
+		o.Rows = [][]json.RawMessage{}
+	}
+	if format == "json" {
+		if err := writeJSON(t.out, o); err != nil {
+			return err
+		}
+		return o.status()
+	}
+	switch client.JobState(o.State) {
+	case client.JobStateReleased:
+		if err := o.printRows(t, format); err != nil {
+			return err
+		}
+	case client.JobStateWaiting:
+		t.note("Job %s waits for an officer's decision. Fetch it later with: weir job result %s", o.ID, o.ID)
+	case client.JobStateCancelled:
+		t.note("Job %s was cancelled.", o.ID)
+	default:
+		t.explainProblem(client.Problem{Title: o.title, Detail: o.Message, Help: o.Help, Code: o.Code, Line: o.Line, Column: o.Column}, sql)
+	}
+	return o.status()
+}
+
+func (o *outcome) status() error {
+	switch client.JobState(o.State) {
+	case client.JobStateReleased:
+		return nil
+	case client.JobStateDenied:
+		return status(exitDenied)
+	case client.JobStateWaiting:
+		return status(exitWaiting)
+	}
+	return status(exitFailed)
+}
+
+func (o *outcome) printRows(t *terminal, format string) error {
+	if format == "csv" {
+		return o.writeCSV(t.out)
+	}
+	rows := table{head: o.Columns, numeric: make([]bool, len(o.Columns))}
+	for n, row := range o.Rows {
+		if len(row) != len(o.Columns) {
+			return problem.New("cli.strange-answer")
+		}
+		cells := make([]string, len(row))
+		for i, value := range row {
+			shown, isNumber := cell(value)
+			cells[i] = shown
+			if n == 0 {
+				rows.numeric[i] = true
+			}
+			rows.numeric[i] = rows.numeric[i] && isNumber
+		}
+		rows.add(cells...)
+	}
+	if err := rows.write(t.out); err != nil {
+		return err
+	}
+	if o.Withheld {
+		t.note("Something was withheld, because it would have shown too few units.")
+	}
+	if len(o.Sources) > 0 {
+		t.note("Source: %s", strings.Join(o.Sources, "; "))
+	}
+	return nil
+}
+
+// cell gives a JSON value as a person reads it, and whether it is set to the right: a number is, and so is the
+// absence of one.
+func cell(value json.RawMessage) (string, bool) {
+	text := string(value)
+	if text == "null" {
+		return "NULL", true
+	}
+	var s string
+	if json.Unmarshal(value, &s) == nil {
+		return s, false
+	}
+	return text, text != "true" && text != "false"
+}
+
+// writeCSV writes RFC 4180. A text that a spreadsheet would take for a formula is kept from being one.
+func (o *outcome) writeCSV(w io.Writer) error {
+	out := csv.NewWriter(w)
+	if err := out.Write(o.Columns); err != nil {
+		return err
+	}
+	for _, row := range o.Rows {
+		record := make([]string, len(row))
+		for i, value := range row {
+			shown, isNumber := cell(value)
+			if shown == "NULL" && isNumber {
+				shown = ""
+			}
+			if !isNumber && shown != "" && strings.ContainsRune("=+-@\t\r", rune(shown[0])) {
+				shown = "'" + shown
+			}
+			record[i] = shown
+		}
+		if err := out.Write(record); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+func writeJSON(w io.Writer, value any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(value); err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"weir/gateway/api"
+	"weir/internal/problem"
+)
+
+// patience is how long jobs that run may take to end when the platform stops.
+const patience = 20 * time.Second
+
+type serveCommand struct {
+	settingsFlag `embed:""`
+}
+
+// Run runs the platform until it is told to stop.
+func (c *serveCommand) Run(ctx context.Context, t *terminal) error {
+	s, err := readSettings(c.File, t.environ())
+	if err != nil {
+		return err
+	}
+	return serve(ctx, t, s, func(string, *assembly) error { return nil })
+}
+
+// serve runs the platform. started is called with its address as soon as it answers; an error of its ends the
+// platform again.
+func serve(ctx context.Context, t *terminal, s settings, started func(url string, a *assembly) error) (err error) {
+	log, err := operationLog(s.Log.Level)
+	if err != nil {
+		return asSettingsProblem(err)
+	}
+	unlock, err := alone(s)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	listener, err := net.Listen("tcp", s.Listen)
+	if err != nil {
+		return problem.New("cli.cannot-listen").Because(err)
+	}
+	url := s.address(listener.Addr().String())
+	a, err := assemble(ctx, s, url, log)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	defer func() {
+		last, done := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		defer done()
+		err = errors.Join(err, a.close(last))
+	}()
+	serving, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	if err := t.welcome(ctx, url, a); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	go func() {
+		if err := started(url, a); err != nil {
+			stop(err)
+		}
+	}()
+	err = api.Serve(serving, a.handler, api.Server{Listener: listener, Certificate: s.TLS.Cert, Key: s.TLS.Key, Log: log})
+	if cause := context.Cause(serving); cause != nil && !errors.Is(cause, context.Canceled) {
+		err = errors.Join(cause, err)
+	}
+	return err
+}
+
+// welcome says where the platform is, and how to begin where nobody can sign in yet.
+func (t *terminal) welcome(ctx context.Context, url string, a *assembly) error {
+	t.say("Weir listens on %s.", url)
+	accounts, err := a.accounts.Accounts(ctx)
+	if err != nil {
+		return err
+	}
+	if len(accounts) == 0 {
+		t.say("Nobody can sign in yet. On this machine: weir account bootstrap NAME --person=… --organisation=…")
+	}
+	return nil
+}
+
+// alone makes sure that no other platform runs on the same embedded store, which is made for one process. It holds
+// until unlock, or until the process ends however it does.
+func alone(s settings) (unlock func(), err error) {
+	if strings.HasPrefix(s.Store, "postgres") {
+		return func() {}, nil
+	}
+	if err := os.MkdirAll(s.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(s.Data, "serving"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, problem.New("cli.already-serving").Because(err)
+	}
+	return func() { f.Close() }, nil
+}
+
+// operationLog is what a maintainer reads: JSON lines beside the output, never with data or a person's text.
+func operationLog(level string) (*zap.Logger, error) {
+	at, err := zap.ParseAtomicLevel(level)
+	if err != nil {
+		return nil, err
+	}
+	c := zap.NewProductionConfig()
+	c.Level = at
+	c.DisableStacktrace = true
+	return c.Build()
+}

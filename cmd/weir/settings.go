@@ -1,0 +1,182 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/go-viper/mapstructure/v2"
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/providers/structs"
+	"github.com/knadh/koanf/v2"
+
+	"weir/internal/problem"
+)
+
+// settings is what an installation decides. Nothing of it must be set: the defaults are a platform for one machine.
+// A field is set in a YAML file, or as WEIR_ and its path in capitals (WEIR_TLS_CERT), which wins.
+type settings struct {
+	Data      string           `koanf:"data"`      // folder for keys, the vault and the embedded store
+	Listen    string           `koanf:"listen"`    // address and port
+	URL       string           `koanf:"url"`       // how people reach it; the issuer of its tokens
+	Store     string           `koanf:"store"`     // postgres://…; the embedded store in Data when empty
+	Origin    string           `koanf:"origin"`    // name of the log, worldwide and for ever
+	TLS       tlsSettings      `koanf:"tls"`       // certificate and key in PEM files
+	Plaintext bool             `koanf:"plaintext"` // listen beyond this machine without TLS
+	Proxies   []string         `koanf:"proxies"`   // addresses or CIDR ranges whose X-Forwarded-For is believed
+	Metrics   metricsSettings  `koanf:"metrics"`   // figures for the maintainer
+	Log       logSettings      `koanf:"log"`       // operation log
+	Identity  identitySettings `koanf:"identity"`  // who else says who somebody is
+}
+
+type tlsSettings struct {
+	Cert string `koanf:"cert"`
+	Key  string `koanf:"key"`
+}
+
+type metricsSettings struct {
+	Loopback bool `koanf:"loopback"` // the machine itself may read them without a token
+}
+
+type logSettings struct {
+	Level string `koanf:"level"` // debug, info, warn or error
+}
+
+type identitySettings struct {
+	External []providerSettings `koanf:"external"`
+}
+
+// providerSettings is an external OpenID provider whose subjects may be linked to accounts.
+type providerSettings struct {
+	Issuer   string `koanf:"issuer"`
+	Audience string `koanf:"audience"`
+	Claim    string `koanf:"claim"` // names a person there; "sub" when empty
+	Keys     string `koanf:"keys"`  // file with its public keys (RFC 7517), where the network cannot reach it
+}
+
+// storeFile is the embedded store, in the data folder.
+const storeFile = "weir.db"
+
+var defaults = settings{
+	Data:   "var",
+	Listen: "127.0.0.1:8440",
+	Origin: "weir.local/audit",
+	Log:    logSettings{Level: "info"},
+}
+
+// personal are the WEIR_ variables that belong to a person's command line and not to the platform.
+var personal = []string{"WEIR_SERVER", "WEIR_CA", "WEIR_LANG"}
+
+// settingsFlag is the flag of every command that works on the platform's own files.
+type settingsFlag struct {
+	File string `short:"c" name:"settings" placeholder:"FILE" help:"The platform's settings (YAML)."`
+}
+
+// readSettings puts the settings together: the defaults, then the file, then the environment. A name that it does
+// not know is an error: a mistyped tls.cert must not quietly mean that there is none.
+func readSettings(path string, environ []string) (settings, error) {
+	k := koanf.New(".")
+	err := k.Load(structs.Provider(defaults, "koanf"), nil)
+	if err == nil && path != "" {
+		err = k.Load(file.Provider(path), yaml.Parser())
+	}
+	if err == nil {
+		err = k.Load(env.Provider(".", env.Opt{
+			Prefix:        "WEIR_",
+			EnvironFunc:   func() []string { return environ },
+			TransformFunc: variable,
+		}), nil)
+	}
+	var s settings
+	if err == nil {
+		err = k.UnmarshalWithConf("", &s, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
+			TagName: "koanf", ErrorUnused: true, WeaklyTypedInput: true,
+		}})
+	}
+	if err == nil {
+		err = s.complete()
+	}
+	if err != nil {
+		return settings{}, asSettingsProblem(err)
+	}
+	return s, nil
+}
+
+func asSettingsProblem(err error) error {
+	var known *problem.Problem
+	if errors.As(err, &known) {
+		return err
+	}
+	return problem.New("cli.bad-settings").Because(err)
+}
+
+func variable(name, value string) (string, any) {
+	if slices.Contains(personal, name) {
+		return "", nil
+	}
+	return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(name, "WEIR_")), "_", "."), value
+}
+
+// complete fills in what follows from other settings, and refuses what would be unsafe.
+func (s *settings) complete() error {
+	host, _, err := net.SplitHostPort(s.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	if (s.TLS.Cert == "") != (s.TLS.Key == "") {
+		return errors.New("tls.cert and tls.key go together")
+	}
+	if !s.secure() && !s.Plaintext && !loopback(host) {
+		return problem.New("cli.open-door")
+	}
+	if s.Data, err = filepath.Abs(s.Data); err != nil {
+		return fmt.Errorf("data: %w", err)
+	}
+	if s.Store == "" {
+		s.Store = filepath.Join(s.Data, storeFile)
+	}
+	s.URL = strings.TrimSuffix(s.URL, "/")
+	if s.URL == "" {
+		return nil
+	}
+	if u, err := url.Parse(s.URL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+		return errors.New("url: not the address of a platform")
+	}
+	return nil
+}
+
+// address is how people reach a platform that listens at an address.
+func (s *settings) address(listening string) string {
+	if s.URL != "" {
+		return s.URL
+	}
+	scheme := "http"
+	if s.secure() {
+		scheme = "https"
+	}
+	host, port, err := net.SplitHostPort(listening)
+	if err != nil {
+		return scheme + "://" + listening
+	}
+	return scheme + "://" + net.JoinHostPort(reachable(host), port)
+}
+
+func (s *settings) secure() bool { return s.TLS.Cert != "" }
+
+// reachable names this machine for a platform that listens on all of its addresses.
+func reachable(host string) string {
+	if host == "" || host == "0.0.0.0" || host == "::" {
+		if name, err := os.Hostname(); err == nil {
+			return name
+		}
+		return "localhost"
+	}
+	return host
+}

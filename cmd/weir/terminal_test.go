@@ -1,0 +1,30 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"weir/internal/problem"
+)
+
+// testing is a terminal whose output a test reads, with a settings folder of its own and nobody at the keyboard.
+type recorded struct {
+	*terminal
+	out, err *bytes.Buffer
+}
+
+func testTerminal(t *testing.T, lang problem.Lang) recorded {
+	t.Helper()
+	folder := t.TempDir()
+	out, err := &bytes.Buffer{}, &bytes.Buffer{}
+	term := &terminal{
+		in: strings.NewReader(""), out: out, err: err,
+		getenv:   func(string) string { return "" },
+		environ:  func() []string { return nil },
+		config:   func() (string, error) { return folder, nil },
+		keyboard: func() bool { return false },
+	}
+	term.speak(lang)
+	return recorded{term, out, err}
+}

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/uptrace/bun"
+	"go.uber.org/zap"
+
+	"weir/audit"
+	"weir/export"
+	"weir/gateway"
+	"weir/gateway/api"
+	"weir/gateway/identity"
+	"weir/internal/problem"
+	"weir/internal/store"
+	"weir/policy"
+	"weir/sandbox"
+)
+
+// The folders of the data folder, and the secrets among the keys.
+const (
+	keysFolder   = "keys"
+	tokensFolder = "keys/tokens"
+	vaultFolder  = "vault"
+	spoolFolder  = "spool"
+	noiseSecret  = "noise.key"
+	jobsSecret   = "jobs.key"
+)
+
+// assembly is the platform put together from its rooms. It is taken apart in the reverse order.
+type assembly struct {
+	handler  http.Handler
+	accounts *identity.Identity
+	engine   *policy.Engine
+	log      *audit.Log
+	closing  []func(context.Context) error
+}
+
+// foundation is what the platform stands on, and what is needed to make its first account: the store, the log, the
+// rules and the accounts.
+func foundation(ctx context.Context, s settings, url string) (a *assembly, db *bun.DB, err error) {
+	a = &assembly{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	for _, name := range []string{"", keysFolder, tokensFolder, spoolFolder} {
+		if err := os.MkdirAll(filepath.Join(s.Data, name), 0o700); err != nil {
+			return a, nil, fmt.Errorf("data folder: %w", err)
+		}
+	}
+	if db, err = store.Open(ctx, s.Store); err != nil {
+		return a, nil, err
+	}
+	a.onClose(func(context.Context) error { return db.Close() })
+	key, err := audit.LoadKey(filepath.Join(s.Data, keysFolder), s.Origin)
+	if err != nil {
+		return a, nil, err
+	}
+	if a.log, err = audit.Open(ctx, db, audit.Options{Origin: s.Origin, Key: key}); err != nil {
+		return a, nil, err
+	}
+	a.onClose(func(context.Context) error { return a.log.Close() })
+	if a.engine, err = policy.New(ctx, db, policy.Options{}); err != nil {
+		return a, nil, err
+	}
+	external, err := providers(s.Identity.External)
+	if err != nil {
+		return a, nil, err
+	}
+	a.accounts, err = identity.New(ctx, db, filepath.Join(s.Data, tokensFolder), identity.Options{
+		Issuer: url, CheckRoles: policy.CheckRoles, External: external,
+	})
+	return a, db, err
+}
+
+// assemble puts the whole platform together, as people reach it at url. What it lacks is an error here and not
+// later: it never starts with a part missing.
+func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *assembly, err error) {
+	a, db, err := foundation(ctx, s, url)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	worker, err := sandbox.FindWorker()
+	if err != nil {
+		return nil, problem.New("cli.no-worker").Because(err)
+	}
+	vault, err := sandbox.OpenVault(ctx, filepath.Join(s.Data, vaultFolder), db, worker)
+	if err != nil {
+		return nil, err
+	}
+	queue, err := export.OpenQueue(ctx, db, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	noise, err := noiseKey(ctx, s, vault)
+	if err != nil {
+		return nil, err
+	}
+	filter, err := export.New(noise, queue)
+	if err != nil {
+		return nil, err
+	}
+	flow, err := gateway.NewFlow(gateway.FlowParts{
+		Policy: a.engine, Catalogue: vault, Filter: filter, Log: a.log, Clock: time.Now,
+		Planners: gateway.RealPlanners{Planner: sandbox.NewPlanner(worker, sandbox.DefaultLimits)},
+		Workers:  gateway.RealWorkers{Workers: sandbox.NewWorkers(worker, vault, sandbox.DefaultLimits)},
+	})
+	if err != nil {
+		return nil, err
+	}
+	fingerprints, err := openSecret(filepath.Join(s.Data, keysFolder), jobsSecret)
+	if err != nil {
+		return nil, fmt.Errorf("job secret: %w", err)
+	}
+	jobs, err := gateway.NewJobs(ctx, db, flow, queue, a.engine, a.log, gateway.JobOptions{Secret: fingerprints, Log: log.Named("jobs")})
+	if err != nil {
+		return nil, err
+	}
+	a.onClose(func(ctx context.Context) error { jobs.Close(ctx); return nil })
+	acts, err := gateway.NewActs(gateway.ActsParts{
+		Permit: a.engine, Record: a.log, Log: a.log, Grants: a.engine, Accounts: a.accounts, Catalogue: vault,
+		Releases: queue, Jobs: jobs, Spool: filepath.Join(s.Data, spoolFolder),
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.handler, err = api.New(api.Deps{
+		Identity: a.accounts, Explain: flow, Jobs: jobs, Acts: acts, Permit: a.engine,
+		Ready:     func(ctx context.Context) error { return ready(ctx, db, a.log) },
+		Discovery: a.accounts.Discovery(), Keys: a.accounts.JWKS(), Metrics: figures(), Log: log.Named("api"),
+		Secure: s.secure() || s.Plaintext, TrustedProxies: s.Proxies, MetricsOnLoopback: s.Metrics.Loopback,
+	})
+	return a, err
+}
+
+// noiseKey is the secret of the sticky noise. A new one over data that is there already would give old questions
+// new noise, which could then be averaged out.
+func noiseKey(ctx context.Context, s settings, vault *sandbox.Vault) ([]byte, error) {
+	folder := filepath.Join(s.Data, keysFolder)
+	key, err := readSecret(folder, noiseSecret)
+	if !errors.Is(err, errNoSecret) {
+		return key, err
+	}
+	taken, err := vault.Datasets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(taken) > 0 {
+		return nil, fmt.Errorf("the vault holds data but %s is missing from the keys", noiseSecret)
+	}
+	return openSecret(folder, noiseSecret)
+}
+
+func providers(configured []providerSettings) ([]identity.Provider, error) {
+	all := make([]identity.Provider, len(configured))
+	for i, c := range configured {
+		all[i] = identity.Provider{Issuer: c.Issuer, Audience: c.Audience, SubjectClaim: c.Claim}
+		if c.Keys == "" {
+			continue
+		}
+		text, err := os.ReadFile(c.Keys)
+		if err != nil || !json.Valid(text) {
+			return nil, fmt.Errorf("keys of an external provider: not a JSON file: %w", err)
+		}
+		all[i].JWKS = text
+	}
+	return all, nil
+}
+
+func ready(ctx context.Context, db *bun.DB, log *audit.Log) error {
+	if err := db.PingContext(ctx); err != nil {
+		return err
+	}
+	_, err := log.Checkpoint(ctx)
+	return err
+}
+
+func figures() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
+func (a *assembly) onClose(f func(context.Context) error) { a.closing = append(a.closing, f) }
+
+// close takes the platform apart. Jobs that run when ctx ends are stopped.
+func (a *assembly) close(ctx context.Context) error {
+	var failed error
+	for _, f := range slices.Backward(a.closing) {
+		failed = errors.Join(failed, f(ctx))
+	}
+	a.closing = nil
+	return failed
+}
