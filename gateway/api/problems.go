@@ -92,6 +92,10 @@ func (s *server) malformed(c *gin.Context, err error) {
 		s.fail(c, problem.New("api.body-too-large"))
 		return
 	}
+	if errors.Is(err, http.ErrNotMultipart) || errors.Is(err, http.ErrMissingBoundary) {
+		s.fail(c, problem.New("api.content-type").Because(err))
+		return
+	}
 	s.fail(c, problem.New("api.request-invalid", "where", "request").Because(err))
 }
 
