@@ -1,6 +1,7 @@
 package export
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -37,6 +38,8 @@ type Assessment struct {
 	rules    policy.Rules
 	mode     policy.Mode
 	review   bool
+	operator string
+	job      string
 	released []sandbox.Named
 	checks   []Check
 	withheld bool
@@ -47,16 +50,20 @@ type Assessment struct {
 type Check struct {
 	Release  string         `json:"release"`
 	Cells    int            `json:"cells"`
-	Withheld map[string]int `json:"withheld"` // by check, E1 to E5
+	Withheld map[string]int `json:"withheld"`           // by check, E1 to E6
+	Together []string       `json:"together,omitempty"` // jobs together with whose cells E6 found too little
 }
 
 // Begin starts to judge a program's cells under what policy decided. Exact values always wait for an officer,
 // whatever else is said.
-func (f *Filter) Begin(p *guard.Program, d policy.Decision) (*Assessment, error) {
+func (f *Filter) Begin(job string, p *guard.Program, d policy.Decision) (*Assessment, error) {
 	if d.Mode != policy.Exact && d.Mode != policy.Perturbed {
 		return nil, problem.New("export.private-not-there")
 	}
-	return &Assessment{filter: f, program: p, rules: d.Rules, mode: d.Mode, review: d.Review || d.Mode == policy.Exact}, nil
+	return &Assessment{
+		filter: f, program: p, rules: d.Rules, mode: d.Mode, review: d.Review || d.Mode == policy.Exact,
+		operator: d.Grant.Operator, job: job,
+	}, nil
 }
 
 // Tables gives the released tables of the given names, for a query that reads them.
@@ -73,7 +80,7 @@ func (a *Assessment) Tables(names []string) []sandbox.Named {
 }
 
 // Admit judges the cells of one guarded aggregation. What passes becomes a released table.
-func (a *Assessment) Admit(r guard.Release, cells sandbox.Table) error {
+func (a *Assessment) Admit(ctx context.Context, r guard.Release, cells sandbox.Table) error {
 	if len(cells.Rows)*max(1, len(r.Cells)) > MaxCells {
 		return problem.New("export.too-many-cells", "limit", strconv.Itoa(MaxCells))
 	}
@@ -88,17 +95,30 @@ func (a *Assessment) Admit(r guard.Release, cells sandbox.Table) error {
 	for i, c := range r.Cells {
 		out.Table.Columns = append(out.Table.Columns, sandbox.Column{Name: "c" + strconv.Itoa(len(r.Groups)+i), Type: c.Type})
 	}
-	for _, row := range cells.Rows {
-		if len(row) != len(cells.Columns) {
-			return problem.New("export.evidence")
+	judge := func(known map[string]*history) error {
+		j.known = known
+		for _, row := range cells.Rows {
+			if len(row) != len(cells.Columns) {
+				return problem.New("export.evidence")
+			}
+			judged, err := j.row(row)
+			if err != nil {
+				return problem.New("export.evidence").Because(err)
+			}
+			if judged != nil {
+				out.Table.Rows = append(out.Table.Rows, judged)
+			}
 		}
-		judged, err := j.row(row)
-		if err != nil {
-			return problem.New("export.evidence").Because(err)
-		}
-		if judged != nil {
-			out.Table.Rows = append(out.Table.Rows, judged)
-		}
+		return nil
+	}
+	var err error
+	if a.mode == policy.Exact {
+		err = a.filter.queue.remember(ctx, a.operator, a.job, r.Keys, a.rules.K, judge)
+	} else {
+		err = judge(nil)
+	}
+	if err != nil {
+		return err
 	}
 	// No cell at all is no answer either: that nobody is in a group is known from nothing being shown.
 	a.withheld = a.withheld || len(cells.Rows) == 0
@@ -113,6 +133,7 @@ type judging struct {
 	release guard.Release
 	index   map[string]int
 	check   Check
+	known   map[string]*history // by domain; exact mode only
 	current []any
 }
 
@@ -176,6 +197,10 @@ func (j *judging) cell(i int, c guard.Cell) (any, error) {
 	if v == nil {
 		j.withhold("E2")
 		return nil, nil
+	}
+	if isolates, err := j.combines(i); err != nil || isolates {
+		j.withhold("E6")
+		return nil, err
 	}
 	if j.mode == policy.Exact {
 		return v, nil
@@ -328,7 +353,7 @@ func (a *Assessment) Judge(t sandbox.Table) (*Verdict, error) {
 		rows = append(rows, shown)
 	}
 	return &Verdict{
-		Mode: a.mode, Review: a.review, Cells: a.cells, Checks: a.checks, Literals: a.program.Literals, filter: a.filter,
+		Job: a.job, Operator: a.operator, Mode: a.mode, Review: a.review, Cells: a.cells, Checks: a.checks, Literals: a.program.Literals, filter: a.filter,
 		table: stored{Names: names, Types: columnsOf(names, t), Rows: rows, Withheld: a.withheld, Sources: a.program.Sources},
 	}, nil
 }

@@ -119,8 +119,7 @@ func (f *Flow) Run(ctx context.Context, who policy.Principal, req Request) (expo
 			return f.fail(ctx, who, req, intent, err)
 		}
 	}
-	verdict.Job, verdict.Grant, verdict.Operator = req.Job, req.Grant, decision.Grant.Operator
-	verdict.Subject, verdict.SQL = who.Subject, req.SQL
+	verdict.Grant, verdict.Subject, verdict.SQL = req.Grant, who.Subject, req.SQL
 
 	// Not on the log: not released.
 	outcome, err := f.conclude(ctx, who, req, intent, verdict, used)
@@ -137,7 +136,7 @@ func (f *Flow) Run(ctx context.Context, who policy.Principal, req Request) (expo
 func (f *Flow) measure(ctx context.Context, req Request, d policy.Decision, schema []policy.Dataset, p *guard.Program, planning Planning,
 ) (*export.Verdict, sandbox.Usage, error) {
 	var used sandbox.Usage
-	assessment, err := f.Filter.Begin(p, d)
+	assessment, err := f.Filter.Begin(req.Job, p, d)
 	if err != nil {
 		return nil, used, err
 	}
@@ -149,7 +148,7 @@ func (f *Flow) measure(ctx context.Context, req Request, d policy.Decision, sche
 		for _, release := range p.Releases {
 			cells, err := session.Query(ctx, sandbox.Query{SQL: release.SQL, Tables: assessment.Tables(release.Reads)})
 			if err == nil {
-				err = assessment.Admit(release, cells)
+				err = assessment.Admit(ctx, release, cells)
 			}
 			if err != nil {
 				session.Close()

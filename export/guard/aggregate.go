@@ -175,7 +175,7 @@ func (c *checker) aggregatePerUnit(in *relation, n *node, groups []value, list [
 	w, _ := c.wrap(in)
 	closed := c.alias()
 	var cols, by []string
-	out := &relation{kind: protected, reads: in.reads, data: in.data}
+	out := &relation{kind: protected, reads: in.reads, data: in.data, told: in.told}
 	unique := true
 	for i, g := range groups {
 		if g.sort == identifierValue || g.sort == textValue {

@@ -72,7 +72,33 @@ func (g *guardedQuery) sql() string {
 			from += " JOIN " + ev + " ON " + sameGroups("vals", ev, by)
 		}
 	}
+	for k := range g.in.keys {
+		if g.mode == policy.Exact && len(g.cells) > 0 {
+			fp := fmt.Sprintf("fp%d", k)
+			q += fmt.Sprintf(", %s AS (%s)", fp, g.fingerprints(k, by))
+			source := "vals"
+			if unique {
+				source = "cells"
+			}
+			from += " LEFT JOIN " + fp + " ON " + sameGroups(source, fp, by)
+		}
+	}
 	return q + " " + g.outer(from, unique)
+}
+
+// fingerprints renders, for key k and each aggregate, a linear fingerprint of the rows behind the cell: in each of
+// FingerprintParts parts of the units, the sum of a keyed hash of the unit over its rows. The fingerprint of a sum
+// or difference of cells is the sum or difference of theirs, and one that is supported on fewer than k units is
+// supported on fewer than k parts: that is what E6 looks for.
+func (g *guardedQuery) fingerprints(k int, by []string) string {
+	inner := append(append([]string{}, by...), fmt.Sprintf("k%d & %d AS part", k, FingerprintParts-1))
+	outer := append([]string{}, by...)
+	for i := range g.cells {
+		inner = append(inner, fmt.Sprintf("sum(CAST(k%d >> %d AS HUGEINT)) FILTER (WHERE f%d) AS p%d", k, fingerprintShift, i, i))
+		outer = append(outer, fmt.Sprintf("string_agg(part || '=' || p%d, ' ') AS F%d_%d", i, i, k))
+	}
+	parts := grouped(inner, fmt.Sprintf("base WHERE k%d IS NOT NULL", k), append(append([]string{}, by...), "part"))
+	return grouped(outer, "("+parts+")", by)
 }
 
 func grouped(list []string, from string, by []string) string {
@@ -389,8 +415,11 @@ func (g *guardedQuery) cellColumns(i int, a cell) []string {
 		if a.Conditional {
 			names = append(names, "z")
 		}
-		if g.mode == policy.Perturbed {
+		switch g.mode {
+		case policy.Perturbed:
 			names = append(names, "x", "h")
+		case policy.Exact:
+			names = append(names, "F")
 		}
 		for _, name := range names {
 			list = append(list, fmt.Sprintf("%s%d_%d", name, i, j))

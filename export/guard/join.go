@@ -44,6 +44,7 @@ type joining struct {
 	leftAlias, rightAlias string
 	equalKeys             [][2]value // conditions that equate unit keys
 	onlyEqualities        bool
+	told                  bool // a sensitive column is in the condition
 }
 
 // kind is the stricter of the two sides: a condition is checked as if both were of it.
@@ -73,6 +74,7 @@ func (j *joining) on() (string, error) {
 			j.onlyEqualities = false
 		}
 		parts = append(parts, v.sql)
+		j.told = j.told || v.sensitive
 	}
 	if n.Condition != nil {
 		j.onlyEqualities = false
@@ -82,6 +84,7 @@ func (j *joining) on() (string, error) {
 			return "", err
 		}
 		parts = append(parts, v.sql)
+		j.told = j.told || v.sensitive
 	}
 	return strings.Join(parts, " AND "), nil
 }
@@ -109,6 +112,7 @@ func (j *joining) both() (*relation, error) {
 		reads: union(j.left.reads, j.right.reads),
 		data:  union(j.left.data, j.right.data),
 		cols:  append(append([]value{}, j.left.cols...), j.right.cols...),
+		told:  j.left.told || j.right.told || j.told,
 	}
 	if on != "" {
 		r.from += " ON " + on
@@ -128,6 +132,9 @@ func (j *joining) both() (*relation, error) {
 		k.unique = k.unique && leftUnique && !outer
 		k.nullable = k.nullable || outer
 		r.keys = append(r.keys, k)
+	}
+	for i := len(j.left.cols); outer && i < len(r.cols); i++ { // whether a partner was found shows in any of its columns
+		r.cols[i].sensitive = r.cols[i].sensitive || j.right.told || j.told
 	}
 	if r.kind == protected {
 		for i, v := range r.cols { // an open column beside protected rows says which rows there are
@@ -188,6 +195,7 @@ func (j *joining) steered() (*relation, error) {
 	r := j.left.copyOf()
 	r.reads = union(j.left.reads, j.right.reads)
 	r.data = union(j.left.data, j.right.data)
+	r.told = j.left.told || j.node.JoinType != "MARK" && (j.right.told || j.told)
 	if j.node.JoinType != "MARK" {
 		r.from += " " + j.node.JoinType + " JOIN " + j.right.from + " ON " + on
 		return r, nil
@@ -213,7 +221,7 @@ func (j *joining) marked(r *relation, on string) (*relation, error) {
 	} else if j.kind() == protected && j.right.kind == protected {
 		return nil, j.deny(nil, "guard.steering-subquery")
 	}
-	v := value{sql: mark, typ: typ{ID: "BOOLEAN"}, sort: plainValue, name: "IN", key: -1}
+	v := value{sql: mark, typ: typ{ID: "BOOLEAN"}, sort: plainValue, name: "IN", key: -1, sensitive: j.right.told || j.told}
 	if r.kind != protected {
 		v.sort = freeValue
 	}

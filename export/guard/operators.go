@@ -201,6 +201,7 @@ func (c *checker) filter(n *node) (*relation, error) {
 			return nil, c.denyValue(e, v)
 		}
 		r.where = append(r.where, v.sql)
+		r.told = r.told || v.sensitive
 		if r.kind == protected && e.Class == "BOUND_COMPARISON" && e.Type == "COMPARE_EQUAL" {
 			c.mergeKeys(r, e)
 		}

@@ -72,7 +72,8 @@ type relation struct {
 	reads map[string]bool // released tables in from
 	data  map[string]bool // data sets in from
 	tail  string          // ORDER BY and LIMIT, which close the relation
-	depth int
+	// told is set when a sensitive column decided which rows there are: being among them is sensitive then.
+	told bool
 }
 
 func (r *relation) names(cols, keys []string, atoms []atom) []string {
@@ -108,7 +109,7 @@ func (r *relation) selectSQL(atoms []atom) string {
 func (c *checker) wrap(r *relation) (*relation, string) {
 	alias := c.alias()
 	atoms := r.hiddenAtoms()
-	w := &relation{kind: r.kind, from: "(" + r.selectSQL(atoms) + ") AS " + alias, reads: r.reads, data: r.data, depth: r.depth + 1}
+	w := &relation{kind: r.kind, from: "(" + r.selectSQL(atoms) + ") AS " + alias, reads: r.reads, data: r.data, told: r.told}
 	renamed := make(map[string]string, len(atoms))
 	for i, a := range atoms {
 		renamed[a.id] = alias + ".a" + strconv.Itoa(i)

@@ -16,6 +16,12 @@ const (
 	Quantile      CellKind = "quantile" // an order statistic
 )
 
+// FingerprintParts is how many parts the units are divided into by their hash, for E6. More parts mean fewer cells
+// that are withheld because their difference only looks small; the fingerprint of a cell takes 8 bytes a part.
+const FingerprintParts = 256
+
+const fingerprintShift = 8 // the hash's bits that choose the part are not used again
+
 // Release is one guarded aggregation: a query whose rows are cells beside the evidence for them. Its columns:
 //
 //	g<i>            group i
@@ -31,7 +37,9 @@ const (
 //	x<a>_<k>, h<a>_<k>             fingerprint of the contributing units, and of their shares of the rows
 //	q<a>_<k>_<j>, y<a>_<k>_<j>     greatest and total contribution of a unit to term j
 //
-// Fingerprints and terms are there in perturbed mode only.
+//	F<a>_<k>        linear fingerprint of the rows behind the cell, for E6
+//
+// F is there in exact mode only; x, h, q and y in perturbed mode only.
 type Release struct {
 	Name   string // the released table, as later queries read it
 	SQL    string
