@@ -66,7 +66,7 @@ func spawn(ctx context.Context, executable, mode string, limits isolate.Limits, 
 	p := &process{
 		requests: requestsWrite,
 		replies:  repliesRead,
-		cmd:      isolate.Command(executable, mode, limits, files, developmentLog),
+		cmd:      isolate.Command(executable, mode, limits, files),
 		started:  time.Now(),
 		gone:     make(chan struct{}),
 	}
@@ -80,10 +80,6 @@ func spawn(ctx context.Context, executable, mode string, limits isolate.Limits, 
 	p.stop = context.AfterFunc(ctx, func() { p.kill(context.Cause(ctx)) })
 	return p, nil
 }
-
-// developmentLog receives a worker's descriptor 2. It is nil outside a developer's own test, since an engine may
-// print data there.
-var developmentLog *os.File
 
 // reap waits for the end of the process and then ends what else is in its group. The process is collected only
 // after that, so that its number cannot belong to another group in between.

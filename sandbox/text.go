@@ -17,31 +17,17 @@ var kinds = []string{
 }
 
 // Place gives line and column, in characters, of the place that has the given number of bytes before it. The
-// positions in a plan are such numbers.
+// positions in a plan are such numbers. A number outside the text gives no place.
 func Place(sql string, bytes int) problem.Position {
 	if bytes < 0 || bytes > len(sql) {
 		return problem.Position{}
 	}
-	return placeOf(sql, utf8.RuneCountInString(sql[:bytes]))
-}
-
-// placeOf does the same for a number of characters.
-func placeOf(sql string, characters int) problem.Position {
-	at := problem.Position{Line: 1, Column: 1}
-	for _, r := range sql {
-		if characters == 0 {
-			return at
-		}
-		characters--
-		at.Column++
-		if r == '\n' {
-			at = problem.Position{Line: at.Line + 1, Column: 1}
-		}
+	before := sql[:bytes]
+	start := strings.LastIndexByte(before, '\n') + 1
+	return problem.Position{
+		Line:   strings.Count(before, "\n") + 1,
+		Column: utf8.RuneCountInString(before[start:]) + 1,
 	}
-	if characters > 0 {
-		return problem.Position{}
-	}
-	return at
 }
 
 // checkText refuses what is no text of reasonable size, before any process sees it. A NUL would end the text for
@@ -70,10 +56,7 @@ func refuse(sql string, found wire.Refusal) *problem.Problem {
 		found.Kind = "other"
 	}
 	p := problem.New("sql."+found.Kind, "name", ownWord(sql, found.Name))
-	if found.Offset < 0 {
-		return p
-	}
-	return p.Place(placeOf(sql, found.Offset))
+	return p.Place(Place(sql, found.Offset))
 }
 
 // ownWord gives the name if it is one that the text holds, on one line and at most 64 characters long.

@@ -8,16 +8,13 @@ import (
 	"syscall"
 )
 
-// Command describes a worker process: pipes and files become descriptors 3, 4, …; 0, 1 and 2 are /dev/null.
-// logs may name a file for the worker's descriptor 2, for development only: an engine may print data there.
-func Command(executable, mode string, limits Limits, files []*os.File, logs *os.File) *exec.Cmd {
+// Command describes a worker process: pipes and files become descriptors 3, 4, …; 0, 1 and 2 are /dev/null,
+// since an engine can be made to print data there.
+func Command(executable, mode string, limits Limits, files []*os.File) *exec.Cmd {
 	cmd := exec.Command(executable, append([]string{mode}, limits.arguments()...)...)
 	cmd.Env = []string{}
 	cmd.Dir = "/"
 	cmd.ExtraFiles = files
-	if logs != nil {
-		cmd.Stderr = logs
-	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	return cmd
 }

@@ -131,7 +131,7 @@ type Failure struct {
 type Refusal struct {
 	Kind   string `json:"kind"`           // the last part of a code "sql.…"
 	Name   string `json:"name,omitempty"` // the person's own word that is at fault
-	Offset int    `json:"offset"`         // characters before the fault, or -1
+	Offset int    `json:"offset"`         // bytes before the fault, or -1
 }
 
 // Bound is a text as the engine understood it.

@@ -56,6 +56,7 @@ func create(ctx context.Context, e *engine) error {
 // The first question is json_serialize_sql, since it only parses: other ways into the engine already act on some
 // statements (PRAGMA, IMPORT, PIVOT) while they take a text apart. What is not exactly one SELECT ends there.
 func bind(ctx context.Context, e *engine, text string) wire.Reply {
+	text = plainSpaces(text)
 	if refusal, err := parse(ctx, e, text); err != nil {
 		return failed(err)
 	} else if refusal != nil {

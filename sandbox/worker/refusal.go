@@ -3,6 +3,7 @@ package worker
 import (
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"weir/sandbox/wire"
@@ -76,15 +77,48 @@ func (s serialized) word() string {
 	return ""
 }
 
-// offset counts the characters before the fault. The engine's grammar counts characters, all that comes after it
-// counts bytes.
+// offset counts the bytes before the fault. The engine's grammar counts characters, all that comes after it counts
+// bytes.
 func (s serialized) offset(text string) int {
 	n, err := strconv.Atoi(s.Position)
 	if err != nil || n < 0 {
 		return -1
 	}
-	if s.Type == "parser" && s.Subtype == "SYNTAX_ERROR" {
-		return min(n, utf8.RuneCountInString(text))
+	if s.Type != "parser" || s.Subtype != "SYNTAX_ERROR" {
+		return min(n, len(text))
 	}
-	return utf8.RuneCountInString(text[:min(n, len(text))])
+	for place := range text {
+		if n == 0 {
+			return place
+		}
+		n--
+	}
+	return len(text)
+}
+
+// plainSpaces writes every other kind of space, such as the wide one of Chinese keyboards, as so many plain ones as
+// it has bytes. The engine does the same with one plain space for each, which would shift all places after it.
+// Spaces in quotes stay; a text with backslashes or dollars, by which quotes can be written in other ways, stays
+// as it is.
+func plainSpaces(text string) string {
+	if strings.ContainsAny(text, `\$`) {
+		return text
+	}
+	var plain strings.Builder
+	quote := rune(0)
+	for _, r := range text {
+		switch {
+		case quote != 0:
+			if r == quote {
+				quote = 0
+			}
+		case r == '\'' || r == '"':
+			quote = r
+		case unicode.Is(unicode.Zs, r) || r >= '\u200B' && r <= '\u200D' || r == '\u2060' || r == '\uFEFF':
+			plain.WriteString(strings.Repeat(" ", utf8.RuneLen(r)))
+			continue
+		}
+		plain.WriteRune(r)
+	}
+	return plain.String()
 }
