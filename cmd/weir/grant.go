@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -28,13 +30,9 @@ type grantCreateCommand struct {
 
 // Run makes a grant from a file, whose fields are those of the interface's NewGrant.
 func (g *grantCreateCommand) Run(ctx context.Context, t *terminal, c *commands) error {
-	text, err := os.ReadFile(g.File)
+	wanted, err := readGrant(g.File)
 	if err != nil {
-		return problem.New("cli.no-file").Because(err)
-	}
-	var wanted client.NewGrant
-	if err := yaml.UnmarshalWithOptions(text, &wanted, yaml.Strict(), yaml.UseJSONUnmarshaler()); err != nil {
-		return problem.New("cli.bad-grant").Because(err)
+		return err
 	}
 	person, err := c.platform(ctx, t)
 	if err != nil {
@@ -46,6 +44,24 @@ func (g *grantCreateCommand) Run(ctx context.Context, t *terminal, c *commands) 
 	}
 	fmt.Fprintln(t.out, printable(made.ID))
 	return nil
+}
+
+// readGrant reads a grant in YAML or JSON. A field that is not known is an error: it may be a limit, mistyped.
+func readGrant(path string) (client.NewGrant, error) {
+	var wanted client.NewGrant
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return wanted, problem.New("cli.no-file").Because(err)
+	}
+	if text, err = yaml.YAMLToJSON(text); err != nil {
+		return wanted, problem.New("cli.bad-grant").Because(err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&wanted); err != nil {
+		return wanted, problem.New("cli.bad-grant").Because(err)
+	}
+	return wanted, nil
 }
 
 type grantListCommand struct{}

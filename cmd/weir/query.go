@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -134,19 +133,15 @@ func result(ctx context.Context, person *client.Client, job string) (*outcome, e
 // outcome is what became of a query, as a program reads it. It is the platform's own object where something was
 // released.
 type outcome struct {
-	ID       string              `json:"id"`
-	State    string              `json:"state"`
-	Code     string              `json:"code,omitempty"`
-	Message  string              `json:"message,omitempty"`
-	Help     string              `json:"help,omitempty"`
-	Line     *int                `json:"line,omitempty"`
-	Column   *int                `json:"column,omitempty"`
-	Columns  []string            `json:"columns"`
-	Types    []string            `json:"types,omitempty"`
-	Rows     [][]json.RawMessage `json:"rows"`
-	Withheld bool                `json:"withheld"`
-	Sources  []string            `json:"sources,omitempty"`
-	MS       int64               `json:"ms"`
+	ID      string `json:"id"`
+	State   string `json:"state"`
+	Code    string `json:"code,omitempty"`
+	Message string `json:"message,omitempty"`
+	Help    string `json:"help,omitempty"`
+	Line    *int   `json:"line,omitempty"`
+	Column  *int   `json:"column,omitempty"`
+	figures
+	MS int64 `json:"ms"`
 
 	title string
 }
@@ -178,7 +173,7 @@ func (o *outcome) print(t *terminal, format, sql string) error {
 	}
 	switch client.JobState(o.State) {
 	case client.JobStateReleased:
-		if err := o.printRows(t, format); err != nil {
+		if err := o.figures.print(t, format); err != nil {
 			return err
 		}
 	case client.JobStateWaiting:
@@ -201,78 +196,6 @@ func (o *outcome) status() error {
 		return status(exitWaiting)
 	}
 	return status(exitFailed)
-}
-
-func (o *outcome) printRows(t *terminal, format string) error {
-	if format == "csv" {
-		return o.writeCSV(t.out)
-	}
-	rows := table{head: o.Columns, numeric: make([]bool, len(o.Columns))}
-	for n, row := range o.Rows {
-		if len(row) != len(o.Columns) {
-			return problem.New("cli.strange-answer")
-		}
-		cells := make([]string, len(row))
-		for i, value := range row {
-			shown, isNumber := cell(value)
-			cells[i] = shown
-			if n == 0 {
-				rows.numeric[i] = true
-			}
-			rows.numeric[i] = rows.numeric[i] && isNumber
-		}
-		rows.add(cells...)
-	}
-	if err := rows.write(t.out); err != nil {
-		return err
-	}
-	if o.Withheld {
-		t.note("Something was withheld, because it would have shown too few units.")
-	}
-	if len(o.Sources) > 0 {
-		t.note("Source: %s", strings.Join(o.Sources, "; "))
-	}
-	return nil
-}
-
-// cell gives a JSON value as a person reads it, and whether it is set to the right: a number is, and so is the
-// absence of one.
-func cell(value json.RawMessage) (string, bool) {
-	text := string(value)
-	if text == "null" {
-		return "NULL", true
-	}
-	var s string
-	if json.Unmarshal(value, &s) == nil {
-		return s, false
-	}
-	return text, text != "true" && text != "false"
-}
-
-// writeCSV writes RFC 4180. A text that a spreadsheet would take for a formula is kept from being one.
-func (o *outcome) writeCSV(w io.Writer) error {
-	out := csv.NewWriter(w)
-	if err := out.Write(o.Columns); err != nil {
-		return err
-	}
-	for _, row := range o.Rows {
-		record := make([]string, len(row))
-		for i, value := range row {
-			shown, isNumber := cell(value)
-			if shown == "NULL" && isNumber {
-				shown = ""
-			}
-			if !isNumber && shown != "" && strings.ContainsRune("=+-@\t\r", rune(shown[0])) {
-				shown = "'" + shown
-			}
-			record[i] = shown
-		}
-		if err := out.Write(record); err != nil {
-			return err
-		}
-	}
-	out.Flush()
-	return out.Error()
 }
 
 func writeJSON(w io.Writer, value any) error {

@@ -4,9 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
+	"time"
 
 	"weir/gateway/api/client"
+	"weir/internal/problem"
 )
 
 type releaseCommand struct {
@@ -37,6 +42,7 @@ func (r *releaseListCommand) Run(ctx context.Context, t *terminal, c *commands) 
 
 type releaseShowCommand struct {
 	Release string `arg:"" help:"Number of the release."`
+	Format  string `enum:"table,json" default:"table" help:"How it is printed: table or json."`
 }
 
 // Run shows what an officer needs to decide.
@@ -45,11 +51,68 @@ func (r *releaseShowCommand) Run(ctx context.Context, t *terminal, c *commands) 
 	if err != nil {
 		return err
 	}
-	offer, err := answer[json.RawMessage](person.GetRelease(ctx, r.Release))
+	text, err := answer[json.RawMessage](person.GetRelease(ctx, r.Release))
 	if err != nil {
 		return err
 	}
-	return printOffer(t, offer)
+	if r.Format == "json" {
+		return writeJSON(t.out, text)
+	}
+	var o offer
+	if err := json.Unmarshal(text, &o); err != nil {
+		return problem.New("cli.strange-answer").Because(err)
+	}
+	return o.print(t)
+}
+
+// offer is what an officer decides on.
+type offer struct {
+	ID       string    `json:"id"`
+	Job      string    `json:"job"`
+	Grant    string    `json:"grant"`
+	Operator string    `json:"operator"`
+	Owner    string    `json:"owner"`
+	Mode     string    `json:"mode"`
+	State    string    `json:"state"`
+	Asked    time.Time `json:"asked"`
+	SQL      string    `json:"sql"`
+	Literals []string  `json:"literals"`
+	Checks   []struct {
+		Release  string         `json:"release"`
+		Cells    int            `json:"cells"`
+		Withheld map[string]int `json:"withheld"`
+	} `json:"checks"`
+	EarlierResults int `json:"earlier_results"`
+	EarlierCells   int `json:"earlier_cells"`
+	figures
+}
+
+// print shows all of it: who asked and what, what the checks found, what left before, and the table itself.
+func (o *offer) print(t *terminal) error {
+	t.say("Release %s (%s), mode %s", o.ID, o.State, o.Mode)
+	t.say("Asked by %s of %s under grant %s at %s", o.Owner, o.Operator, o.Grant, local(o.Asked))
+	fmt.Fprintf(t.out, "\n    %s\n\n", strings.ReplaceAll(lines(o.SQL), "\n", "\n    "))
+	if len(o.Literals) > 0 {
+		t.say("Constants in it: %s", strings.Join(o.Literals, ", "))
+	}
+	for _, c := range o.Checks {
+		t.say("Checks of %s: %d cells, withheld: %s", c.Release, c.Cells, withheld(c.Withheld))
+	}
+	t.say("Released to this operator before: %d results, %d cells", o.EarlierResults, o.EarlierCells)
+	fmt.Fprintln(t.out)
+	return o.figures.print(t, "table")
+}
+
+// withheld lists the checks that cells failed, with how many did.
+func withheld(by map[string]int) string {
+	if len(by) == 0 {
+		return "0"
+	}
+	var parts []string
+	for _, check := range slices.Sorted(maps.Keys(by)) {
+		parts = append(parts, fmt.Sprintf("%s %d", check, by[check]))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // releaseDecision is what an officer says about a result.
@@ -87,18 +150,4 @@ type releaseRefuse struct {
 // Run keeps a result in.
 func (r *releaseRefuse) Run(ctx context.Context, t *terminal, c *commands) error {
 	return r.decide(ctx, t, c, "Release %s was refused.", (*client.Client).RefuseRelease)
-}
-
-// printOffer prints an offer as indented JSON: an officer decides on all of it.
-func printOffer(t *terminal, offer json.RawMessage) error {
-	var all map[string]any
-	if err := json.Unmarshal(offer, &all); err != nil {
-		return fmt.Errorf("read offer: %w", err)
-	}
-	text, err := json.MarshalIndent(all, "", "  ")
-	if err != nil {
-		return err
-	}
-	fmt.Fprintln(t.out, lines(string(text)))
-	return nil
 }

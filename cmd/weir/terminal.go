@@ -70,7 +70,7 @@ func (t *terminal) complain(err error) {
 		p := problem.Of(err)
 		t.explainProblem(plainProblem(p, t.lang), "")
 		if cause := p.Unwrap(); cause != nil {
-			fmt.Fprintln(t.err, "  ("+printable(cause.Error())+")")
+			fmt.Fprintln(t.err, "  ("+lines(cause.Error())+")")
 		}
 	}
 }

@@ -144,7 +144,7 @@ func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *
 	a.handler, err = api.New(api.Deps{
 		Identity: a.accounts, Explain: flow, Jobs: jobs, Acts: acts, Permit: a.engine,
 		Ready:     func(ctx context.Context) error { return ready(ctx, db, a.log) },
-		Discovery: a.accounts.Discovery(), Keys: a.accounts.JWKS(), Metrics: figures(), Log: log.Named("api"),
+		Discovery: a.accounts.Discovery(), Keys: a.accounts.JWKS(), Metrics: registry(), Log: log.Named("api"),
 		Secure: s.secure() || s.Plaintext, TrustedProxies: s.Proxies, MetricsOnLoopback: s.Metrics.Loopback,
 	})
 	return a, err
@@ -192,7 +192,7 @@ func ready(ctx context.Context, db *bun.DB, log *audit.Log) error {
 	return err
 }
 
-func figures() *prometheus.Registry {
+func registry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
