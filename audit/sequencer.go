@@ -168,7 +168,7 @@ func (l *Log) extend(ctx context.Context, tx bun.Tx, batch []*request) (*extensi
 			return nil, fmt.Errorf("prove entry %d: %w", r.receipt.Index, err)
 		}
 	}
-	return x, x.insert(ctx, tx)
+	return x, x.insert(ctx, l.db, tx)
 }
 
 func (x *extension) add(tree *growth, r *request, l *Log) error {
@@ -193,21 +193,25 @@ func (x *extension) add(tree *growth, r *request, l *Log) error {
 	return nil
 }
 
-func (x *extension) insert(ctx context.Context, tx bun.Tx) error {
-	if _, err := tx.NewInsert().Model(&x.entries).Exec(ctx); err != nil {
-		return fmt.Errorf("write entries: %w", err)
-	}
-	if _, err := tx.NewInsert().Model(&x.hashes).Exec(ctx); err != nil {
-		return fmt.Errorf("write hashes: %w", err)
+// insert writes everything in one go: on PostgreSQL every statement is a way to the server and back.
+func (x *extension) insert(ctx context.Context, db *bun.DB, tx bun.Tx) error {
+	row := checkpointRow{Size: x.head.tree.N, Note: x.head.note}
+	inserts := []*bun.InsertQuery{
+		tx.NewInsert().Model(&x.entries), tx.NewInsert().Model(&x.hashes), tx.NewInsert().Model(&row),
 	}
 	if len(x.private) > 0 {
-		if _, err := tx.NewInsert().Model(&x.private).Exec(ctx); err != nil {
-			return fmt.Errorf("write private rows: %w", err)
-		}
+		inserts = append(inserts, tx.NewInsert().Model(&x.private))
 	}
-	row := checkpointRow{Size: x.head.tree.N, Note: x.head.note}
-	if _, err := tx.NewInsert().Model(&row).Exec(ctx); err != nil {
-		return fmt.Errorf("write checkpoint: %w", err)
+	var script []byte
+	var err error
+	for _, insert := range inserts {
+		if script, err = insert.AppendQuery(db.QueryGen(), script); err != nil {
+			return fmt.Errorf("write the batch: %w", err)
+		}
+		script = append(script, ";\n"...)
+	}
+	if _, err := tx.Tx.ExecContext(ctx, string(script)); err != nil {
+		return fmt.Errorf("write the batch: %w", err)
 	}
 	return nil
 }

@@ -326,3 +326,40 @@ func TestTheDatabaseRefusesAccidents(t *testing.T) {
 		sound(t, db, opts)
 	})
 }
+
+// What is appended and erased while a log is verified is not taken for damage.
+func TestVerifyWhileTheLogGrows(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *bun.DB) {
+		opts := options(t)
+		log := open(t, db, opts)
+		fill(t, log, 1100) // more than is read at once
+		stop := make(chan struct{})
+		var wait sync.WaitGroup
+		wait.Go(func() {
+			for i := range int64(1100) {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := log.Erase(context.Background(), 1099-i, "officer", "test"); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		last := int64(0)
+		for range 5 {
+			var told int64
+			report, err := log.Verify(t.Context(), func(done, total int64) { told = done })
+			if err != nil || !report.OK() || report.Entries < last || told != report.Entries {
+				t.Errorf("report %+v, progress to %d, %v", report, told, err)
+			}
+			last = report.Entries
+		}
+		close(stop)
+		wait.Wait()
+		if report := sound(t, db, opts); report.Entries-1100 != int64(report.Erased) || report.Erased == 0 {
+			t.Errorf("%d entries, %d erased", report.Entries, report.Erased)
+		}
+	})
+}
