@@ -20,12 +20,12 @@ type Server struct {
 	Certificate string        // path of a PEM file with the certificate chain; empty: no TLS
 	Key         string        // path of the PEM file with its key
 	Grace       time.Duration // for requests to end when the platform stops; default 20 s
+	HeaderTime  time.Duration // that a client has to send its headers; default 10 s
 	Log         *zap.Logger   // required
 }
 
 // The times that a client has. A handler that needs more, for an upload or a stream, says so for its own connection.
 const (
-	headerTime = 10 * time.Second
 	readTime   = 30 * time.Second
 	answerTime = 100 * time.Second // a submission may wait a minute for its job
 	idleTime   = 2 * time.Minute
@@ -38,14 +38,13 @@ func Serve(ctx context.Context, handler http.Handler, server Server) error {
 	if server.Listener == nil || server.Log == nil {
 		return errors.New("serve without a listener or a log")
 	}
-	if server.Grace == 0 {
-		server.Grace = 20 * time.Second
-	}
+	or(&server.Grace, 20*time.Second)
+	or(&server.HeaderTime, 10*time.Second)
 	requests, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer hangUp()
 	h := &http.Server{
 		Handler:           handler,
-		ReadHeaderTimeout: headerTime,
+		ReadHeaderTimeout: server.HeaderTime,
 		ReadTimeout:       readTime,
 		WriteTimeout:      answerTime,
 		IdleTimeout:       idleTime,
