@@ -11,6 +11,7 @@ import (
 	"time"
 
 	duckdb "github.com/duckdb/duckdb-go/v2"
+	"github.com/google/uuid"
 
 	"weir/sandbox/wire"
 )
@@ -112,8 +113,14 @@ func encode(value any, typeName string) (any, error) {
 		return json.Number(decimal(v)), nil
 	case time.Time:
 		return moment(v, typeName)
+	case duckdb.Interval:
+		return interval(v), nil
+	case []byte:
+		if len(v) == 16 && typeName == "UUID" {
+			return uuid.UUID(v).String(), nil
+		}
 	case []any, map[string]any:
-		return nested(v, typeName)
+		return nested(v)
 	}
 	return nil, errUnsupported
 }
@@ -161,8 +168,13 @@ func moment(v time.Time, typeName string) (any, error) {
 	return nil, errUnsupported
 }
 
+// interval writes the three parts that the engine keeps apart, in a form that it reads again.
+func interval(v duckdb.Interval) string {
+	return fmt.Sprintf("%d months %d days %d microseconds", v.Months, v.Days, v.Micros)
+}
+
 // nested writes lists and structures of plain values as JSON text.
-func nested(value any, typeName string) (any, error) {
+func nested(value any) (any, error) {
 	plain, err := flatten(value)
 	if err != nil {
 		return nil, err
