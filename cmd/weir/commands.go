@@ -40,6 +40,7 @@ type commands struct {
 	Release releaseCommand `cmd:"" help:"Results that wait for an officer."`
 	Audit   auditCommand   `cmd:"" help:"The log that nobody can rewrite unnoticed."`
 	Account accountCommand `cmd:"" help:"Who may sign in."`
+	Demo    demoCommand    `cmd:"" help:"Invent a city, start the platform on it and walk a scenario through."`
 	Lab     labCommand     `cmd:"" help:"Run queries on data sets at hand, without a platform: see what they would give away."`
 	Docs    docsCommand    `cmd:"" hidden:"" help:"Write the documentation that is generated from the code."`
 }
