@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -421,4 +422,30 @@ func TestTheGeneratedClient(t *testing.T) {
 	if err != nil || missing.ApplicationProblemJSON404 == nil || missing.ApplicationProblemJSON404.Code != "gateway.job-unknown" {
 		t.Fatalf("%v: %s", err, missing.Body)
 	}
+}
+
+// untouchable is a body that nobody may read.
+type untouchable struct{ t *testing.T }
+
+func (u untouchable) Read([]byte) (int, error) {
+	u.t.Error("the body was read")
+	return 0, io.ErrUnexpectedEOF
+}
+
+func TestNoByteOfAStrangersBodyIsRead(t *testing.T) {
+	s := newSite(t, nil)
+	s.each(func(method, path string, operation *openapi3.Operation) {
+		if operation.Security != nil || operation.RequestBody == nil {
+			return
+		}
+		for media := range operation.RequestBody.Value.Content {
+			req := httptest.NewRequest(method, example(path), untouchable{t})
+			req.Header.Set("Content-Type", media)
+			recorder := httptest.NewRecorder()
+			s.handler.ServeHTTP(recorder, req)
+			if recorder.Code != 401 {
+				t.Errorf("%s: %d", operation.OperationID, recorder.Code)
+			}
+		}
+	})
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"regexp"
 	"strings"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
 	"github.com/gin-gonic/gin"
 	ginmiddleware "github.com/oapi-codegen/gin-middleware"
 
@@ -33,31 +35,40 @@ func Load() (*openapi3.T, error) {
 	return document, nil
 }
 
-// validator holds every request against the specification: first who asks, then parameters and body. The body of an
-// upload is not read here, since it does not fit into memory; its handler checks it.
+// validator holds every request against the specification: first who asks, then parameters, then the body.
+//
+// The library reads the whole body into memory before it asks who is there. So it is asked twice: first without the
+// body, so that no byte of a stranger's is read, and then with it. The body of an upload does not fit into memory
+// whoever sends it; its handler reads it.
 func (s *server) validator() (gin.HandlerFunc, error) {
 	document, err := Load()
 	if err != nil {
 		return nil, err
 	}
-	options := ginmiddleware.Options{
-		ErrorHandler: s.invalid,
+	router, err := gorillamux.NewRouter(document)
+	if err != nil {
+		return nil, fmt.Errorf("route by the specification: %w", err)
+	}
+	whole := ginmiddleware.Options{
 		Options: openapi3filter.Options{
 			AuthenticationFunc:                s.authenticate,
 			RejectWhenRequestBodyNotSpecified: true,
 			KeepValidatedValue:                true, // the handler gets what was validated, and no second reading of it
 		},
 	}
-	uploads := options
-	uploads.Options.ExcludeRequestBody = true
-	whole := ginmiddleware.OapiRequestValidatorWithOptions(document, &options)
-	head := ginmiddleware.OapiRequestValidatorWithOptions(document, &uploads)
+	head := whole
+	head.Options.ExcludeRequestBody = true
 	return func(c *gin.Context) {
-		if isUpload(c) {
-			head(c)
-			return
+		hidden := c.Request.Body
+		c.Request.Body = http.NoBody
+		err := ginmiddleware.ValidateRequestFromContext(c, router, &head)
+		c.Request.Body = hidden
+		if err == nil && !isUpload(c) {
+			err = ginmiddleware.ValidateRequestFromContext(c, router, &whole)
 		}
-		whole(c)
+		if err != nil {
+			s.invalid(c, err.Error())
+		}
 	}, nil
 }
 
@@ -92,6 +103,9 @@ func stranger(ctx context.Context) (context.Context, string, error) {
 // authenticate is called for each operation that needs a token.
 func (s *server) authenticate(ctx context.Context, input *openapi3filter.AuthenticationInput) error {
 	c := ginmiddleware.GetGinContext(ctx)
+	if _, verified := c.Value(whoKey).(policy.Principal); verified {
+		return nil
+	}
 	principal, err := s.verify(c)
 	if err != nil {
 		c.Set(refusedKey, err)
@@ -122,7 +136,7 @@ func (s *server) verify(c *gin.Context) (policy.Principal, error) {
 
 // invalid answers for a request that the specification does not allow. The validator's message quotes what was sent
 // and is not passed on; which part of the request it means is.
-func (s *server) invalid(c *gin.Context, message string, _ int) {
+func (s *server) invalid(c *gin.Context, message string) {
 	refused, _ := c.Value(refusedKey).(error)
 	switch {
 	case refused != nil:
