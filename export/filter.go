@@ -13,8 +13,12 @@ import (
 	"weir/sandbox"
 )
 
-// MaxCells is the most cells that one guarded aggregation may bring.
-const MaxCells = 200_000
+// MaxCells is the most cells that one guarded aggregation may bring, and MaxReviewed the most groups where an
+// officer reviews them and E6 compares each with the history.
+const (
+	MaxCells    = 200_000
+	MaxReviewed = 2_000
+)
 
 // Filter checks evidence and makes results. It holds the key of the noise, which no workspace ever sees.
 type Filter struct {
@@ -50,7 +54,7 @@ type Assessment struct {
 type Check struct {
 	Release  string         `json:"release"`
 	Cells    int            `json:"cells"`
-	Withheld map[string]int `json:"withheld"`           // by check, E1 to E6
+	Withheld map[string]int `json:"withheld"`           // by check, E1 to E7
 	Together []string       `json:"together,omitempty"` // jobs together with whose cells E6 found too little
 }
 
@@ -84,6 +88,9 @@ func (a *Assessment) Admit(ctx context.Context, r guard.Release, cells sandbox.T
 	if len(cells.Rows)*max(1, len(r.Cells)) > MaxCells {
 		return problem.New("export.too-many-cells", "limit", strconv.Itoa(MaxCells))
 	}
+	if a.mode == policy.Exact && len(cells.Rows) > MaxReviewed {
+		return problem.New("export.too-many-cells", "limit", strconv.Itoa(MaxReviewed))
+	}
 	j := &judging{Assessment: a, release: r, index: map[string]int{}, check: Check{Release: r.Name, Withheld: map[string]int{}}}
 	for i, c := range cells.Columns {
 		j.index[c.Name] = i
@@ -109,6 +116,9 @@ func (a *Assessment) Admit(ctx context.Context, r guard.Release, cells sandbox.T
 				out.Table.Rows = append(out.Table.Rows, judged)
 			}
 		}
+		if err := j.settle(); err != nil {
+			return problem.New("export.evidence").Because(err)
+		}
 		return nil
 	}
 	var err error
@@ -130,11 +140,12 @@ func (a *Assessment) Admit(ctx context.Context, r guard.Release, cells sandbox.T
 // judging is the judging of one aggregation's cells.
 type judging struct {
 	*Assessment
-	release guard.Release
-	index   map[string]int
-	check   Check
-	known   map[string]*history // by domain; exact mode only
-	current []any
+	release  guard.Release
+	index    map[string]int
+	check    Check
+	known    map[string]*history // by domain; exact mode only, as is accepted
+	accepted []accepted
+	current  []any
 }
 
 // row judges one group. nil means that the whole group is withheld.
@@ -156,7 +167,7 @@ func (j *judging) row(row []any) ([]any, error) {
 			return nil, nil
 		}
 	}
-	out := make([]any, 0, len(j.release.Groups)+len(j.release.Cells))
+	out := make([]any, len(j.release.Groups)+len(j.release.Cells))
 	for i, g := range j.release.Groups {
 		if g.Sensitive {
 			values, err := j.number("e", i)
@@ -168,14 +179,14 @@ func (j *judging) row(row []any) ([]any, error) {
 				return nil, nil
 			}
 		}
-		out = append(out, j.value("g"+strconv.Itoa(i)))
+		out[i] = j.value("g" + strconv.Itoa(i))
 	}
 	for i, c := range j.release.Cells {
-		v, err := j.cell(i, c)
+		v, err := j.cell(i, c, out)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, v)
+		out[len(j.release.Groups)+i] = v
 	}
 	shown := max(1, len(j.release.Cells)) // a group that is shown without a figure says something too
 	j.check.Cells += shown
@@ -184,7 +195,7 @@ func (j *judging) row(row []any) ([]any, error) {
 }
 
 // cell judges one value. nil, which is SQL's NULL, means that it is withheld.
-func (j *judging) cell(i int, c guard.Cell) (any, error) {
+func (j *judging) cell(i int, c guard.Cell, row []any) (any, error) {
 	failed, err := j.failedCheck(i, c)
 	if err != nil {
 		return nil, err
@@ -198,7 +209,7 @@ func (j *judging) cell(i int, c guard.Cell) (any, error) {
 		j.withhold("E2")
 		return nil, nil
 	}
-	if isolates, err := j.combines(i); err != nil || isolates {
+	if isolates, err := j.combines(i, row); err != nil || isolates {
 		j.withhold("E6")
 		return nil, err
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/uptrace/bun/dialect"
 
 	"weir/export/guard"
-	"weir/policy"
 )
 
 // E6: no small combination of cells isolates fewer than k units.
@@ -68,22 +67,27 @@ func parseFingerprint(text string) (fingerprint, error) {
 	return f, nil
 }
 
-// remembered is a cell of the history.
+// remembered is a cell of the history, or a sum of cells that were released together.
 type remembered struct {
 	job string
+	set int // cells of one set are disjoint: groups of one aggregate
 	f   fingerprint
 }
+
+// earlier is the set of every cell that an earlier job left: nothing is known of them.
+const earlier = -1
 
 // history is the cells that one operator was offered, in one domain of units. Two fingerprints that differ in fewer
 // than k parts agree in one of k bands of parts at least, so an index on bands finds every candidate.
 type history struct {
 	k     int
 	cells []remembered
+	whole map[fingerprint]bool
 	bands []map[uint64][]int
 }
 
 func newHistory(k int) *history {
-	h := &history{k: k, bands: make([]map[uint64][]int, k)}
+	h := &history{k: k, whole: map[fingerprint]bool{}, bands: make([]map[uint64][]int, k)}
 	for i := range h.bands {
 		h.bands[i] = map[uint64][]int{}
 	}
@@ -100,12 +104,24 @@ func (h *history) band(i int, f *fingerprint) uint64 {
 	return sum
 }
 
-func (h *history) add(job string, f fingerprint) {
+func (h *history) add(job string, set int, f fingerprint) {
 	for i := range h.bands {
 		b := h.band(i, &f)
 		h.bands[i][b] = append(h.bands[i][b], len(h.cells))
 	}
-	h.cells = append(h.cells, remembered{job, f})
+	h.cells = append(h.cells, remembered{job, set, f})
+	h.whole[f] = true
+}
+
+// isolating reports whether a combination rests on units, but on too few. One that is a cell of its own rests on
+// enough, since that was counted; only its parts may be few, as two of its units can fall into one.
+func (h *history) isolating(v *fingerprint) bool {
+	n := v.support(h.k)
+	if n == 0 || n >= h.k {
+		return false
+	}
+	var zero fingerprint
+	return !h.whole[*v] && !h.whole[zero.minus(v)]
 }
 
 // near finds a cell that differs from f in fewer than k parts, but in some.
@@ -113,7 +129,7 @@ func (h *history) near(f *fingerprint) (job string, found bool) {
 	for i := range h.bands {
 		for _, at := range h.bands[i][h.band(i, f)] {
 			difference := f.minus(&h.cells[at].f)
-			if n := difference.support(h.k); n > 0 && n < h.k {
+			if h.isolating(&difference) {
 				return h.cells[at].job, true
 			}
 		}
@@ -121,19 +137,22 @@ func (h *history) near(f *fingerprint) (job string, found bool) {
 	return "", false
 }
 
-// isolates reports whether the cell, with one or two cells of the history, would isolate fewer than k units, and
-// with a cell of which job.
-func (h *history) isolates(z *fingerprint) (job string, found bool) {
+// isolates reports whether a cell, with one or two cells of the history, would isolate fewer than k units, and with
+// a cell of which job. Two cells that are disjoint from z and from each other cannot, so they are passed over.
+func (h *history) isolates(z *fingerprint, set int) (job string, found bool) {
 	if job, found = h.near(z); found {
 		return job, true
 	}
 	var zero fingerprint
 	negative := zero.minus(z)
 	for i := range h.cells {
+		if h.cells[i].set == set {
+			continue
+		}
 		x := &h.cells[i].f
 		// z - x against y covers z-x-y; z + x against y covers z+x-y; and y - z against x is the first again.
 		for _, v := range []fingerprint{z.minus(x), z.plus(x), negative.plus(x)} {
-			if n := v.support(h.k); n > 0 && n < h.k {
+			if h.isolating(&v) {
 				return h.cells[i].job, true
 			}
 			if job, found := h.near(&v); found {
@@ -207,34 +226,7 @@ func readHistory(ctx context.Context, tx bun.Tx, operator, domain string, k int)
 		for i := range f {
 			f[i] = binary.LittleEndian.Uint64(r.Fingerprint[8*i:])
 		}
-		h.add(r.Job, f)
+		h.add(r.Job, earlier, f)
 	}
 	return h, nil
-}
-
-// combines is E6 for one cell of the row that is being judged. A cell that passes is part of the history from now.
-func (j *judging) combines(i int) (bool, error) {
-	if j.mode != policy.Exact {
-		return false, nil
-	}
-	prints := make([]fingerprint, len(j.release.Keys))
-	for key, domain := range j.release.Keys {
-		text, ok := j.value("F" + strconv.Itoa(i) + "_" + strconv.Itoa(key)).(string)
-		if !ok {
-			return true, fmt.Errorf("the fingerprint of a cell is missing")
-		}
-		f, err := parseFingerprint(text)
-		if err != nil {
-			return true, err
-		}
-		prints[key] = f
-		if job, found := j.known[domain].isolates(&f); found {
-			j.check.Together = append(j.check.Together, job)
-			return true, nil
-		}
-	}
-	for key, domain := range j.release.Keys {
-		j.known[domain].add(j.job, prints[key])
-	}
-	return false, nil
 }
