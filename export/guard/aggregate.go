@@ -18,11 +18,19 @@ func (c *checker) aggregate(n *node) (*relation, error) {
 	if err != nil {
 		return nil, problem.New("guard.unknown-plan", "what", "aggregate").Because(err)
 	}
-	if len(n.GroupingSets) > 1 || len(n.GroupingFns) > 0 || len(n.GroupingSets) == 1 && len(n.GroupingSets[0]) != len(n.Groups) {
-		return nil, c.deny(nil, "guard.grouping-sets")
+	if len(n.GroupingSets) > 1 || len(n.GroupingFns) > 0 {
+		return c.groupingSets(in, n, list)
 	}
+	if len(n.GroupingSets) == 1 && len(n.GroupingSets[0]) != len(n.Groups) {
+		return nil, problem.New("guard.unknown-plan", "what", "grouping")
+	}
+	return c.grouping(in, n.Groups, list)
+}
+
+// grouping types one grouping of a relation.
+func (c *checker) grouping(in *relation, by []*expr, list []*expr) (*relation, error) {
 	var groups []value
-	for _, e := range n.Groups {
+	for _, e := range by {
 		v, err := c.expr(e, in)
 		if err != nil {
 			return nil, err
@@ -31,11 +39,11 @@ func (c *checker) aggregate(n *node) (*relation, error) {
 	}
 	switch {
 	case in.kind != protected:
-		return c.aggregateAfter(in, n, groups, list)
+		return c.aggregateAfter(in, by, groups, list)
 	case perUnit(in, groups):
-		return c.aggregatePerUnit(in, n, groups, list)
+		return c.aggregatePerUnit(in, by, groups, list)
 	}
-	return c.guarded(in, n.Groups, groups, list)
+	return c.guarded(in, by, groups, list)
 }
 
 // distinct is an aggregation without aggregates.
@@ -55,7 +63,7 @@ func (c *checker) distinct(n *node) (*relation, error) {
 		return c.realias(w), nil
 	}
 	if perUnit(in, in.cols) {
-		return c.aggregatePerUnit(in, n, in.cols, nil)
+		return c.aggregatePerUnit(in, nil, in.cols, nil)
 	}
 	return c.guarded(in, n.Targets, in.cols, nil)
 }
@@ -87,11 +95,11 @@ func perUnit(in *relation, groups []value) bool {
 }
 
 // aggregateAfter renders an aggregation over what is already released or open.
-func (c *checker) aggregateAfter(in *relation, n *node, groups []value, list []*expr) (*relation, error) {
+func (c *checker) aggregateAfter(in *relation, groupExprs []*expr, groups []value, list []*expr) (*relation, error) {
 	w, _ := c.wrap(in)
 	out := &relation{kind: in.kind, reads: in.reads, data: in.data}
 	var cols, by []string
-	for i, e := range n.Groups {
+	for i, e := range groupExprs {
 		v, err := c.expr(e, w)
 		if err != nil {
 			return nil, err
@@ -171,7 +179,7 @@ func (c *checker) plainAggregate(e *expr, in *relation, least aggregateUse) (str
 }
 
 // aggregatePerUnit types facts about single units: they stay protected, and a number about a unit is a measure.
-func (c *checker) aggregatePerUnit(in *relation, n *node, groups []value, list []*expr) (*relation, error) {
+func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []value, list []*expr) (*relation, error) {
 	w, _ := c.wrap(in)
 	closed := c.alias()
 	var cols, by []string
@@ -182,11 +190,11 @@ func (c *checker) aggregatePerUnit(in *relation, n *node, groups []value, list [
 			return nil, c.denyValue(nil, g)
 		}
 		v := g
-		if n.Type == "LOGICAL_DISTINCT" {
+		if groupExprs == nil { // DISTINCT groups by the columns themselves
 			v = w.cols[i]
 		} else {
 			var err error
-			if v, err = c.expr(n.Groups[i], w); err != nil {
+			if v, err = c.expr(groupExprs[i], w); err != nil {
 				return nil, err
 			}
 		}
@@ -243,8 +251,9 @@ func (c *checker) unitFact(e *expr, w *relation) (string, value, error) {
 		}
 		v.sensitive = v.sensitive || f.sensitive
 	}
-	counts := e.Name == "count_star" || e.Name == "count" || e.Name == "count_if" || e.Name == "countif"
-	measured := len(args) > 0 && e.Return.numeric()
+	// A condition would make a number of it, and hide from the check of its complement.
+	counts := e.Name == "count_star" && e.Filter == nil
+	measured := len(args) > 0 && e.Return.numeric() && e.Filter == nil && !strings.HasPrefix(e.Name, "count")
 	for _, a := range args {
 		measured = measured && (a.sort == measureValue || a.sort == constantValue)
 	}

@@ -87,7 +87,7 @@ func (c *checker) cast(e *expr, in *relation) (value, error) {
 	if v.sort == measureValue && !widens(v.typ, e.Return) {
 		v.sort, v.poly = plainValue, polynomial{}
 	}
-	if v.sort == constantValue && !e.Return.numeric() {
+	if v.sort == constantValue && !e.Return.keeps(v.poly) {
 		v.poly = polynomial{}
 	}
 	if v.cond != nil && !widens(v.typ, e.Return) {

@@ -2,6 +2,7 @@ package guard
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,6 +39,20 @@ func polynomialOf(a atom) polynomial {
 		terms: map[string]term{a.id + "^1": {1, map[string]int{a.id: 1}}},
 		known: map[string]atom{a.id: a},
 	}
+}
+
+// keeps reports whether a cast to the type leaves a constant as it is. Where it does not, the polynomial would scale
+// the noise by another number than the engine scales the value by, and the two could be told apart.
+func (t typ) keeps(constant polynomial) bool {
+	c := constant.terms[""].coefficient
+	switch {
+	case t.integer():
+		return c == math.Trunc(c) && math.Abs(c) <= 1<<53
+	case t.ID == "DECIMAL" && t.Info != nil:
+		shifted := c * math.Pow10(t.Info.Scale)
+		return math.Abs(shifted-math.Round(shifted)) <= 1e-9*math.Abs(shifted)
+	}
+	return t.ID == "DOUBLE"
 }
 
 func constantPolynomial(c float64) polynomial {
