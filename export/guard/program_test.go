@@ -1,0 +1,126 @@
+package guard_test
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"weir/export/guard"
+	"weir/policy"
+)
+
+// evidenceColumns are the only columns that a guarded aggregation may bring out of the process with the data.
+var evidenceColumns = regexp.MustCompile(`^(g\d+|w|e\d+|n\d+|x\d+|v\d+|b\d+|[nztushxFE]\d+_\d+|rr\d+_\d+|[qy]\d+_\d+_\d+|sum\d+|m\d_(avg|var|min|max)\d+|cov\d+)$`)
+
+// evidenceSources are what its last SELECT may read: relations that are grouped already.
+var evidenceSources = regexp.MustCompile(`^(cells|vals|ev\d+|fp\d+)$`)
+
+var dataName = regexp.MustCompile(`"ds_([a-z0-9_]+)"`)
+
+// checkProgram holds a program to what makes it safe whatever was asked: protected data is read by guarded
+// aggregations alone, these bring out groups, guarded values and evidence and nothing else, and the last step
+// reads what was let through, or open data.
+func checkProgram(t testing.TB, schema []policy.Dataset, p *guard.Program) {
+	t.Helper()
+	open := map[string]bool{}
+	for _, d := range schema {
+		open[d.Name] = d.Open
+	}
+	final := withoutStrings(p.Final.SQL)
+	for _, found := range dataName.FindAllStringSubmatch(final, -1) {
+		if !open[found[1]] || !slices.Contains(p.Final.Data, found[1]) {
+			t.Errorf("the last step reads %s: %s", found[1], p.Final.SQL)
+		}
+	}
+	if strings.Contains(final, "__unit_") {
+		t.Errorf("the last step reads units: %s", p.Final.SQL)
+	}
+	for _, name := range p.Final.Data {
+		if !open[name] {
+			t.Errorf("the last step is given %s", name)
+		}
+	}
+	known := map[string]bool{}
+	for _, r := range p.Releases {
+		for _, name := range r.Reads {
+			if !known[name] {
+				t.Errorf("%s reads %s, which is not released before it", r.Name, name)
+			}
+		}
+		known[r.Name] = true
+		checkRelease(t, r)
+	}
+	for _, name := range p.Final.Reads {
+		if !known[name] {
+			t.Errorf("the last step reads %s, which nothing releases", name)
+		}
+	}
+	if len(p.Final.Names) == 0 {
+		t.Error("no columns")
+	}
+}
+
+func checkRelease(t testing.TB, r guard.Release) {
+	t.Helper()
+	if len(r.Keys) == 0 {
+		t.Errorf("%s is guarded by no unit: %s", r.Name, r.SQL)
+	}
+	list, rest := lastSelect(r.SQL)
+	if !strings.Contains(rest, " QUALIFY n0 >= ") {
+		t.Errorf("%s lets small groups out of the worker: %s", r.Name, rest)
+	}
+	for _, column := range list {
+		name := column
+		if i := strings.LastIndex(column, " AS "); i >= 0 {
+			name = column[i+4:]
+		}
+		name = strings.TrimPrefix(strings.TrimPrefix(name, "cells."), "vals.")
+		if !evidenceColumns.MatchString(name) {
+			t.Errorf("%s brings out %q", r.Name, column)
+		}
+		if strings.HasPrefix(name, "v") && !strings.HasPrefix(column, "CASE WHEN n") {
+			t.Errorf("%s brings out a value without a condition: %q", r.Name, column)
+		}
+	}
+	from := strings.Fields(strings.ReplaceAll(rest, "DISTINCT FROM", "DISTINCT-FROM"))
+	for i, word := range from {
+		if (word == "FROM" || word == "JOIN") && !evidenceSources.MatchString(from[i+1]) {
+			t.Errorf("%s reads %s in its last step", r.Name, from[i+1])
+		}
+	}
+}
+
+// lastSelect takes apart the last SELECT of a query of ours: its columns, and what follows them.
+func lastSelect(sql string) (columns []string, rest string) {
+	depth, quote, start := 0, rune(0), 0
+	begin := -1
+	for i, r := range sql {
+		switch {
+		case quote != 0:
+			if r == quote {
+				quote = 0
+			}
+		case r == '\'' || r == '"':
+			quote = r
+		case r == '(':
+			depth++
+		case r == ')':
+			depth--
+		case depth > 0:
+		case strings.HasPrefix(sql[i:], "SELECT "):
+			columns, begin, start = nil, i, i+len("SELECT ")
+		case begin >= 0 && rest == "" && r == ',':
+			columns = append(columns, strings.TrimSpace(sql[start:i]))
+			start = i + 1
+		case begin >= 0 && rest == "" && strings.HasPrefix(sql[i:], " FROM "):
+			columns = append(columns, strings.TrimSpace(sql[start:i]))
+			rest = sql[i:]
+		}
+	}
+	return columns, rest
+}
+
+var quoted = regexp.MustCompile(`'(?:[^']|'')*'`)
+
+func withoutStrings(sql string) string { return quoted.ReplaceAllString(sql, "''") }
