@@ -90,7 +90,7 @@ func take(ctx context.Context, request wire.Intake) (*wire.Taken, error) {
 	if err != nil {
 		return nil, err
 	}
-	taken, err := fillData(conn, request, rows)
+	taken, err := fillData(conn, request, readAhead(rows))
 	if err != nil {
 		return nil, err
 	}
