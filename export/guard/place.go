@@ -33,7 +33,7 @@ func (c *checker) denyBecause(at *expr, why error, code string, args ...string) 
 var wordsOf = map[string][]string{
 	"guard.limit-of-rows":      {"LIMIT", "OFFSET", "EXISTS"},
 	"guard.limit-not-constant": {"LIMIT", "OFFSET"},
-	"guard.grouping-sets":      {"ROLLUP", "CUBE", "GROUPING"},
+	"guard.too-many-groupings": {"CUBE", "ROLLUP", "GROUPING"},
 	"guard.window":             {"OVER"},
 	"guard.steering-subquery":  {"IN", "EXISTS", "SEMI", "ANTI"},
 	"guard.join":               {"JOIN"},
