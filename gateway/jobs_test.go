@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -282,6 +283,44 @@ func TestAfterACrashJobsAreFailedAndNeverRunAgain(t *testing.T) {
 			t.Errorf("the queued job ran %d times", n)
 		}
 	})
+}
+
+func TestInterruptedJobsThatCannotBeLoggedStayAsTheyAre(t *testing.T) {
+	p := gatewaytest.New(t, storetest.Open(t, storetest.SQLite(t)), gateway.JobOptions{Workers: 1})
+	who := gatewaytest.Person("analyst")
+	for range 2 {
+		submit(t, p.Jobs, who, p.Grant.ID, gatewaytest.Block)
+	}
+	receive(t, p.Flow.Started)
+	options := gateway.JobOptions{Secret: make([]byte, 32)}
+	for working := range 2 { // the log takes so many of the two entries
+		_, err := gateway.NewJobs(t.Context(), p.DB, p.Flow, p.Queue, p.Policy, &faulty{Recorder: p.Log, from: working}, options)
+		if !errors.Is(err, errPowerCut) {
+			t.Fatalf("jobs start without a log: %v", err)
+		}
+		if alive := states(t, p, who, gateway.JobQueued, gateway.JobRunning); alive != 2-working {
+			t.Errorf("%d jobs are alive, want %d", alive, 2-working)
+		}
+	}
+	p.Start(t, options)
+	if failed := states(t, p, who, gateway.JobFailed); failed != 2 {
+		t.Errorf("%d jobs failed", failed)
+	}
+}
+
+// states counts a person's jobs in some states.
+func states(t *testing.T, p *gatewaytest.Platform, who policy.Principal, in ...gateway.JobState) (n int) {
+	t.Helper()
+	jobs, err := p.Jobs.List(t.Context(), who, "", 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, job := range jobs {
+		if slices.Contains(in, job.State) {
+			n++
+		}
+	}
+	return n
 }
 
 func TestLimitsOnJobs(t *testing.T) {
