@@ -117,6 +117,33 @@ func TestHostilePlanner(t *testing.T) {
 	}
 }
 
+func TestHostileIntake(t *testing.T) {
+	hash := strings.Repeat("a", 64)
+	cases := []struct{ name, script, code string }{
+		{"nothing found", frame(`{}`) + hang, "intake.failed"},
+		{"no rows", frame(`{"taken":{"rows":0,"hash":"`+hash+`","unique":[true],"undeclared":0}}`) + hang, "intake.failed"},
+		{"a hash that is none", frame(`{"taken":{"rows":1,"hash":"110101199003074321","unique":[true],"undeclared":0}}`) + hang, "intake.failed"},
+		{"another number of units", frame(`{"taken":{"rows":1,"hash":"`+hash+`","unique":[],"undeclared":0}}`) + hang, "intake.failed"},
+		{"no file", frame(`{"taken":{"rows":1,"hash":"`+hash+`","unique":[true],"undeclared":0}}`) + hang, "internal"},
+		{"unknown fault", frame(`{"failure":{"class":"file","intake":{"kind":"busy","row":3,"column":"110101199003074321"}}}`) + hang, "intake.unreadable-row"},
+		{"a column that is a value", frame(`{"failure":{"class":"file","intake":{"kind":"empty-key","row":3,"column":"110101199003074321"}}}`) + hang, "intake.empty-key"},
+		{"dies", "exit 1\n", "intake.failed"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			v := vault(t)
+			v.executable = script(t, c.script)
+			_, err := v.Import(t.Context(), "testdata/people.yaml")
+			if problem.Of(err).Code != c.code || strings.Contains(cause(err), "1101") {
+				t.Errorf("got %s", cause(err))
+			}
+			if rest := left(t, v); len(rest) > 0 {
+				t.Errorf("left %q", rest)
+			}
+		})
+	}
+}
+
 // A worker that made another process before it was killed leaves nothing either.
 func TestGroupDies(t *testing.T) {
 	limits := DefaultLimits

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"time"
 
@@ -145,10 +146,17 @@ func (v *Vault) parse(ctx context.Context, m manifest, input *os.File, output st
 		return nil, badFile(m, file, *fault.Intake)
 	case err != nil:
 		return nil, problem.New("intake.failed", "file", file).Because(err)
-	case reply.Taken == nil || reply.Taken.Rows < 1 || len(reply.Taken.Hash) != 64 || len(reply.Taken.Unique) != len(m.Units):
+	case reply.Taken == nil || !plausible(*reply.Taken, len(m.Units)):
 		return nil, problem.New("intake.failed", "file", file).Because(errProtocol)
 	}
 	return reply.Taken, nil
+}
+
+var contentHash = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// plausible reports whether a worker's account of what it took in is one at all.
+func plausible(t wire.Taken, units int) bool {
+	return t.Rows >= 1 && t.Undeclared >= 0 && len(t.Unique) == units && contentHash.MatchString(t.Hash)
 }
 
 // faults are the kinds of fault that an intake may find in a file.
