@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -160,7 +161,7 @@ func TestAPasswordOrTokenGoesNowhereElse(t *testing.T) {
 	})
 	t.Run("to a server with an unknown certificate", func(t *testing.T) {
 		f := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("reached") }))
-		f.Config.ErrorLog = nil
+		f.Config.ErrorLog = log.New(io.Discard, "", 0)
 		defer f.Close()
 		term := testTerminal(t, problem.English)
 		term.in = strings.NewReader("secret\n")

@@ -33,8 +33,8 @@ func (c *serveCommand) Run(ctx context.Context, t *terminal) error {
 	return serve(ctx, t, s, func(string, *assembly) error { return nil })
 }
 
-// serve runs the platform. started is called with its address as soon as it answers; an error of its ends the
-// platform again.
+// serve runs the platform until ctx ends, which is no error. started is called with its address as soon as it
+// answers; an error of its ends the platform again.
 func serve(ctx context.Context, t *terminal, s settings, started func(url string, a *assembly) error) (err error) {
 	log, err := operationLog(s.Log.Level)
 	if err != nil {
@@ -52,26 +52,34 @@ func serve(ctx context.Context, t *terminal, s settings, started func(url string
 	url := s.address(listener.Addr().String())
 	a, err := assemble(ctx, s, url, log)
 	if err != nil {
-		return errors.Join(err, listener.Close())
+		return errors.Join(begun(ctx, err), listener.Close())
 	}
 	defer func() {
 		last, done := context.WithTimeout(context.WithoutCancel(ctx), patience)
 		defer done()
 		err = errors.Join(err, a.close(last))
 	}()
-	serving, stop := context.WithCancelCause(ctx)
+	life, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	if err := t.welcome(ctx, url, a); err != nil {
-		return errors.Join(err, listener.Close())
+		return errors.Join(begun(ctx, err), listener.Close())
 	}
 	go func() {
 		if err := started(url, a); err != nil {
 			stop(err)
 		}
 	}()
-	err = api.Serve(serving, a.handler, api.Server{Listener: listener, Certificate: s.TLS.Cert, Key: s.TLS.Key, Log: log})
-	if cause := context.Cause(serving); cause != nil && !errors.Is(cause, context.Canceled) {
-		err = errors.Join(cause, err)
+	err = api.Serve(life, a.handler, api.Server{Listener: listener, Certificate: s.TLS.Cert, Key: s.TLS.Key, Log: log})
+	if ctx.Err() == nil { // nobody stopped it from outside
+		err = errors.Join(context.Cause(life), err)
+	}
+	return err
+}
+
+// begun passes over an error of the beginning when the platform was told to stop before it had begun.
+func begun(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
 	}
 	return err
 }

@@ -82,6 +82,20 @@ func TestAddressIsHowPeopleReachIt(t *testing.T) {
 	}
 }
 
+func TestTheSamplesAreTaken(t *testing.T) {
+	samples := filepath.Join(root, "deploy/sample")
+	s, err := readSettings(filepath.Join(samples, "weir.yaml"), nil)
+	if err != nil {
+		t.Fatal(err, errors.Unwrap(err))
+	}
+	if !s.secure() || s.address("") != "https://weir.example.org" || s.Origin != "weir.example.org/audit" {
+		t.Errorf("the sample settings mean %+v", s)
+	}
+	if _, err := readGrant(filepath.Join(samples, "grant.yaml")); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSettingsAreRefused(t *testing.T) {
 	for _, c := range []struct {
 		name    string
