@@ -1,7 +1,23 @@
 package rooms
 
+import "slices"
+
+// Rooms that are walled off together.
+var (
+	front    = []string{"gateway", "gateway/identity", "gateway/api", "gateway/api/client"} // knows people and their requests
+	judge    = []string{"export", "export/guard"}                                           // decides what leaves
+	child    = []string{"sandbox/worker", "sandbox/isolate", "sandbox/wire"}                // runs in a process of its own
+	keeper   = []string{"sandbox"}                                                          // holds the vault
+	rules    = []string{"policy"}
+	log      = []string{"audit"}
+	database = []string{"internal/store"}
+	speech   = []string{"internal/problem"}
+)
+
 // demo keeps the demo out of every room: no line of the platform knows it.
 var demo = Wall{[]string{"deploy", "internal/city"}, "the demo's data comes in through the same door as everybody's"}
+
+func all(groups ...[]string) []string { return slices.Concat(groups...) }
 
 // Plan is the floor plan. A new folder is no room until it stands here.
 var Plan = []Room{
@@ -9,10 +25,11 @@ var Plan = []Room{
 		Path:  "cmd/weir",
 		Holds: "the platform and its command line: a file for each subcommand, the wiring in one",
 		Alone: true,
-		May:   []string{"gateway", "gateway/api", "export", "sandbox", "policy", "audit", "internal/store", "internal/problem", "internal/city", "deploy"},
+		May:   all(front, []string{"export"}, keeper, rules, log, database, speech, demo.Rooms),
 		Never: []Wall{
+			{[]string{"export/guard"}, "only the path of a query checks a query"},
 			{[]string{"sandbox/worker"}, "it holds keys and people's requests, so it must have no engine to run them on; the engine lives in weir-worker"},
-			{[]string{"sandbox/isolate"}, "only the sandbox decides how a child is confined; the platform asks it for a worker"},
+			{[]string{"sandbox/isolate", "sandbox/wire"}, "only the sandbox starts a child and speaks to it"},
 		},
 	},
 	{
@@ -21,54 +38,100 @@ var Plan = []Room{
 		Alone: true,
 		May:   []string{"sandbox/worker", "sandbox/isolate"},
 		Never: []Wall{
-			{[]string{"gateway", "gateway/api"}, "the process that sees data must not be able to answer anyone"},
-			{[]string{"export"}, "the process that sees data must not be able to judge or release its own result"},
-			{[]string{"policy"}, "a worker decides nothing; what it may open is handed to it"},
-			{[]string{"audit", "internal/store"}, "a worker that is broken into must find neither the log nor the store"},
-			{[]string{"sandbox"}, "the parent's side holds the vault's keys"},
-			{[]string{"internal/problem"}, "what a worker says travels as a code; only the platform speaks to people"},
+			{front, "the process that sees data must not be able to answer anyone"},
+			{judge, "the process that sees data must not be able to judge or release its own result"},
+			{rules, "a worker decides nothing; what it may open is handed to it"},
+			{all(log, database), "a worker that is broken into must find neither the log nor the store"},
+			{keeper, "the parent's side holds the vault's keys"},
+			{[]string{"sandbox/wire"}, "what is said between the processes is read in one place, sandbox/worker"},
+			{speech, "what a worker says travels as a code; only the platform speaks to people"},
 			demo,
 		},
 	},
 	{
 		Path:  "gateway",
-		Holds: "the one path from request to release, and what surrounds it: identity, jobs, the acts of officials",
-		May:   []string{"export", "sandbox", "policy", "audit", "internal/store", "internal/problem"},
+		Holds: "the one path from request to release, the jobs that take it, and the acts of officials",
+		May:   all([]string{"gateway/identity"}, judge, keeper, rules, log, database, speech),
 		Never: []Wall{
-			{[]string{"gateway/api"}, "the path of a query knows no HTTP, so that it can be read and tested alone"},
-			{[]string{"sandbox/worker", "sandbox/isolate"}, "the gateway asks the sandbox for a result and never touches a child or an engine"},
+			{[]string{"gateway/api", "gateway/api/client"}, "the path of a query knows no HTTP, so that it can be read and tested alone"},
+			{child, "the gateway asks the sandbox for a result and never touches a child or an engine"},
+			demo,
+		},
+	},
+	{
+		Path:  "gateway/identity",
+		Holds: "who somebody is: accounts, sessions, tokens",
+		May:   all(rules, database, speech),
+		Never: []Wall{
+			{[]string{"gateway", "gateway/api", "gateway/api/client"}, "who somebody is must not depend on what they ask for"},
+			{all(judge, keeper, child), "who handles passwords must not be near data"},
+			{log, "the gateway writes the log around it"},
 			demo,
 		},
 	},
 	{
 		Path:  "gateway/api",
-		Holds: "HTTP: the specification, what is generated from it, and the handlers",
-		May:   []string{"gateway", "export", "sandbox", "policy", "audit", "internal/store", "internal/problem"},
+		Holds: "HTTP: the specification, the server that is generated from it, and the handlers",
+		May:   all([]string{"gateway", "gateway/identity", "export"}, rules, log, speech),
+		Tests: all([]string{"gateway/api/client"}, database),
 		Never: []Wall{
-			{[]string{"sandbox/worker", "sandbox/isolate"}, "what faces the network must not reach a child or an engine"},
+			{[]string{"gateway/api/client"}, "the server does not ask itself"},
+			{[]string{"export/guard"}, "only the path of a query checks a query"},
+			{all(keeper, child), "what faces the network must not reach the vault, a child or an engine"},
+			{database, "what faces the network has no statement to send to the store"},
+			demo,
+		},
+	},
+	{
+		Path:  "gateway/api/client",
+		Holds: "HTTP from the other side, generated from the specification",
+		May:   nil,
+		Never: []Wall{
+			{all([]string{"gateway", "gateway/identity", "gateway/api"}, judge, keeper, child, rules, log, database, speech),
+				"a client knows of the platform what the specification says and nothing else"},
 			demo,
 		},
 	},
 	{
 		Path:  "export",
-		Holds: "the guard over plans, the evidence filter, the ledger, the review queue: what decides that something may leave",
-		May:   []string{"sandbox", "policy", "internal/store", "internal/problem"},
+		Holds: "the evidence filter, the noise, the queue of the officers: what decides that something may leave",
+		May:   all([]string{"export/guard"}, keeper, rules, database, speech),
 		Never: []Wall{
-			{[]string{"gateway", "gateway/api"}, "the judge of results must not know who asks over which wire"},
-			{[]string{"audit"}, "the gateway writes the log around the judge; a judge that writes its own record could leave itself out"},
-			{[]string{"sandbox/worker", "sandbox/isolate"}, "the judge sees plans and evidence, never an engine"},
+			{front, "the judge of results must not know who asks over which wire"},
+			{log, "the gateway writes the log around the judge; a judge that writes its own record could leave itself out"},
+			{child, "the judge sees plans and evidence, never an engine"},
+			demo,
+		},
+	},
+	{
+		Path:  "export/guard",
+		Holds: "the guard: from the engine's bound plan to typed relations and guarded SQL",
+		May:   all(keeper, rules, speech),
+		Never: []Wall{
+			{all(front, []string{"export"}, log, database), "whether a query is safe follows from its plan, the schema and the rules, and from nothing that was stored or said before"},
+			{child, "the guard sees plans, never an engine"},
 			demo,
 		},
 	},
 	{
 		Path:  "sandbox",
 		Holds: "the vault, and the parent's side of planner, worker and intake processes",
-		May:   []string{"sandbox/isolate", "policy", "internal/store", "internal/problem"},
+		May:   all([]string{"sandbox/isolate", "sandbox/wire"}, rules, database, speech),
 		Never: []Wall{
-			{[]string{"gateway", "gateway/api"}, "data is kept without knowing who is asking"},
-			{[]string{"export"}, "who keeps the data must not decide what leaves"},
-			{[]string{"audit"}, "who keeps the data must not write the log about it; the gateway does, around it"},
+			{front, "data is kept without knowing who is asking"},
+			{judge, "who keeps the data must not decide what leaves"},
+			{log, "who keeps the data must not write the log about it; the gateway does, around it"},
 			{[]string{"sandbox/worker"}, "the parent holds the vault's keys and must not link the engine"},
+			demo,
+		},
+	},
+	{
+		Path:  "sandbox/wire",
+		Holds: "what the platform and its children say to each other",
+		May:   nil,
+		Never: []Wall{
+			{all(front, judge, keeper, []string{"sandbox/worker", "sandbox/isolate"}, rules, log, database, speech),
+				"both sides link it, so it must bring neither's things to the other"},
 			demo,
 		},
 	},
@@ -77,30 +140,31 @@ var Plan = []Room{
 		Holds: "the walls that the operating system puts around a child",
 		May:   nil,
 		Never: []Wall{
-			{[]string{"gateway", "gateway/api", "export", "sandbox", "sandbox/worker", "policy", "audit", "internal/store", "internal/problem"},
-				"it runs first in every child, as root of its namespaces, and must be readable alone"},
+			{all(front, judge, keeper, []string{"sandbox/worker", "sandbox/wire"}, rules, log, database, speech),
+				"it runs first in every child and must be readable alone"},
 			demo,
 		},
 	},
 	{
 		Path:  "sandbox/worker",
 		Holds: "the child's side: the engine, bound to one job",
-		May:   []string{"sandbox/isolate", "policy"},
+		May:   []string{"sandbox/isolate", "sandbox/wire"},
 		Never: []Wall{
-			{[]string{"gateway", "gateway/api"}, "the process that sees data must not be able to answer anyone"},
-			{[]string{"export"}, "the process that sees data must not be able to judge or release its own result"},
-			{[]string{"audit", "internal/store"}, "a worker that is broken into must find neither the log nor the store"},
-			{[]string{"sandbox"}, "the parent's side holds the vault's keys"},
-			{[]string{"internal/problem"}, "what a worker says travels as a code; only the platform speaks to people"},
+			{front, "the process that sees data must not be able to answer anyone"},
+			{judge, "the process that sees data must not be able to judge or release its own result"},
+			{rules, "a worker decides nothing; what it may open is handed to it"},
+			{all(log, database), "a worker that is broken into must find neither the log nor the store"},
+			{keeper, "the parent's side holds the vault's keys"},
+			{speech, "what a worker says travels as a code; only the platform speaks to people"},
 			demo,
 		},
 	},
 	{
 		Path:  "policy",
 		Holds: "the nouns that all share, and the decision whether somebody may ask",
-		May:   []string{"internal/store", "internal/problem"},
+		May:   all(database, speech),
 		Never: []Wall{
-			{[]string{"gateway", "gateway/api", "export", "sandbox", "sandbox/isolate", "sandbox/worker", "audit"},
+			{all(front, judge, keeper, child, log),
 				"all rooms lean on policy's words; a decision must depend on the facts it is given and on nothing else"},
 			demo,
 		},
@@ -108,9 +172,9 @@ var Plan = []Room{
 	{
 		Path:  "audit",
 		Holds: "the log that nobody can rewrite unnoticed",
-		May:   []string{"internal/store", "internal/problem"},
+		May:   all(database, speech),
 		Never: []Wall{
-			{[]string{"gateway", "gateway/api", "export", "sandbox", "sandbox/isolate", "sandbox/worker", "policy"},
+			{all(front, judge, keeper, child, rules),
 				"the log must not depend on what it is a witness of; a supervisor reads and verifies it with this room alone"},
 			demo,
 		},
@@ -120,8 +184,7 @@ var Plan = []Room{
 		Holds: "opening the database and migrating it; the tables belong to the rooms",
 		May:   nil,
 		Never: []Wall{
-			{[]string{"gateway", "gateway/api", "export", "sandbox", "sandbox/isolate", "sandbox/worker", "policy", "audit", "internal/problem"},
-				"it knows no room's tables, so that each room owns its own"},
+			{all(front, judge, keeper, child, rules, log, speech), "it knows no room's tables, so that each room owns its own"},
 			demo,
 		},
 	},
@@ -130,8 +193,7 @@ var Plan = []Room{
 		Holds: "the one kind of error that a person reads",
 		May:   nil,
 		Never: []Wall{
-			{[]string{"gateway", "gateway/api", "export", "sandbox", "sandbox/isolate", "sandbox/worker", "policy", "audit", "internal/store"},
-				"a message must not be able to reach data; each room registers its own catalogue here"},
+			{all(front, judge, keeper, child, rules, log, database), "a message must not be able to reach data; each room registers its own catalogue here"},
 			demo,
 		},
 	},
@@ -140,17 +202,15 @@ var Plan = []Room{
 		Holds: "the generator of the demo's city",
 		May:   []string{"deploy"},
 		Never: []Wall{
-			{[]string{"gateway", "gateway/api", "export", "sandbox", "sandbox/isolate", "sandbox/worker", "policy", "audit", "internal/store", "internal/problem"},
-				"it writes files and nothing else"},
+			{all(front, judge, keeper, child, rules, log, database, speech), "it writes files and nothing else"},
 		},
 	},
 	{
 		Path:  "deploy",
-		Holds: "units, images, sample configuration, the parameters of the demo's city",
+		Holds: "units, images, sample settings, the parameters of the demo's city",
 		May:   nil,
 		Never: []Wall{
-			{[]string{"gateway", "gateway/api", "export", "sandbox", "sandbox/isolate", "sandbox/worker", "policy", "audit", "internal/store", "internal/problem", "internal/city"},
-				"it holds files and no code that runs"},
+			{all(front, judge, keeper, child, rules, log, database, speech, []string{"internal/city"}), "it holds files and no code that runs"},
 		},
 	},
 	{
@@ -158,8 +218,7 @@ var Plan = []Room{
 		Holds: "this plan",
 		Alone: true,
 		Never: []Wall{
-			{[]string{"gateway", "gateway/api", "export", "sandbox", "sandbox/isolate", "sandbox/worker", "policy", "audit", "internal/store", "internal/problem", "internal/city", "deploy"},
-				"the plan reads the rooms from outside"},
+			{all(front, judge, keeper, child, rules, log, database, speech, demo.Rooms), "the plan reads the rooms from outside"},
 		},
 	},
 }
@@ -175,8 +234,8 @@ var Links = []Link{
 	{
 		Of: []string{"cmd/weir-worker", "sandbox/worker"},
 		Never: []string{
-			"github.com/gin-gonic", "github.com/golang-jwt", "github.com/coreos/go-oidc", "golang.org/x/oauth2",
-			"github.com/uptrace/bun", "github.com/mattn/go-sqlite3", "github.com/jackc/pgx", "github.com/open-policy-agent",
+			"github.com/gin-gonic", "github.com/golang-jwt", "github.com/go-jose", "github.com/coreos/go-oidc", "golang.org/x/oauth2",
+			"github.com/uptrace/bun", "github.com/mattn/go-sqlite3", "github.com/jackc/pgx", "github.com/open-policy-agent", "net/http",
 		},
 		Because: "the process that sees data has no server, no keys, no store and no say in who may ask",
 	},
@@ -185,5 +244,10 @@ var Links = []Link{
 		Never:   []string{"net/http", "github.com/gin-gonic"},
 		Direct:  true,
 		Because: "the path of a query is plain Go that can be read aloud in a review",
+	},
+	{
+		Of:      []string{"export", "export/guard", "policy", "sandbox", "audit"},
+		Never:   []string{"github.com/gin-gonic", "github.com/golang-jwt", "github.com/coreos/go-oidc"},
+		Because: "only the gateway knows the wire that people come over, and who they are",
 	},
 }

@@ -23,6 +23,7 @@ type Room struct {
 	Holds string
 	Alone bool     // nobody may import it
 	May   []string // the rooms that it may import
+	Tests []string // the rooms that its tests, and nothing else of it, may import besides
 	Never []Wall   // every other room, with the reason
 }
 
@@ -101,19 +102,36 @@ func Complete(plan []Room) []string {
 }
 
 func edges(plan []Room, from Room, p Package) []string {
+	own, tests := p.Imports, slices.Concat(p.TestImports, p.XTestImports)
+	if helper(p.ImportPath) {
+		own, tests = nil, slices.Concat(own, tests)
+	}
+	found := slices.Concat(
+		forbidden(plan, from, p, own, from.May),
+		forbidden(plan, from, p, tests, slices.Concat(from.May, from.Tests)),
+	)
+	for _, imported := range own {
+		if ours(imported) && helper(imported) {
+			found = append(found, fmt.Sprintf("%s must not import %s: helpers of tests stay out of programs", local(p.ImportPath), local(imported)))
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
+func forbidden(plan []Room, from Room, p Package, imports, allowed []string) []string {
 	var found []string
-	for _, imported := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+	for _, imported := range imports {
 		if !ours(imported) {
 			continue
 		}
 		to, ok := roomOf(plan, local(imported))
-		if !ok || to.Path == from.Path || slices.Contains(from.May, to.Path) {
+		if !ok || to.Path == from.Path || slices.Contains(allowed, to.Path) {
 			continue
 		}
 		found = append(found, fmt.Sprintf("%s must not import %s: %s", local(p.ImportPath), local(imported), from.because(to)))
 	}
-	slices.Sort(found)
-	return slices.Compact(found)
+	return found
 }
 
 func (r Room) because(to Room) string {
@@ -157,6 +175,9 @@ func roomOf(plan []Room, name string) (Room, bool) {
 func within(path, folder string) bool {
 	return path == folder || strings.HasPrefix(path, folder+"/")
 }
+
+// helper reports whether a package only helps tests, which its name says.
+func helper(path string) bool { return strings.HasSuffix(path, "test") }
 
 func ours(path string) bool    { return within(path, Module) }
 func local(path string) string { return strings.TrimPrefix(path, Module+"/") }
