@@ -85,7 +85,7 @@ func perUnit(in *relation, groups []value) bool {
 	for i, k := range in.keys {
 		found := false
 		for _, g := range groups {
-			found = found || g.sort == keyValue && g.key == i
+			found = found || g.sort == keyValue && g.key == i && !g.nullable
 		}
 		if !found || k.nullable {
 			return false

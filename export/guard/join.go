@@ -134,6 +134,7 @@ func (j *joining) both() (*relation, error) {
 		r.keys = append(r.keys, k)
 	}
 	for i := len(j.left.cols); outer && i < len(r.cols); i++ { // whether a partner was found shows in any of its columns
+		r.cols[i].nullable = true
 		r.cols[i].sensitive = r.cols[i].sensitive || j.right.told || j.told
 	}
 	if r.kind == protected {

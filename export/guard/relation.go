@@ -42,6 +42,7 @@ type value struct {
 	name      string // for messages: the column, or what it was made of
 	sensitive bool   // made from a sensitive column
 	domain    string // keyValue: whose key it is
+	nullable  bool   // keyValue: rows may lack it, after an outer join
 	key       int    // keyValue: its place among the relation's keys, -1 when the relation does not carry it
 	poly      polynomial
 	cond      *condition // a CASE that is one condition around one value

@@ -168,29 +168,31 @@ func (a *cell) restrict(condition string) {
 }
 
 func (c *checker) count(e *expr, a cell, v value) (cell, error) {
+	present := "(" + v.sql + " IS NOT NULL)"
 	if e.AggregateType == "DISTINCT" {
 		switch v.sort {
 		case keyValue:
 			a.Kind, a.Unit, a.Single = CountUnits, v.key, true
+			if v.nullable {
+				a.restrict(present)
+			}
 			return a, nil
 		case identifierValue:
 			if v.name == "rowid" {
 				return a, c.denyValue(e, v)
 			}
 			a.Kind, a.args = CountDistinct, []value{v}
+			a.restrict(present)
 			return a, nil
 		}
 		return a, c.deny(e, "guard.count-distinct", "column", v.name)
 	}
 	a.Kind = CountRows
-	switch {
-	case v.sort == keyValue || v.sort == identifierValue || v.sort == textValue || isColumn(e.Children[0]):
-		a.filter = and(a.filter, "("+v.sql+" IS NOT NULL)")
-	case v.cond != nil && !v.cond.elseZero:
-		a.restrict(v.cond.when)
-	case v.sort != constantValue:
-		a.restrict("(" + v.sql + " IS NOT NULL)")
+	constant := e.Children[0].Class == "BOUND_CONSTANT" && !e.Children[0].Value.Null
+	if constant || v.sort == keyValue && !v.nullable {
+		return a, nil
 	}
+	a.restrict(present) // to be there is a condition like any other: what lacks the value is its complement
 	return a, nil
 }
 
