@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -26,13 +27,36 @@ type platformProcess struct {
 	errors  *bytes.Buffer
 }
 
-// build makes both programs as `make build` does, but for the static linking.
+// programs makes both programs once, as `make build` does but for the static linking.
+var programs = sync.OnceValues(func() (string, error) {
+	folder, err := os.MkdirTemp("", "weir-programs-")
+	if err != nil {
+		return "", err
+	}
+	out, err := exec.Command("go", "build", "-o", folder, "weir/cmd/weir", "weir/cmd/weir-worker").CombinedOutput()
+	if err != nil {
+		return folder, fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return folder, nil
+})
+
+var built bool // whether there is something to remove
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built {
+		folder, _ := programs()
+		os.RemoveAll(folder)
+	}
+	os.Exit(code)
+}
+
 func build(t *testing.T) string {
 	t.Helper()
-	folder := t.TempDir()
-	command := exec.Command("go", "build", "-o", folder, "weir/cmd/weir", "weir/cmd/weir-worker")
-	if out, err := command.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	built = true
+	folder, err := programs()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return filepath.Join(folder, "weir")
 }
