@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"reflect"
 	"time"
 
@@ -79,13 +80,19 @@ type ActsParts struct {
 // logged is not shown.
 type Acts struct{ ActsParts }
 
-// NewActs makes the acts. It refuses parts that are missing.
+// NewActs makes the acts, and removes the uploads that a crash left behind. It refuses parts that are missing.
 func NewActs(parts ActsParts) (*Acts, error) {
 	v := reflect.ValueOf(parts)
 	for i := range v.NumField() {
 		if v.Field(i).IsZero() {
 			return nil, fmt.Errorf("acts without %s", v.Type().Field(i).Name)
 		}
+	}
+	if err := os.MkdirAll(parts.Spool, 0o700); err != nil {
+		return nil, fmt.Errorf("make spool: %w", err)
+	}
+	if err := tidySpool(parts.Spool); err != nil {
+		return nil, err
 	}
 	return &Acts{parts}, nil
 }

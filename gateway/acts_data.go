@@ -51,23 +51,23 @@ func (a *Acts) ImportDataset(ctx context.Context, who policy.Principal, upload U
 		about:  "dataset/" + loggable(head.Name),
 	}
 	return act(ctx, a, who, d, func(ctx context.Context) (dataset policy.Dataset, err error) {
-		dir, err := os.MkdirTemp(a.Spool, "upload-") // mode 0700
+		dir, remove, err := a.spool()
 		if err != nil {
 			return policy.Dataset{}, fmt.Errorf("spool upload: %w", err)
 		}
-		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+		defer func() { err = errors.Join(err, remove()) }()
 		manifest := filepath.Join(dir, manifestName)
 		if err := os.WriteFile(manifest, upload.Manifest, 0o600); err != nil {
 			return policy.Dataset{}, fmt.Errorf("spool manifest: %w", err)
 		}
-		if err := spool(filepath.Join(dir, head.File), upload.File); err != nil {
+		if err := save(filepath.Join(dir, head.File), upload.File); err != nil {
 			return policy.Dataset{}, err
 		}
 		return a.Catalogue.Import(ctx, manifest)
 	})
 }
 
-func spool(path string, open func() (io.Reader, error)) error {
+func save(path string, open func() (io.Reader, error)) error {
 	content, err := open()
 	if err != nil {
 		return err

@@ -52,13 +52,13 @@ type site struct {
 }
 
 // newSite starts a platform. Nobody is signed in yet.
-func newSite(t *testing.T, change func(*api.Deps)) *site {
+func newSite(t testing.TB, change func(*api.Deps)) *site {
 	t.Helper()
 	p := gatewaytest.New(t, storetest.Open(t, storetest.SQLite(t)), gateway.JobOptions{})
 	return siteOf(t, p, change)
 }
 
-func siteOf(t *testing.T, p *gatewaytest.Platform, change func(*api.Deps)) *site {
+func siteOf(t testing.TB, p *gatewaytest.Platform, change func(*api.Deps)) *site {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	s := &site{Platform: p, logs: logs, tokens: map[string]string{}, refresh: map[string]string{}, seen: map[string]map[int]bool{}}
@@ -89,7 +89,7 @@ func siteOf(t *testing.T, p *gatewaytest.Platform, change func(*api.Deps)) *site
 }
 
 // signIn makes accounts and signs them in.
-func (s *site) signIn(t *testing.T, names ...string) {
+func (s *site) signIn(t testing.TB, names ...string) {
 	t.Helper()
 	s.Admit(t, names...)
 	for _, name := range names {
@@ -116,7 +116,7 @@ type answer struct {
 }
 
 // do sends a request and holds the answer against the specification.
-func (s *site) do(t *testing.T, r request) answer {
+func (s *site) do(t testing.TB, r request) answer {
 	t.Helper()
 	req := s.request(t, r)
 	response, err := s.server.Client().Do(req)
@@ -133,7 +133,7 @@ func (s *site) do(t *testing.T, r request) answer {
 	return a
 }
 
-func (s *site) request(t *testing.T, r request) *http.Request {
+func (s *site) request(t testing.TB, r request) *http.Request {
 	t.Helper()
 	var body io.Reader
 	switch content := r.body.(type) {
@@ -170,7 +170,7 @@ func (s *site) request(t *testing.T, r request) *http.Request {
 
 // hold checks an answer against the specification: its status must be listed for the operation, its headers and
 // body as described there. Every answer has the headers that every answer must have.
-func (s *site) hold(t *testing.T, req *http.Request, a answer) {
+func (s *site) hold(t testing.TB, req *http.Request, a answer) {
 	t.Helper()
 	for name, want := range map[string]string{
 		"X-Content-Type-Options":  "nosniff",
@@ -218,7 +218,7 @@ func (s *site) note(operation string, status int) {
 }
 
 // problem checks that an answer is a problem document that shows nothing of what went wrong inside.
-func (a answer) problem(t *testing.T) map[string]any {
+func (a answer) problem(t testing.TB) map[string]any {
 	t.Helper()
 	if kind := a.header.Get("Content-Type"); kind != "application/problem+json" {
 		t.Errorf("status %d with content type %q: %s", a.status, kind, a.body)
@@ -240,7 +240,7 @@ func (a answer) problem(t *testing.T) map[string]any {
 }
 
 // want checks status and, of a problem, the code.
-func (a answer) want(t *testing.T, status int, code string) answer {
+func (a answer) want(t testing.TB, status int, code string) answer {
 	t.Helper()
 	got := ""
 	if a.status >= 400 {
@@ -274,7 +274,7 @@ func (a answer) member(name string) (any, error) {
 }
 
 // list is a member of a JSON object that is a list.
-func (a answer) list(t *testing.T, member string) []map[string]any {
+func (a answer) list(t testing.TB, member string) []map[string]any {
 	t.Helper()
 	var document map[string]json.RawMessage
 	var items []map[string]any
