@@ -21,7 +21,7 @@ help: ## list the targets
 build: setup-build ## build bin/weir and bin/weir-worker
 	@mkdir -p bin
 	$(GO) build -trimpath -o bin/weir ./cmd/weir
-	CGO_ENABLED=1 $(GO) build -trimpath -tags netgo,osusergo -ldflags '-linkmode external -extldflags -static' \
+	CGO_ENABLED=1 $(GO) build -trimpath -tags netgo,osusergo -ldflags '-s -w -linkmode external -extldflags -static' \
 		-o bin/weir-worker ./cmd/weir-worker 2>bin/worker.log || { cat bin/worker.log; exit 1; }
 
 demo: build ## walk one scenario through, then keep serving (ONCE=1 ends after the walk)

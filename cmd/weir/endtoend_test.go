@@ -27,15 +27,20 @@ type platformProcess struct {
 	errors  *bytes.Buffer
 }
 
-// programs makes both programs once, as `make build` does but for the static linking.
+// programs makes both programs once, as `make build` does.
 var programs = sync.OnceValues(func() (string, error) {
 	folder, err := os.MkdirTemp("", "weir-programs-")
 	if err != nil {
 		return "", err
 	}
-	out, err := exec.Command("go", "build", "-o", folder, "weir/cmd/weir", "weir/cmd/weir-worker").CombinedOutput()
-	if err != nil {
-		return folder, fmt.Errorf("build: %w\n%s", err, out)
+	for _, arguments := range [][]string{
+		{"weir/cmd/weir"},
+		{"-tags", "netgo,osusergo", "-ldflags", "-s -w -linkmode external -extldflags -static", "weir/cmd/weir-worker"},
+	} {
+		out, err := exec.Command("go", append([]string{"build", "-o", folder}, arguments...)...).CombinedOutput()
+		if err != nil {
+			return folder, fmt.Errorf("build: %w\n%s", err, out)
+		}
 	}
 	return folder, nil
 })
