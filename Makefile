@@ -10,7 +10,7 @@ FUZZTIME    ?= 30s
 BENCH       ?= .
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint setup setup-build setup-test tools bench fuzz docs clean
+.PHONY: help build demo test race lint setup setup-build setup-test tools bench fuzz docs generate clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -67,6 +67,9 @@ fuzz: ## run every fuzz target for FUZZTIME
 
 docs: ## write the pages that are generated from the code
 	$(GO) run ./cmd/weir docs errors > docs/errors.md
+
+generate: ## make server and client from gateway/api/openapi.yaml
+	$(GO) generate ./gateway/api/...
 
 clean: ## remove what was built
 	rm -rf bin
