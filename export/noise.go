@@ -74,31 +74,48 @@ func count(exact *big.Rat, e float64, k int) any {
 	return json.Number(noisy.FloatString(0))
 }
 
-// set names the set of units behind a cell: for each key the fingerprint of the units, and of their shares of
-// the rows, which are the same when every row is multiplied.
+// set names the set of units behind a cell: for each key the fingerprint of the units and, where they have
+// different numbers of rows in it, of their shares of the rows. Both are the same when every row is multiplied.
 func (j *judging) set(i int, c guard.Cell) (string, error) {
 	var parts []string
-	for key := range j.release.Keys {
+	for key, domain := range j.release.Keys {
 		if c.Kind == guard.CountUnits && key != c.Unit {
 			continue
 		}
-		suffix := strconv.Itoa(i) + "_" + strconv.Itoa(key)
-		units, okU := j.value("x" + suffix).(json.Number)
-		weights, okW := j.value("h" + suffix).(json.Number)
-		rows, okR := j.value("b" + strconv.Itoa(i)).(json.Number)
-		if c.Kind == guard.CountUnits {
-			rows, okR = j.value("n" + suffix).(json.Number)
-		}
-		if !okU || !okW || !okR {
+		units, ok := j.value(fmt.Sprintf("x%d_%d", i, key)).(json.Number)
+		if !ok {
 			return "", fmt.Errorf("the fingerprint of a cell is missing")
 		}
-		w, ok := new(big.Rat).SetString(weights.String() + "/" + rows.String())
-		if !ok {
-			return "", fmt.Errorf("the fingerprint of a cell is no number")
+		shares, err := j.shares(i, key, c)
+		if err != nil {
+			return "", err
 		}
-		parts = append(parts, j.release.Keys[key], units.String(), w.String())
+		parts = append(parts, domain, units.String(), shares)
 	}
 	return strings.Join(parts, " "), nil
+}
+
+// shares names how the rows of a cell are divided among its units; it is empty where they are so evenly.
+func (j *judging) shares(i, key int, c guard.Cell) (string, error) {
+	if c.Single {
+		return "", nil
+	}
+	var x [3]*big.Rat
+	for n, name := range []string{fmt.Sprintf("rr%d_%d", i, key), fmt.Sprintf("n%d_%d", i, key), fmt.Sprintf("b%d", i)} {
+		var err error
+		if x[n], err = rational(j.value(name)); err != nil {
+			return "", err
+		}
+	}
+	if most, units, rows := x[0], x[1], x[2]; new(big.Rat).Mul(most, units).Cmp(rows) == 0 {
+		return "", nil
+	}
+	weights, ok := j.value(fmt.Sprintf("h%d_%d", i, key)).(json.Number)
+	w, valid := new(big.Rat).SetString(weights.String())
+	if !ok || !valid || x[2].Sign() == 0 {
+		return "", fmt.Errorf("the fingerprint of a cell is missing")
+	}
+	return w.Quo(w, x[2]).String(), nil
 }
 
 // countNoise is the noise of the number of rows behind a cell; a unit with many rows moves it by that many.

@@ -166,36 +166,60 @@ func exactArgument(v value) string {
 }
 
 // contribution is what a row gives to an aggregate, for E2 and E3; 1 where rows are what is counted.
-func (a cell) contributions(i int) []string {
+func (a cell) contributions(i int, single bool) []string {
 	switch a.Kind {
 	case Sum, Average, Moment:
 		var list []string
-		for j := range a.args {
-			list = append(list, fmt.Sprintf("CAST(p%d_%d AS DOUBLE)", i, j))
+		for j, v := range a.args {
+			t := "DOUBLE"
+			if single && smallIntegers[v.typ.ID] {
+				t = "BIGINT" // whole numbers add up faster; one row a unit cannot overflow
+			}
+			list = append(list, fmt.Sprintf("CAST(p%d_%d AS %s)", i, j, t))
 		}
 		return list
 	}
 	return nil
 }
 
+var smallIntegers = map[string]bool{"TINYINT": true, "SMALLINT": true, "INTEGER": true, "UTINYINT": true, "USMALLINT": true}
+
 // unitRows renders the per-unit quantities of a relation in which every unit has one row.
 func (g *guardedQuery) unitRows() []string {
 	list := []string{"k0 AS u"}
+	among := func(i int, a cell, sql, name string) {
+		if !a.whole() {
+			sql = fmt.Sprintf("CASE WHEN f%d THEN %s END", i, sql)
+		}
+		list = append(list, sql+" AS "+name)
+	}
 	for i, a := range g.cells {
 		list = append(list, fmt.Sprintf("CASE WHEN f%d THEN 1 ELSE 0 END AS r%d", i, i))
 		if a.Conditional {
 			list = append(list, fmt.Sprintf("CASE WHEN o%d THEN 1 ELSE 0 END AS out%d", i, i))
 		}
-		for j, x := range a.contributions(i) {
-			list = append(list, fmt.Sprintf("CASE WHEN f%d THEN %s END AS d%d_%d", i, x, i, j))
+		for j, x := range a.contributions(i, true) {
+			among(i, a, x, fmt.Sprintf("d%d_%d", i, j))
 		}
 		if g.mode == policy.Perturbed {
 			for j := range a.terms {
-				list = append(list, fmt.Sprintf("CASE WHEN f%d THEN m%d_%d END AS md%d_%d", i, i, j, i, j))
+				among(i, a, fmt.Sprintf("m%d_%d", i, j), fmt.Sprintf("md%d_%d", i, j))
 			}
 		}
 	}
 	return list
+}
+
+// whole reports whether only NULL keeps a row out of the aggregate, which aggregates pass over by themselves.
+func (a cell) whole() bool { return !a.Conditional && (a.filter == "" || len(a.args) == 1) }
+
+// among is the FILTER clause of the rows that take part, where one is needed. Without it the engine computes what
+// several aggregates and checks have in common once.
+func (a cell) among(i int) string {
+	if a.whole() {
+		return ""
+	}
+	return fmt.Sprintf(" FILTER (WHERE f%d)", i)
 }
 
 // unitSums renders the same quantities where a unit may have many rows.
@@ -210,7 +234,7 @@ func (g *guardedQuery) unitSums() []string {
 		if a.Conditional {
 			list = append(list, fmt.Sprintf("count(*) FILTER (WHERE o%d) AS out%d", i, i))
 		}
-		for j, x := range a.contributions(i) {
+		for j, x := range a.contributions(i, false) {
 			if a.Kind == Moment {
 				x = "abs(" + x + ")"
 			}
@@ -227,6 +251,7 @@ func (g *guardedQuery) unitSums() []string {
 
 // evidence aggregates the per-unit quantities for key k.
 func (g *guardedQuery) evidence(k int) []string {
+	unique := len(g.in.keys) == 1 && g.in.keys[0].unique && !g.in.keys[0].nullable
 	noisy := g.mode == policy.Perturbed
 	list := []string{fmt.Sprintf("count(*) AS n%d", k)}
 	if noisy {
@@ -238,7 +263,11 @@ func (g *guardedQuery) evidence(k int) []string {
 		if a.Kind == Sum || a.Kind == Average {
 			contributes += fmt.Sprintf(" AND d%d_0 <> 0", i)
 		}
-		add("count(*) FILTER (WHERE "+contributes+")", "n", i)
+		units, among := "count(*) FILTER (WHERE "+contributes+")", fmt.Sprintf(" FILTER (WHERE r%d > 0)", i)
+		if unique && a.filter == "" && a.Kind == CountRows {
+			units, among = "count(*)", "" // everybody in the cell, counted already
+		}
+		add(units, "n", i)
 		if a.Conditional {
 			add(fmt.Sprintf("count(*) FILTER (WHERE out%d > 0)", i), "z", i)
 		}
@@ -252,8 +281,10 @@ func (g *guardedQuery) evidence(k int) []string {
 			add(fmt.Sprintf("max(r%d)", i), "rr", i)
 		}
 		if noisy {
-			add(fmt.Sprintf("bit_xor(u) FILTER (WHERE r%d > 0)", i), "x", i)
-			add(fmt.Sprintf("sum(CAST(u >> 32 AS HUGEINT) * r%d)", i), "h", i)
+			add("bit_xor(u)"+among, "x", i)
+			if !a.Single {
+				add(fmt.Sprintf("sum(CAST(u >> 32 AS HUGEINT) * r%d)", i), "h", i)
+			}
 			for j := range a.terms {
 				list = append(list, fmt.Sprintf("max(abs(md%d_%d)) AS q%d_%d_%d", i, j, i, k, j))
 				list = append(list, fmt.Sprintf("sum(abs(md%d_%d)) AS y%d_%d_%d", i, j, i, k, j))
@@ -281,11 +312,15 @@ func perUnitContribution(i int, a cell) string {
 func (g *guardedQuery) values() []string {
 	var list []string
 	add := func(i int, sql, name string) {
-		list = append(list, fmt.Sprintf("%s FILTER (WHERE f%d) AS %s%d", sql, i, name, i))
+		list = append(list, fmt.Sprintf("%s%s AS %s%d", sql, g.cells[i].among(i), name, i))
 	}
 	for i, a := range g.cells {
 		x, y := fmt.Sprintf("p%d_0", i), fmt.Sprintf("p%d_1", i)
-		add(i, "count(*)", "b")
+		if len(a.args) == 1 {
+			add(i, "count("+x+")", "b")
+		} else {
+			add(i, "count(*)", "b")
+		}
 		switch a.Kind {
 		case CountRows:
 			add(i, "count(*)", "val")
@@ -322,7 +357,7 @@ func (a cell) quantileSQL(x string) string {
 func (g *guardedQuery) noiseMaterial(i int, a cell) []string {
 	var list []string
 	add := func(sql, name string) {
-		list = append(list, fmt.Sprintf("%s FILTER (WHERE f%d) AS %s%d", sql, i, name, i))
+		list = append(list, fmt.Sprintf("%s%s AS %s%d", sql, a.among(i), name, i))
 	}
 	switch a.Kind {
 	case Average:
@@ -417,7 +452,10 @@ func (g *guardedQuery) cellColumns(i int, a cell) []string {
 		}
 		switch g.mode {
 		case policy.Perturbed:
-			names = append(names, "x", "h")
+			names = append(names, "x")
+			if !a.Single {
+				names = append(names, "h")
+			}
 		case policy.Exact:
 			names = append(names, "F")
 		}
