@@ -87,8 +87,12 @@ func (s *server) ProveConsistency(ctx context.Context, req gen.ProveConsistencyR
 }
 
 func (s *server) VerifyLog(ctx context.Context, _ gen.VerifyLogRequestObject) (gen.VerifyLogResponseObject, error) {
+	c, _ := ctx.(*gin.Context)
 	ctx, person, err := asker(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if err := takeTime(http.NewResponseController(c.Writer)); err != nil { // a long log takes minutes
 		return nil, err
 	}
 	report, err := s.Acts.VerifyLog(ctx, person)
