@@ -56,6 +56,13 @@ type stage struct {
 	given   []string      // every text that a worker was given
 	said    recording     // what the processes said
 	running int           // processes that were started and not closed
+	spans   []span        // when each call was made
+}
+
+// span is one call in time.
+type span struct {
+	name       string
+	begin, end time.Time
 }
 
 // newStage puts a stage around the parts. Its filter writes to the queue in the given store.
@@ -100,7 +107,9 @@ func call[T any](s *stage, name string, do func() (T, error)) (T, error) {
 			s.leave()
 		}
 	}
+	begin := time.Now()
 	result, err := do()
+	s.spans = append(s.spans, span{name, begin, time.Now()})
 	if err == nil {
 		s.done = append(s.done, name)
 	}
@@ -209,6 +218,8 @@ func (s *stagedSession) Close() sandbox.Usage {
 		s.running--
 	}
 	s.closed = true
+	begin := time.Now()
+	defer func() { s.spans = append(s.spans, span{"close worker", begin, time.Now()}) }()
 	return s.inner.Close()
 }
 
