@@ -54,7 +54,7 @@ type Assessment struct {
 type Check struct {
 	Release  string         `json:"release"`
 	Cells    int            `json:"cells"`
-	Withheld map[string]int `json:"withheld"`           // by check, E1 to E7
+	Withheld map[string]int `json:"withheld"`           // by check, E1 to E7; for E1 only whether there were any
 	Together []string       `json:"together,omitempty"` // jobs together with whose cells E6 found too little
 }
 
@@ -130,8 +130,9 @@ func (a *Assessment) Admit(ctx context.Context, r guard.Release, cells sandbox.T
 	if err != nil {
 		return err
 	}
-	// No cell at all is no answer either: that nobody is in a group is known from nothing being shown.
-	a.withheld = a.withheld || len(cells.Rows) == 0
+	if len(cells.Rows) == 0 { // no cell at all is no answer either: that nobody is in a group would be known from it
+		j.leftOut()
+	}
 	a.released = append(a.released, out)
 	a.checks = append(a.checks, j.check)
 	return nil
@@ -151,11 +152,12 @@ type judging struct {
 // row judges one group. nil means that the whole group is withheld.
 func (j *judging) row(row []any) ([]any, error) {
 	j.current = row
-	if some, ok := j.value("w").(bool); !ok || some {
-		j.withhold("E1")
-		if !ok {
-			return nil, fmt.Errorf("column w is missing")
-		}
+	some, ok := j.value("w").(bool)
+	if !ok {
+		return nil, fmt.Errorf("column w is missing")
+	}
+	if some {
+		j.leftOut()
 	}
 	for k := range j.release.Keys {
 		n, err := j.number("n", k)
@@ -163,7 +165,7 @@ func (j *judging) row(row []any) ([]any, error) {
 			return nil, err
 		}
 		if n < float64(j.rules.K) {
-			j.withhold("E1")
+			j.leftOut()
 			return nil, nil
 		}
 	}
@@ -290,6 +292,12 @@ func (j *judging) lonelySide(i, key int, c guard.Cell) (bool, error) {
 	}
 	side := math.Floor(math.Min(c.Fraction, 1-c.Fraction) * (rows - 1))
 	return side/most < float64(j.rules.K), nil
+}
+
+// leftOut notes that groups were left out for E1. The worker did so by itself and does not say how many.
+func (j *judging) leftOut() {
+	j.check.Withheld["E1"] = 1
+	j.withheld = true
 }
 
 func (j *judging) withhold(check string) {
