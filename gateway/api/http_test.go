@@ -316,3 +316,36 @@ func TestNoByteOfAStrangersBodyIsRead(t *testing.T) {
 		}
 	})
 }
+
+// gated explains once it is let.
+type gated struct{ begun, gate chan struct{} }
+
+func (g gated) Explain(context.Context, policy.Principal, gateway.Request) (any, error) {
+	g.begun <- struct{}{}
+	<-g.gate
+	return map[string]any{}, nil
+}
+
+func TestExplanationsTakeTurns(t *testing.T) {
+	g := gated{make(chan struct{}, 2), make(chan struct{})}
+	s := newSite(t, func(d *api.Deps) { d.Explain, d.Limits.Explain = g, 1 })
+	s.signIn(t, "analyst")
+	query := object{"grant": s.Grant.ID, "sql": gatewaytest.Release}
+	answers := make(chan answer, 2)
+	for range 2 {
+		go func() {
+			answers <- s.do(t, request{method: "POST", path: "/api/v1/explain", as: "analyst", body: query})
+		}()
+	}
+	<-g.begun
+	select {
+	case <-g.begun:
+		t.Error("two at once")
+	default:
+	}
+	g.gate <- struct{}{} // the second begins only when the first has ended
+	(<-answers).want(t, 200, "")
+	<-g.begun
+	g.gate <- struct{}{}
+	(<-answers).want(t, 200, "")
+}

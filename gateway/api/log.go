@@ -95,6 +95,11 @@ func (s *server) VerifyLog(ctx context.Context, _ gen.VerifyLogRequestObject) (g
 	if err := takeTime(http.NewResponseController(c.Writer)); err != nil { // a long log takes minutes
 		return nil, err
 	}
+	done, err := s.verify.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	report, err := s.Acts.VerifyLog(ctx, person)
 	if err != nil {
 		return nil, err
