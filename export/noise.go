@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -74,9 +75,10 @@ func count(exact *big.Rat, e float64, k int) any {
 	return json.Number(noisy.FloatString(0))
 }
 
-// set names the set of units behind a cell: for each key the fingerprint of the units and, where they have
-// different numbers of rows in it, of their shares of the rows. Both are the same when every row is multiplied.
-func (j *judging) set(i int, c guard.Cell) (string, error) {
+// set names the set of units behind a cell, for each key: the fingerprint of the units and how the whole compares
+// with the largest unit's part of it. Both stay the same when every row is multiplied, when keys change places, and
+// when a figure is put together from the units' own figures.
+func (j *judging) set(i int, c guard.Cell, part func(key int) (largest, whole float64, err error)) (string, error) {
 	var parts []string
 	for key, domain := range j.release.Keys {
 		if c.Kind == guard.CountUnits && key != c.Unit {
@@ -86,46 +88,43 @@ func (j *judging) set(i int, c guard.Cell) (string, error) {
 		if !ok {
 			return "", fmt.Errorf("the fingerprint of a cell is missing")
 		}
-		shares, err := j.shares(i, key, c)
+		largest, whole, err := part(key)
 		if err != nil {
 			return "", err
 		}
-		parts = append(parts, domain, units.String(), shares)
+		parts = append(parts, domain+" "+units.String()+" "+strconv.FormatFloat(whole/largest, 'g', 9, 64))
 	}
+	slices.Sort(parts)
 	return strings.Join(parts, " "), nil
 }
 
-// shares names how the rows of a cell are divided among its units; it is empty where they are so evenly.
-func (j *judging) shares(i, key int, c guard.Cell) (string, error) {
-	if c.Single {
-		return "", nil
-	}
-	var x [3]*big.Rat
-	for n, name := range []string{fmt.Sprintf("rr%d_%d", i, key), fmt.Sprintf("n%d_%d", i, key), fmt.Sprintf("b%d", i)} {
-		var err error
-		if x[n], err = rational(j.value(name)); err != nil {
-			return "", err
+// rows names the set of a cell by the rows of its units.
+func (j *judging) rows(i int, c guard.Cell) (string, error) {
+	return j.set(i, c, func(key int) (largest, whole float64, err error) {
+		if c.Kind == guard.CountUnits {
+			whole, err = j.cellNumber("n", i, key)
+			return 1, whole, err
 		}
-	}
-	if most, units, rows := x[0], x[1], x[2]; new(big.Rat).Mul(most, units).Cmp(rows) == 0 {
-		return "", nil
-	}
-	weights, ok := j.value(fmt.Sprintf("h%d_%d", i, key)).(json.Number)
-	w, valid := new(big.Rat).SetString(weights.String())
-	if !ok || !valid || x[2].Sign() == 0 {
-		return "", fmt.Errorf("the fingerprint of a cell is missing")
-	}
-	return w.Quo(w, x[2]).String(), nil
+		if whole, err = j.number("b", i); err != nil || c.Single {
+			return 1, whole, err
+		}
+		largest, err = j.cellNumber("rr", i, key)
+		return largest, whole, err
+	})
 }
 
 // countNoise is the noise of the number of rows behind a cell; a unit with many rows moves it by that many.
 func (j *judging) countNoise(i int, c guard.Cell) (float64, error) {
-	set, err := j.set(i, c)
+	set, err := j.rows(i, c)
 	if err != nil {
 		return 0, err
 	}
+	what := guard.RowsTerm
+	if c.Kind == guard.CountDistinct {
+		what = c.Terms[0].Name
+	}
 	most, err := j.mostRows(i, c)
-	return noiseSD * most * j.filter.noise.draw("count", set), err
+	return noiseSD * most * j.filter.noise.draw("sum", what, set), err
 }
 
 func (j *judging) mostRows(i int, c guard.Cell) (float64, error) {
@@ -145,29 +144,21 @@ func (j *judging) mostRows(i int, c guard.Cell) (float64, error) {
 
 // sumNoise adds up the noise of each measure in the argument, and of its constant part.
 func (j *judging) sumNoise(i int, c guard.Cell) (float64, error) {
-	set, err := j.set(i, c)
-	if err != nil {
-		return 0, err
-	}
 	var sum float64
 	for t, term := range c.Terms {
 		var largest float64
-		seed := []string{"sum", set, term.Name}
-		for key := range j.release.Keys {
+		set, err := j.set(i, c, func(key int) (one, all float64, err error) {
 			suffix := fmt.Sprintf("%d_%d_%d", i, key, t)
-			one, err := j.read("q" + suffix)
-			if err != nil {
-				return 0, err
-			}
-			all, err := j.read("y" + suffix)
-			if err != nil {
-				return 0, err
+			if one, err = j.read("q" + suffix); err == nil {
+				all, err = j.read("y" + suffix)
 			}
 			largest = math.Max(largest, one)
-			// The shape of the contributions, whatever their unit: another choice of the same units' rows is another sum.
-			seed = append(seed, strconv.FormatFloat(all/one, 'g', 9, 64))
+			return one, all, err
+		})
+		if err != nil {
+			return 0, err
 		}
-		sum += term.Coefficient * noiseSD * largest * j.filter.noise.draw(seed...)
+		sum += term.Coefficient * noiseSD * largest * j.filter.noise.draw("sum", term.Name, set)
 	}
 	if c.Constant != 0 {
 		rows, err := j.countNoise(i, c)
@@ -207,7 +198,7 @@ func (j *judging) noisyRows(i int, c guard.Cell) (float64, error) {
 
 // noisyQuantile moves an order statistic about as far as k units could.
 func (j *judging) noisyQuantile(i int, c guard.Cell, v any) (any, error) {
-	set, err := j.set(i, c)
+	set, err := j.rows(i, c)
 	if err != nil {
 		return nil, err
 	}
@@ -241,7 +232,7 @@ func (j *judging) noisyMoment(i int, c guard.Cell) (any, error) {
 }
 
 func (j *judging) noisyMoments(i int, c guard.Cell) (moments, error) {
-	set, err := j.set(i, c)
+	set, err := j.rows(i, c)
 	if err != nil {
 		return moments{}, err
 	}

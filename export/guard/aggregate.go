@@ -269,7 +269,9 @@ func (c *checker) unitFact(e *expr, w *relation) (string, value, error) {
 func (c *checker) atomID(function string, args ...value) string {
 	parts := make([]string, 0, len(args))
 	for _, a := range args {
-		if terms := a.poly.measures(); len(terms) > 0 {
+		if measure, bare := bareMeasure(a.poly); bare {
+			parts = append(parts, strings.TrimSuffix(measure, "^1"))
+		} else if terms := a.poly.measures(); len(terms) > 0 {
 			parts = append(parts, strings.Join(terms, "+"))
 		}
 	}

@@ -282,9 +282,6 @@ func (g *guardedQuery) evidence(k int) []string {
 		}
 		if noisy {
 			add("bit_xor(u)"+among, "x", i)
-			if !a.Single {
-				add(fmt.Sprintf("sum(CAST(u >> 32 AS HUGEINT) * r%d)", i), "h", i)
-			}
 			for j := range a.terms {
 				list = append(list, fmt.Sprintf("max(abs(md%d_%d)) AS q%d_%d_%d", i, j, i, k, j))
 				list = append(list, fmt.Sprintf("sum(abs(md%d_%d)) AS y%d_%d_%d", i, j, i, k, j))
@@ -453,9 +450,6 @@ func (g *guardedQuery) cellColumns(i int, a cell) []string {
 		switch g.mode {
 		case policy.Perturbed:
 			names = append(names, "x")
-			if !a.Single {
-				names = append(names, "h")
-			}
 		case policy.Exact:
 			names = append(names, "F")
 		}

@@ -34,12 +34,12 @@ const fingerprintShift = 8 // the hash's bits that choose the part are not used 
 //	z<a>_<k>        units with a row outside a's condition (E5)
 //	t<a>_<k>, u<a>_<k>, s<a>_<k>   greatest, second greatest and total contribution of a unit (E3)
 //	rr<a>_<k>       most rows that one unit has in a, where units may have several
-//	x<a>_<k>, h<a>_<k>             fingerprint of the contributing units, and of their shares of the rows
+//	x<a>_<k>        fingerprint of the units that take part in a
 //	q<a>_<k>_<j>, y<a>_<k>_<j>     greatest and total contribution of a unit to term j
 //
 //	F<a>_<k>        linear fingerprint of the rows behind the cell, for E6
 //
-// F is there in exact mode only; x, h, q and y in perturbed mode only.
+// F is there in exact mode only; x, q and y in perturbed mode only.
 type Release struct {
 	Name   string // the released table, as later queries read it
 	SQL    string
@@ -66,7 +66,7 @@ type Cell struct {
 	Single      bool    // each unit has at most one row, so counts cannot be dominated
 	Unit        int     // CountUnits: which key is counted
 	Fraction    float64 // Quantile
-	Terms       []Term  // Sum, Average: what the argument is made of
+	Terms       []Term  // Sum, Average: what the argument is made of; CountDistinct: what is counted
 	Constant    float64 // Sum, Average: the argument's constant part, times the rows
 }
 
@@ -80,6 +80,9 @@ func (c Cell) Dominated() bool {
 	}
 	return true
 }
+
+// RowsTerm is the term of a sum of units' numbers of rows, which is a number of rows.
+const RowsTerm = "count_star()^1"
 
 // Term is one measure, or product of measures, in a sum's argument.
 type Term struct {
@@ -181,7 +184,7 @@ func (c *checker) count(e *expr, a cell, v value) (cell, error) {
 			if v.name == "rowid" {
 				return a, c.denyValue(e, v)
 			}
-			a.Kind, a.args = CountDistinct, []value{v}
+			a.Kind, a.args, a.Terms = CountDistinct, []value{v}, []Term{{Name: "distinct " + v.name, Coefficient: 1}}
 			a.restrict(present)
 			return a, nil
 		}
