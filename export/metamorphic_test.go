@@ -1,0 +1,169 @@
+package export
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"weir/policy"
+)
+
+// Spellings of one question. However it is spelled it is answered, with the same exact values, and in perturbed
+// mode with the same noise: the noise belongs to the set of units, and averaging over spellings gains nothing.
+// slack is how far values may lie apart where one of the spellings is rounded before it is divided.
+var spellings = []struct {
+	name  string
+	slack float64
+	sql   []string
+}{
+	{"count", 0, []string{
+		"SELECT sex, count(*) AS n FROM people WHERE age > 30 AND city = 'c0' GROUP BY sex",
+		"select\tp.sex ,count( * )\nfrom people as p where (p.age>30)and(((p.city='c0')))group by 1 -- a comment",
+		"SELECT /* max(age) */ x.s, count(*) FROM (SELECT sex AS s, city AS c FROM people WHERE age > 30) x WHERE c = 'c0' GROUP BY x.s",
+		"WITH w AS (SELECT * FROM people WHERE city = 'c0'), v AS (SELECT sex, age FROM w) SELECT sex, count(*) FROM v WHERE age > 30 GROUP BY sex",
+		"WITH w AS MATERIALIZED (SELECT * FROM people WHERE city = 'c0') SELECT sex, count(*) FROM w WHERE NOT (age <= 30) GROUP BY sex",
+		"SELECT sex, count(*) FILTER (WHERE age > 30) FROM people WHERE city = 'c0' AND age > 30 GROUP BY sex",
+		"SELECT sex, count(*) FROM people WHERE city IN ('c0') AND age BETWEEN 31 AND 1000 GROUP BY sex",
+		"SELECT sex, count(1) FROM people WHERE 30 < age AND 'c0' = city GROUP BY sex",
+		"SELECT sex, sum(1) FROM people WHERE age > 30 AND city = 'c0' GROUP BY sex",
+		"SELECT sex, count(pid) FROM people WHERE age > 30 AND city = 'c0' GROUP BY sex",
+		"SELECT sex, count(age) FROM people WHERE age > 30 AND city = 'c0' GROUP BY sex",
+		"SELECT sex, count(CASE WHEN age > 30 THEN 1 END) FROM people WHERE city = 'c0' AND age >= 31 GROUP BY sex",
+		"SELECT sex, count(DISTINCT pid) FROM people WHERE age > 30 AND city = 'c0' GROUP BY sex",
+		"SELECT sex, n FROM (SELECT city, sex, count(*) AS n FROM people WHERE age > 30 AND city = 'c0' GROUP BY ALL)",
+		"SELECT a.sex, count(*) FROM people a JOIN people b USING (pid) WHERE a.age > 30 AND b.city = 'c0' GROUP BY 1",
+		"SELECT a.sex, count(*) FROM people a, people b WHERE b.pid = a.pid AND a.age > 30 AND b.city = 'c0' GROUP BY 1",
+		"SELECT sex, count(*) FROM people WHERE age > 30 AND pid IN (SELECT pid FROM people WHERE city = 'c0') GROUP BY 1",
+		"SELECT sex, count(*) FROM (SELECT pid, sex FROM people WHERE age > 30 AND city = 'c0' GROUP BY ALL) GROUP BY 1",
+		"SELECT sex, count(*) FROM (SELECT DISTINCT pid, sex FROM people WHERE age > 30 AND city = 'c0') GROUP BY 1",
+	}},
+	{"count, fanned out", 1, []string{
+		"SELECT sex, count(*) FROM people WHERE city = 'c0' GROUP BY sex",
+		"SELECT sex, count(*) / 3 FROM people, range(3) WHERE city = 'c0' GROUP BY sex",
+		"SELECT sex, count(*) / 7 FROM people, (VALUES (1), (1), (1), (1), (1), (1), (1)) v WHERE city = 'c0' GROUP BY sex",
+		"SELECT sex, sum(3) / 3 FROM people WHERE city = 'c0' GROUP BY sex",
+	}},
+	{"sum", 1e-6, []string{
+		"SELECT sex, sum(hours::DOUBLE) FROM people WHERE city = 'c0' GROUP BY sex",
+		"SELECT sex, sum(hours * 2::DOUBLE) / 2 FROM people WHERE city = 'c0' GROUP BY sex",
+		"SELECT sex, sum(hours::DOUBLE * 3) / 3 FROM people WHERE city = 'c0' GROUP BY sex",
+		"SELECT sex, -sum(-hours::DOUBLE) FROM people WHERE city = 'c0' GROUP BY sex",
+		"SELECT sex, sum(hours::DOUBLE + age) - sum(age::DOUBLE) FROM people WHERE city = 'c0' GROUP BY sex",
+		"SELECT sex, (sum(2 * hours::DOUBLE + 1) - sum(1::DOUBLE)) / 2 FROM people WHERE city = 'c0' GROUP BY sex",
+		"SELECT sex, sum(hours::DOUBLE) FILTER (WHERE city = 'c0') FROM people WHERE city = 'c0' GROUP BY sex",
+		"SELECT sex, sum(CASE WHEN city = 'c0' THEN hours::DOUBLE ELSE 0 END) FROM people WHERE city = 'c0' GROUP BY sex",
+		"SELECT sex, sum(CASE WHEN city <> 'c0' THEN NULL ELSE hours::DOUBLE END) FROM people WHERE city = 'c0' GROUP BY sex",
+		"SELECT sex, sum(hours::DOUBLE) / 5 FROM people, range(5) WHERE city = 'c0' GROUP BY sex",
+		"SELECT a.sex, sum(b.hours::DOUBLE) FROM people a JOIN people b USING (pid) WHERE a.city = 'c0' GROUP BY 1",
+		"SELECT sex, sum(h::DOUBLE) FROM (SELECT pid, sex, sum(hours) AS h FROM people WHERE city = 'c0' GROUP BY ALL) GROUP BY 1",
+		"SELECT sex, sum(h::DOUBLE) FROM (SELECT pid, sex, max(hours) AS h FROM people WHERE city = 'c0' GROUP BY ALL) GROUP BY 1",
+	}},
+	{"many rows a person", 1e-6, []string{
+		"SELECT kind, sum(cost::DOUBLE), count(*) FROM events WHERE cost > 10 GROUP BY kind",
+		"SELECT kind, sum(cost::DOUBLE), count(cost) FROM events WHERE cost > 10 GROUP BY kind",
+		"SELECT kind, sum(cost::DOUBLE), count(*) FROM people JOIN events ON pid = patient WHERE cost > 10 GROUP BY kind",
+		"SELECT kind, sum(cost::DOUBLE), count(*) FROM events JOIN people ON pid = patient WHERE cost > 10 GROUP BY kind",
+		"SELECT kind, sum(cost::DOUBLE), count(*) FROM events, people WHERE patient = pid AND cost > 10 GROUP BY kind",
+		"SELECT kind, sum(cost::DOUBLE), count(*) FROM (SELECT * FROM events WHERE cost > 10) JOIN (SELECT pid FROM people) ON pid = patient GROUP BY kind",
+		"SELECT kind, sum(cost::DOUBLE), count(*) FROM events LEFT JOIN people ON patient = pid WHERE cost > 10 GROUP BY kind",
+		"SELECT kind, sum(s::DOUBLE), sum(n) FROM (SELECT patient, kind, sum(cost) AS s, count(*) AS n FROM events WHERE cost > 10 GROUP BY ALL) GROUP BY kind",
+		"SELECT kind, sum(s::DOUBLE), sum(n) FROM (SELECT patient, room, kind, sum(cost) AS s, count(*) AS n FROM events WHERE cost > 10 GROUP BY ALL) GROUP BY kind",
+		"SELECT kind, sum(s::DOUBLE), sum(n) FROM (SELECT patient, kind, sum(s) AS s, sum(n) AS n FROM (SELECT patient, room, kind, sum(cost) AS s, count(*) AS n FROM events WHERE cost > 10 GROUP BY ALL) GROUP BY ALL) GROUP BY kind",
+	}},
+	{"distinct values of an identifier", 0, []string{
+		"SELECT sex, count(DISTINCT phone) FROM people GROUP BY sex",
+		"SELECT sex, count(DISTINCT phone) FROM people, range(1) GROUP BY sex",
+	}},
+	{"two keys", 0, []string{
+		"SELECT district, count(*) FROM sales GROUP BY 1",
+		"SELECT district, count(*) FROM sales JOIN people ON buyer = pid GROUP BY 1",
+		"SELECT district, count(*) FROM people JOIN sales ON pid = buyer GROUP BY 1",
+		"SELECT district, count(*) FROM people s, sales, people b WHERE s.pid = seller AND buyer = b.pid GROUP BY 1",
+	}},
+}
+
+func TestSpellings(t *testing.T) {
+	w := newWorld(t)
+	rules := loose
+	rules.K = 5
+	for _, mode := range []policy.Mode{policy.Exact, policy.Perturbed} {
+		for _, s := range spellings {
+			var first map[string][]any
+			for i, sql := range s.sql {
+				t.Run(fmt.Sprintf("%s/%s/%d", mode, s.name, i), func(t *testing.T) {
+					got, err := w.ask(t.Context(), "", sql, mode, rules)
+					if err != nil {
+						t.Fatalf("a spelling turned allow into deny: %s\n%v", sql, err)
+					}
+					rows := map[string][]any{}
+					for _, row := range got.rows {
+						rows[key(row[:1])] = row
+					}
+					if i == 0 {
+						if first = rows; len(rows) == 0 {
+							t.Fatal("nothing was released")
+						}
+						return
+					}
+					for name, want := range first {
+						have := rows[name]
+						for c := 1; c < len(want); c++ {
+							if len(have) != len(want) || want[c] == nil || have[c] == nil {
+								t.Errorf("%s\n%s: %v, want %v (%v)", sql, name, have, want, got.checks)
+								break
+							}
+							slack := s.slack
+							if mode == policy.Exact {
+								slack = 1e-9
+							}
+							if x, y := number(t, have[c]), number(t, want[c]); math.Abs(x-y) > slack*math.Max(1, math.Abs(y)*min(s.slack, 1e-9)+1) {
+								t.Errorf("%s\n%s: column %d is %v, want %v", sql, name, c, have[c], want[c])
+							}
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// Another set of units gets another noise, even where one unit makes the difference.
+func TestOtherSetsOtherNoise(t *testing.T) {
+	w := newWorld(t)
+	rules := loose
+	rules.K = 5
+	noises := map[float64]string{}
+	asked := 0
+	for age := 20; age < 70; age += 2 {
+		sql := fmt.Sprintf("SELECT sum(hours::DOUBLE) FROM people WHERE age >= %d", age)
+		exact, err := w.ask(t.Context(), "", sql, policy.Exact, rules)
+		if err != nil {
+			t.Fatal(err)
+		}
+		noisy, err := w.ask(t.Context(), "", sql, policy.Perturbed, rules)
+		if err != nil {
+			t.Fatal(err)
+		}
+		noise := math.Round((number(t, noisy.rows[0][0])-number(t, exact.rows[0][0]))*1e6) / 1e6
+		if before, twice := noises[noise]; twice {
+			t.Errorf("the noise %v of %q is that of %q", noise, sql, before)
+		}
+		noises[noise] = sql
+		asked++
+	}
+	all := "SELECT sum(hours::DOUBLE) FROM people"
+	but := "SELECT sum(hours::DOUBLE) FROM people WHERE NOT (city = '%s' AND age = %v AND hours = %v)"
+	one := w.rows["people"][3]
+	a, err := w.ask(t.Context(), "", all, policy.Perturbed, rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := w.ask(t.Context(), "", fmt.Sprintf(but, one["city"], one["age"], one["hours"]), policy.Perturbed, rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	difference := number(t, a.rows[0][0]) - number(t, b.rows[0][0])
+	if hours := one["hours"].(float64); math.Abs(difference-hours) < 1e-6 {
+		t.Errorf("the difference of two sums gives one person's %v hours", hours)
+	}
+}
