@@ -15,6 +15,8 @@ type guardedQuery struct {
 	in     *relation
 	groups []value
 	cells  []cell
+	// outputs are the columns that were asked for, in their order.
+	outputs []output
 }
 
 // Evidence is first taken per group and unit, then per group. Where a unit has one row only, its row is that
@@ -38,7 +40,7 @@ func (g *guardedQuery) release() (*relation, error) {
 		types = append(types, typeOf(a.Type))
 	}
 	r.SQL = g.sql()
-	return g.finishRelease(r, g.in, types)
+	return g.finishRelease(r, g.in, g.outputs, types)
 }
 
 // typeOf reads back a type that typ.sql wrote.

@@ -108,6 +108,16 @@ func (c *checker) guarded(in *relation, groupExprs []*expr, groups []value, list
 		}
 	}
 	for _, e := range list {
+		r.outputs = append(r.outputs, output{cell: len(r.cells), over: -1, name: e.Name})
+		cells, err := c.share(e, in)
+		if err != nil {
+			return nil, err
+		}
+		if cells != nil {
+			r.outputs[len(r.outputs)-1].over = len(r.cells) + 1
+			r.cells = append(r.cells, cells...)
+			continue
+		}
 		a, err := c.cell(e, in)
 		if err != nil {
 			return nil, err
@@ -115,6 +125,43 @@ func (c *checker) guarded(in *relation, groupExprs []*expr, groups []value, list
 		r.cells = append(r.cells, a)
 	}
 	return r.release()
+}
+
+// output is a column of the released relation: a cell, or one cell over another.
+type output struct {
+	cell, over int // places among the cells; over is -1 where nothing is divided
+	name       string
+}
+
+// share takes avg(CASE WHEN c THEN x ELSE 0 END) apart into the two figures that it is: a sum under a condition,
+// over the number of rows. It gives nil where the aggregate is something else.
+func (c *checker) share(e *expr, in *relation) ([]cell, error) {
+	if e.Class != "BOUND_AGGREGATE" || e.Name != "avg" && e.Name != "mean" || e.AggregateType == "DISTINCT" || len(e.Children) != 1 || e.OrderBys != nil {
+		return nil, nil
+	}
+	v, err := c.expr(e.Children[0], in)
+	if err != nil || v.cond == nil || !v.cond.elseZero {
+		return nil, err
+	}
+	single := len(in.keys) == 1 && in.keys[0].unique && !in.keys[0].nullable
+	sum := cell{Cell: Cell{Function: "sum", Type: "DOUBLE", Single: single}}
+	rows := cell{Cell: Cell{Kind: CountRows, Function: "count", Type: "BIGINT", Single: single}}
+	if e.Filter != nil {
+		f, err := c.values(e, []*expr{e.Filter}, in)
+		if err != nil {
+			return nil, err
+		}
+		sum.restrict(f[0].sql)
+		rows.restrict(f[0].sql)
+	}
+	rows.filter = and(rows.filter, "("+v.sql+" IS NOT NULL)")
+	v.cond.then.sql, v.cond.then.typ = "CAST("+v.cond.then.sql+" AS DOUBLE)", typ{ID: "DOUBLE"}
+	as := *e
+	as.Name = "sum"
+	if sum, err = c.measured(&as, sum, []value{v}); err != nil {
+		return nil, err
+	}
+	return []cell{sum, rows}, nil
 }
 
 func (c *checker) denyGroup(at *expr, g value) error {
@@ -292,7 +339,7 @@ func and(a, b string) string {
 }
 
 // finishRelease registers the release and gives the relation of its released table.
-func (c *checker) finishRelease(r Release, in *relation, types []typ) (*relation, error) {
+func (c *checker) finishRelease(r Release, in *relation, outputs []output, types []typ) (*relation, error) {
 	if len(r.SQL) > maxSQL {
 		return nil, problem.New("guard.too-complex")
 	}
@@ -300,14 +347,16 @@ func (c *checker) finishRelease(r Release, in *relation, types []typ) (*relation
 	c.program.Releases = append(c.program.Releases, r)
 	alias := c.alias()
 	out := &relation{kind: released, from: quoteName(r.Name) + " AS " + alias, reads: map[string]bool{r.Name: true}, data: map[string]bool{}}
-	for i, t := range types {
-		name := ""
-		if i < len(r.Groups) {
-			name = r.Groups[i].Name
-		} else {
-			name = r.Cells[i-len(r.Groups)].Function
+	column := func(i int) string { return alias + ".c" + itoa(i) }
+	for i, g := range r.Groups {
+		out.cols = append(out.cols, value{sql: column(i), typ: types[i], sort: freeValue, name: g.Name, key: -1})
+	}
+	for _, o := range outputs {
+		v := value{sql: column(len(r.Groups) + o.cell), typ: types[len(r.Groups)+o.cell], sort: freeValue, name: o.name, key: -1}
+		if o.over >= 0 {
+			v.sql = "(" + v.sql + " / " + column(len(r.Groups)+o.over) + ")"
 		}
-		out.cols = append(out.cols, value{sql: alias + ".c" + itoa(i), typ: t, sort: freeValue, name: name, key: -1})
+		out.cols = append(out.cols, v)
 	}
 	return out, nil
 }
