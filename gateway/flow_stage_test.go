@@ -55,6 +55,7 @@ type stage struct {
 	granted [][]string    // columns that the planner was told of
 	given   []string      // every text that a worker was given
 	said    recording     // what the processes said
+	passed  sandbox.Table // the cells that the filter let through to the last step in the planner
 	running int           // processes that were started and not closed
 	spans   []span        // when each call was made
 }
@@ -171,6 +172,7 @@ func (s stagedPlanning) Bind(ctx context.Context, sql string) (sandbox.Bound, er
 }
 
 func (s stagedPlanning) Finish(ctx context.Context, q sandbox.Query) (sandbox.Table, error) {
+	s.passed = q.Tables[0].Table
 	table, err := call(s.stage, "finish", func() (sandbox.Table, error) { return s.inner.Finish(ctx, q) })
 	s.said.Answers = append(s.said.Answers, table)
 	return table, err
