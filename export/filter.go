@@ -225,14 +225,20 @@ func (j *judging) cell(i int, c guard.Cell, row []any) (any, error) {
 func (j *judging) failedCheck(i int, c guard.Cell) (string, error) {
 	k := float64(j.rules.K)
 	for key := range j.release.Keys {
-		units, err := j.cellNumber("n", i, key)
+		bounded, err := j.bounded(i, key, c)
 		if err != nil {
 			return "", err
 		}
-		if units < k {
-			return "E2", nil
+		if !bounded {
+			units, err := j.cellNumber("n", i, key)
+			if err != nil {
+				return "", err
+			}
+			if units < k {
+				return "E2", nil
+			}
 		}
-		if c.Dominated() {
+		if c.Dominated() && !bounded {
 			dominated, err := j.dominated(i, key)
 			if err != nil || dominated {
 				return "E3", err
@@ -257,12 +263,67 @@ func (j *judging) failedCheck(i int, c guard.Cell) (string, error) {
 	return "", nil
 }
 
+// bounded reports whether the quick query's bounds settle E2 and E3: where the units' contributions add up to more
+// than k-1 times the greatest, k units at least contribute; and the two greatest are then far from dominating, for
+// every k that a grant can have. Of a sum whose NULLs were not set apart there must have been none.
+func (j *judging) bounded(i, key int, c guard.Cell) (bool, error) {
+	if _, complete := j.index["n"+strconv.Itoa(i)+"_"+strconv.Itoa(key)]; complete || !c.Dominated() {
+		return false, nil
+	}
+	var x [4]float64
+	for n, name := range []string{fmt.Sprintf("t%d_%d", i, key), fmt.Sprintf("s%d_%d", i, key), fmt.Sprintf("b%d", i), fmt.Sprintf("n%d", key)} {
+		var err error
+		if x[n], err = j.read(name); err != nil {
+			return false, err
+		}
+	}
+	greatest, total, rows, units := x[0], x[1], x[2], x[3]
+	whole := !c.Whole || rows == units
+	return greatest > 0 && total > float64(j.rules.K-1)*greatest && whole && !math.IsInf(total, 0), nil
+}
+
+// Settled reports whether the cells of a quick query need no further evidence. Cells of the complete query are settled.
+func (a *Assessment) Settled(r guard.Release, cells sandbox.Table) bool {
+	j := a.judging(r, cells)
+	for _, row := range cells.Rows {
+		if len(row) != len(cells.Columns) {
+			return true // for Admit to refuse
+		}
+		j.current = row
+		for i, c := range r.Cells {
+			for key := range r.Keys {
+				_, complete := j.index["n"+strconv.Itoa(i)+"_"+strconv.Itoa(key)]
+				bounded, err := j.bounded(i, key, c)
+				if err == nil && !complete && !bounded {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// judging prepares to judge the cells of a release.
+func (a *Assessment) judging(r guard.Release, cells sandbox.Table) *judging {
+	j := &judging{Assessment: a, release: r, index: map[string]int{}, check: Check{Release: r.Name, Withheld: map[string]int{}}}
+	for i, c := range cells.Columns {
+		j.index[c.Name] = i
+	}
+	return j
+}
+
 // dominated is the p% rule and the (2, share) rule: neither may the second largest unit be able to estimate the
 // largest to within p per cent, nor may two units make up more than the share (Hundepool et al., Statistical
 // Disclosure Control, 2012, ch. 4).
 func (j *judging) dominated(i, key int) (bool, error) {
 	var x [3]float64
 	for n, name := range []string{"t", "u", "s"} {
+		if column, ok := j.index[fmt.Sprintf("%s%d_%d", name, i, key)]; ok && j.current[column] == nil {
+			if name != "u" { // not even one contribution is a number
+				return true, nil
+			}
+			continue // there is no second one
+		}
 		v, err := j.cellNumber(name, i, key)
 		if err != nil {
 			return true, err
@@ -313,8 +374,7 @@ func (j *judging) value(name string) any {
 	return j.current[i]
 }
 
-// number reads a column of evidence. Evidence that is missing is an error, and an error releases nothing; NULL is
-// the sum over no unit at all, and counts as nothing.
+// number reads a column of evidence. Evidence that is missing or NULL is an error, and an error releases nothing.
 func (j *judging) number(prefix string, i int) (float64, error) {
 	return j.read(prefix + strconv.Itoa(i))
 }
@@ -328,14 +388,15 @@ func (j *judging) read(name string) (float64, error) {
 	if !ok {
 		return 0, fmt.Errorf("evidence %s is missing", name)
 	}
-	if j.current[i] == nil {
-		return 0, nil
-	}
 	n, ok := j.current[i].(json.Number)
 	if !ok {
 		return 0, fmt.Errorf("evidence %s is no number", name)
 	}
-	return n.Float64()
+	f, err := n.Float64()
+	if err == nil && (math.IsNaN(f) || math.IsInf(f, 0)) { // which would pass any comparison
+		err = fmt.Errorf("evidence %s is not finite", name)
+	}
+	return f, err
 }
 
 // Verdict is what was decided on a job, before it is on the log. Nothing can be shown of it.
