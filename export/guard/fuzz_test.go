@@ -103,7 +103,9 @@ func checkPlan(t testing.TB, schema []policy.Dataset, plan []byte, names []strin
 func FuzzPlan(f *testing.F) {
 	schema := schemaOf(f, "testdata/schema.yaml")
 	for _, bound := range plans(f, newPlanner(f, schema)) {
-		f.Add([]byte(bound.Plan), len(bound.Names))
+		if len(bound.Plan) < 6000 { // the fuzzer is slow with long inputs; TestChangedPlans has them all
+			f.Add([]byte(bound.Plan), len(bound.Names))
+		}
 	}
 	f.Fuzz(func(t *testing.T, plan []byte, columns int) {
 		names := make([]string, min(max(columns, 0), 100))
