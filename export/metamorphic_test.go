@@ -223,3 +223,39 @@ func TestLeavingOnePersonOut(t *testing.T) {
 		}
 	}
 }
+
+// A join with rows of others changes the set of units behind a cell, and so draws again, while the figure is only
+// multiplied by a number that can be asked for. The test fails when this is closed, so that its name is changed then.
+func TestAveragingOverJoinsIsKnownOpen(t *testing.T) {
+	w := newWorld(t)
+	rules := loose
+	rules.K = 5
+	exact := 0.0
+	for _, p := range w.rows["people"] {
+		if p["city"] == "c0" && p["sex"] == "F" {
+			exact++
+		}
+	}
+	ask := func(sql string) float64 {
+		t.Helper()
+		got, err := w.ask(t.Context(), "", sql, policy.Perturbed, rules)
+		if err != nil || len(got.rows) != 1 {
+			t.Fatalf("no longer answered, so no longer open: %v", err)
+		}
+		return number(t, got.rows[0][0])
+	}
+	mean, n := 0.0, 0.0
+	for age := 20; age < 74; age++ {
+		for _, sex := range []string{"F", "M"} {
+			others := fmt.Sprintf("b.age <> %d AND b.sex = '%s'", age, sex)
+			mean += ask("SELECT count(*) FROM people a, people b WHERE a.city = 'c0' AND a.sex = 'F' AND "+others) /
+				ask("SELECT count(DISTINCT b.pid) FROM people b WHERE "+others)
+			n++
+		}
+	}
+	mean /= n
+	t.Logf("%v people, the mean of %v answers is %.2f", exact, n, mean)
+	if math.Abs(mean-exact) > 4*noiseSD/math.Sqrt(n) {
+		t.Errorf("the mean of %v answers is %.2f and not near %v, so this is no longer open", n, mean, exact)
+	}
+}
