@@ -45,6 +45,7 @@ type Assessment struct {
 	operator string
 	job      string
 	released []sandbox.Named
+	quick    map[string]bool // releases whose cells the quick query settled
 	checks   []Check
 	withheld bool
 	cells    int
@@ -91,9 +92,9 @@ func (a *Assessment) Admit(ctx context.Context, r guard.Release, cells sandbox.T
 	if a.mode == policy.Exact && len(cells.Rows) > MaxReviewed {
 		return problem.New("export.too-many-cells", "limit", strconv.Itoa(MaxReviewed))
 	}
-	j := &judging{Assessment: a, release: r, index: map[string]int{}, check: Check{Release: r.Name, Withheld: map[string]int{}}}
-	for i, c := range cells.Columns {
-		j.index[c.Name] = i
+	j := a.judging(r, cells)
+	if err := j.complete(); err != nil {
+		return problem.New("export.evidence").Because(err)
 	}
 	out := sandbox.Named{Name: r.Name, Table: sandbox.Table{Rows: [][]any{}}}
 	for i, g := range r.Groups {
@@ -264,10 +265,10 @@ func (j *judging) failedCheck(i int, c guard.Cell) (string, error) {
 }
 
 // bounded reports whether the quick query's bounds settle E2 and E3: where the units' contributions add up to more
-// than k-1 times the greatest, k units at least contribute; and the two greatest are then far from dominating, for
-// every k that a grant can have. Of a sum whose NULLs were not set apart there must have been none.
+// than k-1 times the greatest, k units at least contribute; and if E3 holds even with a second unit as great as the
+// greatest, it holds. Of an aggregate whose NULLs were not set apart there must have been none.
 func (j *judging) bounded(i, key int, c guard.Cell) (bool, error) {
-	if _, complete := j.index["n"+strconv.Itoa(i)+"_"+strconv.Itoa(key)]; complete || !c.Dominated() {
+	if !j.quick[j.release.Name] || !c.Dominated() {
 		return false, nil
 	}
 	var x [4]float64
@@ -279,11 +280,17 @@ func (j *judging) bounded(i, key int, c guard.Cell) (bool, error) {
 	}
 	greatest, total, rows, units := x[0], x[1], x[2], x[3]
 	whole := !c.Whole || rows == units
-	return greatest > 0 && total > float64(j.rules.K-1)*greatest && whole && !math.IsInf(total, 0), nil
+	even := total-2*greatest >= j.rules.DominanceP/100*greatest && 2*greatest <= j.rules.DominanceShare/100*total
+	return whole && even && greatest > 0 && total > float64(j.rules.K-1)*greatest && !math.IsInf(total, 0), nil
 }
 
-// Settled reports whether the cells of a quick query need no further evidence. Cells of the complete query are settled.
+// Settled reports whether the bounds that a quick query brought settle every cell. If they do not, the cells of the
+// complete query must be brought.
 func (a *Assessment) Settled(r guard.Release, cells sandbox.Table) bool {
+	if a.quick == nil {
+		a.quick = map[string]bool{}
+	}
+	a.quick[r.Name] = true
 	j := a.judging(r, cells)
 	for _, row := range cells.Rows {
 		if len(row) != len(cells.Columns) {
@@ -292,9 +299,8 @@ func (a *Assessment) Settled(r guard.Release, cells sandbox.Table) bool {
 		j.current = row
 		for i, c := range r.Cells {
 			for key := range r.Keys {
-				_, complete := j.index["n"+strconv.Itoa(i)+"_"+strconv.Itoa(key)]
-				bounded, err := j.bounded(i, key, c)
-				if err == nil && !complete && !bounded {
+				if bounded, err := j.bounded(i, key, c); c.Dominated() && (err != nil || !bounded) {
+					a.quick[r.Name] = false
 					return false
 				}
 			}
@@ -310,6 +316,21 @@ func (a *Assessment) judging(r guard.Release, cells sandbox.Table) *judging {
 		j.index[c.Name] = i
 	}
 	return j
+}
+
+// complete looks whether the groups and the values are there at all.
+func (j *judging) complete() error {
+	for i := range j.release.Groups {
+		if _, ok := j.index["g"+strconv.Itoa(i)]; !ok {
+			return fmt.Errorf("group %d is missing", i)
+		}
+	}
+	for i := range j.release.Cells {
+		if _, ok := j.index["v"+strconv.Itoa(i)]; !ok {
+			return fmt.Errorf("value %d is missing", i)
+		}
+	}
+	return nil
 }
 
 // dominated is the p% rule and the (2, share) rule: neither may the second largest unit be able to estimate the

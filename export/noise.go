@@ -148,9 +148,12 @@ func (j *judging) sumNoise(i int, c guard.Cell) (float64, error) {
 	for t, term := range c.Terms {
 		var largest float64
 		set, err := j.set(i, c, func(key int) (one, all float64, err error) {
-			suffix := fmt.Sprintf("%d_%d_%d", i, key, t)
-			if one, err = j.read("q" + suffix); err == nil {
-				all, err = j.read("y" + suffix)
+			greatest, total := fmt.Sprintf("q%d_%d_%d", i, key, t), fmt.Sprintf("y%d_%d_%d", i, key, t)
+			if c.Bare {
+				greatest, total = fmt.Sprintf("t%d_%d", i, key), fmt.Sprintf("s%d_%d", i, key)
+			}
+			if one, err = j.read(greatest); err == nil {
+				all, err = j.read(total)
 			}
 			largest = math.Max(largest, one)
 			return one, all, err

@@ -17,6 +17,12 @@ type guardedQuery struct {
 	cells  []cell
 	// outputs are the columns that were asked for, in their order.
 	outputs []output
+	quick   bool // render the Quick query
+}
+
+// unique reports whether every unit has at most one row, so that the row is the first step of the evidence already.
+func (g *guardedQuery) unique() bool {
+	return len(g.in.keys) == 1 && g.in.keys[0].unique && !g.in.keys[0].nullable
 }
 
 // Evidence is first taken per group and unit, then per group. Where a unit has one row only, its row is that
@@ -35,11 +41,20 @@ func (g *guardedQuery) release() (*relation, error) {
 	for _, k := range g.in.keys {
 		r.Keys = append(r.Keys, k.domain)
 	}
-	for _, a := range g.cells {
+	saves := false
+	for i := range g.cells {
+		a := &g.cells[i]
+		a.Whole = a.whole()
+		a.Bare = len(a.Terms) == 1 && a.Constant == 0 && a.Terms[0].Coefficient == 1 && a.args[0].poly.isAtom()
+		saves = saves || g.unique() && a.Dominated()
 		r.Cells = append(r.Cells, a.Cell)
 		types = append(types, typeOf(a.Type))
 	}
 	r.SQL = g.sql()
+	if saves && g.mode == policy.Perturbed { // in exact mode the fingerprints outweigh what would be saved
+		g.quick = true
+		r.Quick = g.sql()
+	}
 	return g.finishRelease(r, g.in, g.outputs, types)
 }
 
@@ -54,7 +69,7 @@ func typeOf(sql string) typ {
 
 func (g *guardedQuery) sql() string {
 	by := numbered("g", len(g.groups))
-	unique := len(g.in.keys) == 1 && g.in.keys[0].unique && !g.in.keys[0].nullable
+	unique := g.unique()
 	q := "WITH base AS (" + g.base() + ")"
 	from := "cells"
 	if unique {
@@ -146,10 +161,8 @@ func (g *guardedQuery) base() string {
 		for j, v := range a.args {
 			add(exactArgument(v), "p"+n+"_"+itoa(j))
 		}
-		if g.mode == policy.Perturbed {
-			for j, sql := range a.terms {
-				add(sql, "m"+n+"_"+itoa(j))
-			}
+		for j, sql := range g.measures(a) {
+			add(sql, "m"+n+"_"+itoa(j))
 		}
 	}
 	sql := "SELECT " + strings.Join(list, ", ") + " FROM " + g.in.from
@@ -165,6 +178,15 @@ func exactArgument(v value) string {
 		return "CAST(" + v.sql + " AS DOUBLE)"
 	}
 	return v.sql
+}
+
+// measures are the terms of a sum's argument, whose noise is drawn apart. One that is the argument itself needs
+// nothing besides the evidence for dominance.
+func (g *guardedQuery) measures(a cell) []string {
+	if g.mode != policy.Perturbed || a.Bare {
+		return nil
+	}
+	return a.terms
 }
 
 // contribution is what a row gives to an aggregate, for E2 and E3; 1 where rows are what is counted.
@@ -203,10 +225,8 @@ func (g *guardedQuery) unitRows() []string {
 		for j, x := range a.contributions(i, true) {
 			among(i, a, x, fmt.Sprintf("d%d_%d", i, j))
 		}
-		if g.mode == policy.Perturbed {
-			for j := range a.terms {
-				among(i, a, fmt.Sprintf("m%d_%d", i, j), fmt.Sprintf("md%d_%d", i, j))
-			}
+		for j := range g.measures(a) {
+			among(i, a, fmt.Sprintf("m%d_%d", i, j), fmt.Sprintf("md%d_%d", i, j))
 		}
 	}
 	return list
@@ -242,10 +262,8 @@ func (g *guardedQuery) unitSums() []string {
 			}
 			list = append(list, fmt.Sprintf("sum(%s) FILTER (WHERE f%d) AS d%d_%d", x, i, i, j))
 		}
-		if g.mode == policy.Perturbed {
-			for j := range a.terms {
-				list = append(list, fmt.Sprintf("sum(m%d_%d) FILTER (WHERE f%d) AS md%d_%d", i, j, i, i, j))
-			}
+		for j := range g.measures(a) {
+			list = append(list, fmt.Sprintf("sum(m%d_%d) FILTER (WHERE f%d) AS md%d_%d", i, j, i, i, j))
 		}
 	}
 	return list
@@ -253,12 +271,7 @@ func (g *guardedQuery) unitSums() []string {
 
 // evidence aggregates the per-unit quantities for key k.
 func (g *guardedQuery) evidence(k int) []string {
-	unique := len(g.in.keys) == 1 && g.in.keys[0].unique && !g.in.keys[0].nullable
-	noisy := g.mode == policy.Perturbed
 	list := []string{fmt.Sprintf("count(*) AS n%d", k)}
-	if noisy {
-		list = append(list, fmt.Sprintf("bit_xor(u) AS x%d", k))
-	}
 	add := func(sql, name string, i int) { list = append(list, fmt.Sprintf("%s AS %s%d_%d", sql, name, i, k)) }
 	for i, a := range g.cells {
 		contributes := fmt.Sprintf("r%d > 0", i)
@@ -266,28 +279,36 @@ func (g *guardedQuery) evidence(k int) []string {
 			contributes += fmt.Sprintf(" AND d%d_0 <> 0", i)
 		}
 		units, among := "count(*) FILTER (WHERE "+contributes+")", fmt.Sprintf(" FILTER (WHERE r%d > 0)", i)
-		if unique && a.filter == "" && a.Kind == CountRows {
-			units, among = "count(*)", "" // everybody in the cell, counted already
+		everybody := g.unique() && a.filter == "" && a.Kind == CountRows
+		if everybody {
+			units = "count(*)" // counted already
 		}
-		add(units, "n", i)
+		if everybody || g.quick && a.Whole && a.Dominated() {
+			among = "" // in the quick query the filter looks whether a value was NULL
+		}
 		if a.Conditional {
 			add(fmt.Sprintf("count(*) FILTER (WHERE out%d > 0)", i), "z", i)
 		}
+		x := perUnitContribution(i, a)
 		if a.Dominated() {
-			x := perUnitContribution(i, a)
 			add("max("+x+")", "t", i)
-			add("list_extract(max("+x+", 2), 2)", "u", i)
 			add("sum("+x+")", "s", i)
+		}
+		if !g.quick || !a.Dominated() {
+			add(units, "n", i)
+		}
+		if !g.quick && a.Dominated() {
+			add("list_extract(max("+x+", 2), 2)", "u", i)
 		}
 		if !a.Single {
 			add(fmt.Sprintf("max(r%d)", i), "rr", i)
 		}
-		if noisy {
+		if g.mode == policy.Perturbed {
 			add("bit_xor(u)"+among, "x", i)
-			for j := range a.terms {
-				list = append(list, fmt.Sprintf("max(abs(md%d_%d)) AS q%d_%d_%d", i, j, i, k, j))
-				list = append(list, fmt.Sprintf("sum(abs(md%d_%d)) AS y%d_%d_%d", i, j, i, k, j))
-			}
+		}
+		for j := range g.measures(a) {
+			list = append(list, fmt.Sprintf("max(abs(md%d_%d)) AS q%d_%d_%d", i, j, i, k, j))
+			list = append(list, fmt.Sprintf("sum(abs(md%d_%d)) AS y%d_%d_%d", i, j, i, k, j))
 		}
 	}
 	return list
@@ -402,9 +423,6 @@ func (g *guardedQuery) outer(from string, unique bool) string {
 	}
 	for j := range g.in.keys {
 		list = append(list, fmt.Sprintf("n%d", j))
-		if g.mode == policy.Perturbed {
-			list = append(list, fmt.Sprintf("x%d", j))
-		}
 	}
 	for i, a := range g.cells {
 		list = append(list, g.cellColumns(i, a)...)
@@ -426,9 +444,14 @@ func (g *guardedQuery) otherGroups(source string, i int) string {
 }
 
 func (g *guardedQuery) cellColumns(i int, a cell) []string {
+	quick := g.quick && a.Dominated()
 	var contributing []string
 	for j := range g.in.keys {
-		contributing = append(contributing, fmt.Sprintf("n%d_%d >= %d", i, j, g.rules.K))
+		enough := fmt.Sprintf("n%d_%d >= %d", i, j, g.rules.K)
+		if quick {
+			enough = fmt.Sprintf("s%d_%d > %d * t%d_%d", i, j, g.rules.K-1, i, j)
+		}
+		contributing = append(contributing, enough)
 	}
 	val := fmt.Sprintf("val%d", i)
 	if a.Kind == CountUnits {
@@ -440,7 +463,10 @@ func (g *guardedQuery) cellColumns(i int, a cell) []string {
 	}
 	for j := range g.in.keys {
 		names := []string{"n"}
-		if a.Dominated() {
+		switch {
+		case quick:
+			names = []string{"t", "s"}
+		case a.Dominated():
 			names = append(names, "t", "u", "s")
 		}
 		if !a.Single {
@@ -458,10 +484,8 @@ func (g *guardedQuery) cellColumns(i int, a cell) []string {
 		for _, name := range names {
 			list = append(list, fmt.Sprintf("%s%d_%d", name, i, j))
 		}
-		if g.mode == policy.Perturbed {
-			for t := range a.terms {
-				list = append(list, fmt.Sprintf("q%d_%d_%d", i, j, t), fmt.Sprintf("y%d_%d_%d", i, j, t))
-			}
+		for t := range g.measures(a) {
+			list = append(list, fmt.Sprintf("q%d_%d_%d", i, j, t), fmt.Sprintf("y%d_%d_%d", i, j, t))
 		}
 	}
 	if g.mode == policy.Perturbed {

@@ -24,10 +24,13 @@ const fingerprintShift = 8 // the hash's bits that choose the part are not used 
 
 // Release is one guarded aggregation: a query whose rows are cells beside the evidence for them. Its columns:
 //
+// In the Quick query n<a>_<k> and u<a>_<k> are missing for aggregates that can be dominated: when the total of the
+// units' contributions is more than k-1 times the greatest, then k units at least contribute, and none dominates.
+//
 //	g<i>            group i
 //	w               true in every row when some group was left out for E1
 //	e<i>            for a sensitive group i: how many of its values the other groups' cell holds (E4)
-//	n<k>, x<k>      distinct units of key k in the cell, and their fingerprint
+//	n<k>            distinct units of key k in the cell
 //	v<a>            the value of aggregate a, NULL unless E1 and E2 hold
 //	b<a>            rows that take part in a
 //	n<a>_<k>        units that contribute to a (E2)
@@ -41,8 +44,9 @@ const fingerprintShift = 8 // the hash's bits that choose the part are not used 
 //
 // F is there in exact mode only; x, q and y in perturbed mode only.
 type Release struct {
-	Name   string // the released table, as later queries read it
-	SQL    string
+	Name   string   // the released table, as later queries read it
+	SQL    string   // brings all evidence
+	Quick  string   // brings bounds that settle most cells; empty where there is nothing to save
 	Reads  []string // released tables that it reads
 	Data   []string // data sets that it reads
 	Groups []Group
@@ -63,6 +67,8 @@ type Cell struct {
 	Function    string
 	Type        string  // of the value, as SQL
 	Conditional bool    // it has a condition, whose complement E5 looks at
+	Whole       bool    // only NULL keeps a row of the group out
+	Bare        bool    // Sum, Average: the argument is one measure as it is, so t and s stand for q and y
 	Single      bool    // each unit has at most one row, so counts cannot be dominated
 	Unit        int     // CountUnits: which key is counted
 	Fraction    float64 // Quantile
