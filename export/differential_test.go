@@ -469,7 +469,8 @@ func TestDifferential(t *testing.T) {
 			}
 		})
 	}
-	t.Logf("%d questions: %d cells released, %d withheld; %d without E6 and E7; checks failed: %v", questions, released, withheld, free, fails)
+	t.Logf("%d questions: %d cells released, %d withheld; %d without E6 and E7; checks failed: %v; %d of %d settled by bounds",
+		questions, released, withheld, free, fails, w.quick, w.asked)
 	for _, check := range []string{"E1", "E2", "E3", "E4", "E5"} {
 		if fails[check] == 0 && !testing.Short() {
 			t.Errorf("no question failed %s, so nothing is known of it", check)
