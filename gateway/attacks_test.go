@@ -134,6 +134,7 @@ func attackData(t *testing.T, name, manifest, list string, values []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		lab.Trouble = func(job string, cause error) { t.Logf("%s: %v", job, cause) }
 		for _, a := range attacks {
 			t.Run(fmt.Sprintf("%s/%s", mode, a.ID), func(t *testing.T) {
 				var answers []answer
@@ -223,6 +224,7 @@ func askUseful(t *testing.T, manifest, table, list string, least int) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		lab.Trouble = func(job string, cause error) { t.Logf("%s: %v", job, cause) }
 		answered, compared := 0, 0
 		for _, q := range questions {
 			t.Run(fmt.Sprintf("useful/%s/%s", mode, q.ID), func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 
 	"weir/audit"
 	"weir/export"
+	"weir/internal/problem"
 	"weir/internal/store"
 	"weir/policy"
 	"weir/sandbox"
@@ -33,6 +34,9 @@ type Lab struct {
 	datasets []policy.Dataset
 	grants   map[string]asker
 	jobs     int
+
+	// Trouble is told the cause of every failure, as the operation log of a platform would be; nobody if it is nil.
+	Trouble func(job string, cause error)
 }
 
 // asker is an analyst with a grant.
@@ -128,6 +132,9 @@ func (l *Lab) Ask(ctx context.Context, story, sql string) (export.Released, erro
 	started := time.Now()
 	released, err := l.flow.Run(ctx, who.person, Request{Job: job, Grant: who.grant, SQL: sql})
 	if err != nil {
+		if cause := problem.Of(err).Unwrap(); cause != nil && l.Trouble != nil {
+			l.Trouble(job, cause)
+		}
 		return export.Denied(job, err, time.Since(started)), nil
 	}
 	if released.State() != export.StateWaiting {
