@@ -17,10 +17,31 @@ import (
 // maxCell is the most bytes that the description of a cell may have.
 const maxCell = 1 << 20
 
-// namespaces are what the kernel calls the layers that a process is born with.
-var namespaces = map[Layer]uintptr{
-	User: unix.CLONE_NEWUSER, Processes: unix.CLONE_NEWPID, Network: unix.CLONE_NEWNET, IPC: unix.CLONE_NEWIPC,
-	Hostname: unix.CLONE_NEWUTS, Cgroup: unix.CLONE_NEWCGROUP, Root: unix.CLONE_NEWNS,
+// namespaces are the layers that a process is born with: the kernel's flags and names for them.
+var namespaces = map[Layer]struct {
+	flag uintptr
+	name string
+}{
+	User:      {unix.CLONE_NEWUSER, "user"},
+	Processes: {unix.CLONE_NEWPID, "pid"},
+	Network:   {unix.CLONE_NEWNET, "net"},
+	IPC:       {unix.CLONE_NEWIPC, "ipc"},
+	Hostname:  {unix.CLONE_NEWUTS, "uts"},
+	Cgroup:    {unix.CLONE_NEWCGROUP, "cgroup"},
+	Root:      {unix.CLONE_NEWNS, "mnt"},
+}
+
+// ownNamespaces are those of the calling process, as the kernel names them.
+func ownNamespaces() (map[Layer]string, error) {
+	own := map[Layer]string{}
+	for layer, kind := range namespaces {
+		name, err := os.Readlink("/proc/self/ns/" + kind.name)
+		if err != nil {
+			return nil, missing(layer, err)
+		}
+		own[layer] = name
+	}
+	return own, nil
 }
 
 // Command describes a worker process with every layer: pipes and files become descriptors 3, 4, …; 0, 1 and 2 are
@@ -37,6 +58,10 @@ func CommandTrial(executable string, cell Cell, files []*os.File) (*exec.Cmd, er
 }
 
 func command(executable string, cell Cell, files []*os.File) (*exec.Cmd, error) {
+	var err error
+	if cell.Outside, err = ownNamespaces(); err != nil {
+		return nil, err
+	}
 	description, err := describe(cell)
 	if err != nil {
 		return nil, err
@@ -47,9 +72,9 @@ func command(executable string, cell Cell, files []*os.File) (*exec.Cmd, error) 
 	cmd.Stdin = description
 	cmd.ExtraFiles = files
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	for layer, flag := range namespaces {
+	for layer, kind := range namespaces {
 		if cell.Layers.Has(layer) {
-			cmd.SysProcAttr.Cloneflags |= flag
+			cmd.SysProcAttr.Cloneflags |= kind.flag
 		}
 	}
 	if cell.Layers.Has(User) {

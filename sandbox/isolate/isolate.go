@@ -32,7 +32,10 @@ type Cell struct {
 	Limits Limits   `json:"limits"`           // the kernel's limits
 	Files  []string `json:"files,omitempty"`  // regular files on the machine; the worker finds the i-th as Inside(i), read-only
 	Folder string   `json:"folder,omitempty"` // the one folder in which it may make files, as InsideFolder; empty: none
-	Layers Layers   `json:"layers"`           // what Command fills in; a worker insists on Whole
+
+	// What Command fills in.
+	Layers  Layers           `json:"layers"`  // a worker insists on Whole
+	Outside map[Layer]string `json:"outside"` // the platform's own namespaces, which must not be the worker's
 }
 
 // InsideFolder is where a worker finds the folder that it may write to.
@@ -91,6 +94,9 @@ func firstPass(cell Cell, last int) error {
 		if err := unix.Dup3(null, fd, 0); err != nil {
 			return missing(Descriptors, err)
 		}
+	}
+	if err := verifyNamespaces(cell); err != nil {
+		return err
 	}
 	unix.Umask(0o077)
 	for _, step := range []struct {

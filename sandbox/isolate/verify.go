@@ -38,6 +38,21 @@ func verify(layers Layers, limits Limits) error {
 	return nil
 }
 
+// verifyNamespaces checks that the process is not in the platform's. It is for the first pass, which still has a
+// /proc to look at.
+func verifyNamespaces(cell Cell) error {
+	own, err := ownNamespaces()
+	if err != nil {
+		return err
+	}
+	for layer := range namespaces {
+		if cell.Layers.Has(layer) && (cell.Outside[layer] == "" || own[layer] == cell.Outside[layer]) {
+			return missing(layer, errors.New("it is the platform's own"))
+		}
+	}
+	return nil
+}
+
 func must(holds bool, otherwise string) error {
 	if !holds {
 		return errors.New(otherwise)
