@@ -101,6 +101,9 @@ func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *
 	if err != nil {
 		return nil, problem.New("cli.no-worker").Because(err)
 	}
+	if err := sandbox.CheckConfinement(worker); err != nil {
+		return nil, err
+	}
 	vault, err := sandbox.OpenVault(ctx, filepath.Join(s.Data, vaultFolder), db, worker)
 	if err != nil {
 		return nil, err
