@@ -10,7 +10,7 @@ FUZZTIME    ?= 30s
 BENCH       ?= .
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint setup setup-build setup-test tools bench fuzz docs clean
+.PHONY: help build demo test race lint setup setup-build setup-test tools bench fuzz docs generate clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -21,7 +21,7 @@ help: ## list the targets
 build: setup-build ## build bin/weir and bin/weir-worker
 	@mkdir -p bin
 	$(GO) build -trimpath -o bin/weir ./cmd/weir
-	CGO_ENABLED=1 $(GO) build -trimpath -tags netgo,osusergo -ldflags '-linkmode external -extldflags -static' \
+	CGO_ENABLED=1 $(GO) build -trimpath -tags netgo,osusergo -ldflags '-s -w -linkmode external -extldflags -static' \
 		-o bin/weir-worker ./cmd/weir-worker 2>bin/worker.log || { cat bin/worker.log; exit 1; }
 
 demo: build ## walk one scenario through, then keep serving (ONCE=1 ends after the walk)
@@ -67,6 +67,9 @@ fuzz: ## run every fuzz target for FUZZTIME
 
 docs: ## write the pages that are generated from the code
 	$(GO) run ./cmd/weir docs errors > docs/errors.md
+
+generate: ## make server and client from gateway/api/openapi.yaml
+	$(GO) generate ./gateway/api/...
 
 clean: ## remove what was built
 	rm -rf bin

@@ -45,6 +45,7 @@ type Assessment struct {
 	operator string
 	job      string
 	released []sandbox.Named
+	quick    map[string]bool // releases whose cells the quick query settled
 	checks   []Check
 	withheld bool
 	cells    int
@@ -54,7 +55,7 @@ type Assessment struct {
 type Check struct {
 	Release  string         `json:"release"`
 	Cells    int            `json:"cells"`
-	Withheld map[string]int `json:"withheld"`           // by check, E1 to E7
+	Withheld map[string]int `json:"withheld"`           // by check, E1 to E7; for E1 only whether there were any
 	Together []string       `json:"together,omitempty"` // jobs together with whose cells E6 found too little
 }
 
@@ -91,9 +92,9 @@ func (a *Assessment) Admit(ctx context.Context, r guard.Release, cells sandbox.T
 	if a.mode == policy.Exact && len(cells.Rows) > MaxReviewed {
 		return problem.New("export.too-many-cells", "limit", strconv.Itoa(MaxReviewed))
 	}
-	j := &judging{Assessment: a, release: r, index: map[string]int{}, check: Check{Release: r.Name, Withheld: map[string]int{}}}
-	for i, c := range cells.Columns {
-		j.index[c.Name] = i
+	j := a.judging(r, cells)
+	if err := j.complete(); err != nil {
+		return problem.New("export.evidence").Because(err)
 	}
 	out := sandbox.Named{Name: r.Name, Table: sandbox.Table{Rows: [][]any{}}}
 	for i, g := range r.Groups {
@@ -130,8 +131,9 @@ func (a *Assessment) Admit(ctx context.Context, r guard.Release, cells sandbox.T
 	if err != nil {
 		return err
 	}
-	// No cell at all is no answer either: that nobody is in a group is known from nothing being shown.
-	a.withheld = a.withheld || len(cells.Rows) == 0
+	if len(cells.Rows) == 0 { // no cell at all is no answer either: that nobody is in a group would be known from it
+		j.leftOut()
+	}
 	a.released = append(a.released, out)
 	a.checks = append(a.checks, j.check)
 	return nil
@@ -151,11 +153,12 @@ type judging struct {
 // row judges one group. nil means that the whole group is withheld.
 func (j *judging) row(row []any) ([]any, error) {
 	j.current = row
-	if some, ok := j.value("w").(bool); !ok || some {
-		j.withhold("E1")
-		if !ok {
-			return nil, fmt.Errorf("column w is missing")
-		}
+	some, ok := j.value("w").(bool)
+	if !ok {
+		return nil, fmt.Errorf("column w is missing")
+	}
+	if some {
+		j.leftOut()
 	}
 	for k := range j.release.Keys {
 		n, err := j.number("n", k)
@@ -163,7 +166,7 @@ func (j *judging) row(row []any) ([]any, error) {
 			return nil, err
 		}
 		if n < float64(j.rules.K) {
-			j.withhold("E1")
+			j.leftOut()
 			return nil, nil
 		}
 	}
@@ -223,14 +226,20 @@ func (j *judging) cell(i int, c guard.Cell, row []any) (any, error) {
 func (j *judging) failedCheck(i int, c guard.Cell) (string, error) {
 	k := float64(j.rules.K)
 	for key := range j.release.Keys {
-		units, err := j.cellNumber("n", i, key)
+		bounded, err := j.bounded(i, key, c)
 		if err != nil {
 			return "", err
 		}
-		if units < k {
-			return "E2", nil
+		if !bounded {
+			units, err := j.cellNumber("n", i, key)
+			if err != nil {
+				return "", err
+			}
+			if units < k {
+				return "E2", nil
+			}
 		}
-		if c.Dominated() {
+		if c.Dominated() && !bounded {
 			dominated, err := j.dominated(i, key)
 			if err != nil || dominated {
 				return "E3", err
@@ -255,12 +264,87 @@ func (j *judging) failedCheck(i int, c guard.Cell) (string, error) {
 	return "", nil
 }
 
+// bounded reports whether the quick query's bounds settle E2 and E3: where the units' contributions add up to more
+// than k-1 times the greatest, k units at least contribute; and if E3 holds even with a second unit as great as the
+// greatest, it holds. Of an aggregate whose NULLs were not set apart there must have been none.
+func (j *judging) bounded(i, key int, c guard.Cell) (bool, error) {
+	if !j.quick[j.release.Name] || !c.Dominated() {
+		return false, nil
+	}
+	var x [4]float64
+	for n, name := range []string{fmt.Sprintf("t%d_%d", i, key), fmt.Sprintf("s%d_%d", i, key), fmt.Sprintf("b%d", i), fmt.Sprintf("n%d", key)} {
+		var err error
+		if x[n], err = j.read(name); err != nil {
+			return false, err
+		}
+	}
+	greatest, total, rows, units := x[0], x[1], x[2], x[3]
+	whole := !c.Whole || rows == units
+	even := total-2*greatest >= j.rules.DominanceP/100*greatest && 2*greatest <= j.rules.DominanceShare/100*total
+	return whole && even && greatest > 0 && total > float64(j.rules.K-1)*greatest && !math.IsInf(total, 0), nil
+}
+
+// Settled reports whether the bounds that a quick query brought settle every cell. If they do not, the cells of the
+// complete query must be brought.
+func (a *Assessment) Settled(r guard.Release, cells sandbox.Table) bool {
+	if a.quick == nil {
+		a.quick = map[string]bool{}
+	}
+	a.quick[r.Name] = true
+	j := a.judging(r, cells)
+	for _, row := range cells.Rows {
+		if len(row) != len(cells.Columns) {
+			return true // for Admit to refuse
+		}
+		j.current = row
+		for i, c := range r.Cells {
+			for key := range r.Keys {
+				if bounded, err := j.bounded(i, key, c); c.Dominated() && (err != nil || !bounded) {
+					a.quick[r.Name] = false
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// judging prepares to judge the cells of a release.
+func (a *Assessment) judging(r guard.Release, cells sandbox.Table) *judging {
+	j := &judging{Assessment: a, release: r, index: map[string]int{}, check: Check{Release: r.Name, Withheld: map[string]int{}}}
+	for i, c := range cells.Columns {
+		j.index[c.Name] = i
+	}
+	return j
+}
+
+// complete looks whether the groups and the values are there at all.
+func (j *judging) complete() error {
+	for i := range j.release.Groups {
+		if _, ok := j.index["g"+strconv.Itoa(i)]; !ok {
+			return fmt.Errorf("group %d is missing", i)
+		}
+	}
+	for i := range j.release.Cells {
+		if _, ok := j.index["v"+strconv.Itoa(i)]; !ok {
+			return fmt.Errorf("value %d is missing", i)
+		}
+	}
+	return nil
+}
+
 // dominated is the p% rule and the (2, share) rule: neither may the second largest unit be able to estimate the
 // largest to within p per cent, nor may two units make up more than the share (Hundepool et al., Statistical
 // Disclosure Control, 2012, ch. 4).
 func (j *judging) dominated(i, key int) (bool, error) {
 	var x [3]float64
 	for n, name := range []string{"t", "u", "s"} {
+		if column, ok := j.index[fmt.Sprintf("%s%d_%d", name, i, key)]; ok && j.current[column] == nil {
+			if name != "u" { // not even one contribution is a number
+				return true, nil
+			}
+			continue // there is no second one
+		}
 		v, err := j.cellNumber(name, i, key)
 		if err != nil {
 			return true, err
@@ -292,6 +376,12 @@ func (j *judging) lonelySide(i, key int, c guard.Cell) (bool, error) {
 	return side/most < float64(j.rules.K), nil
 }
 
+// leftOut notes that groups were left out for E1. The worker did so by itself and does not say how many.
+func (j *judging) leftOut() {
+	j.check.Withheld["E1"] = 1
+	j.withheld = true
+}
+
 func (j *judging) withhold(check string) {
 	j.check.Withheld[check]++
 	j.withheld = true
@@ -305,8 +395,7 @@ func (j *judging) value(name string) any {
 	return j.current[i]
 }
 
-// number reads a column of evidence. Evidence that is missing is an error, and an error releases nothing; NULL is
-// the sum over no unit at all, and counts as nothing.
+// number reads a column of evidence. Evidence that is missing or NULL is an error, and an error releases nothing.
 func (j *judging) number(prefix string, i int) (float64, error) {
 	return j.read(prefix + strconv.Itoa(i))
 }
@@ -320,14 +409,15 @@ func (j *judging) read(name string) (float64, error) {
 	if !ok {
 		return 0, fmt.Errorf("evidence %s is missing", name)
 	}
-	if j.current[i] == nil {
-		return 0, nil
-	}
 	n, ok := j.current[i].(json.Number)
 	if !ok {
 		return 0, fmt.Errorf("evidence %s is no number", name)
 	}
-	return n.Float64()
+	f, err := n.Float64()
+	if err == nil && (math.IsNaN(f) || math.IsInf(f, 0)) { // which would pass any comparison
+		err = fmt.Errorf("evidence %s is not finite", name)
+	}
+	return f, err
 }
 
 // Verdict is what was decided on a job, before it is on the log. Nothing can be shown of it.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -197,15 +198,19 @@ func (q *Queue) remember(ctx context.Context, operator, job string, domains []st
 		if err := judge(known); err != nil {
 			return err
 		}
+		var fresh []ledgerRow
 		for d, h := range known {
 			for _, c := range h.cells[counts[d]:] {
 				blob := make([]byte, 0, 8*len(c.f))
 				for _, v := range c.f {
 					blob = binary.LittleEndian.AppendUint64(blob, v)
 				}
-				if _, err := tx.NewInsert().Model(&ledgerRow{Operator: operator, Domain: d, Job: job, Fingerprint: blob}).Exec(ctx); err != nil {
-					return fmt.Errorf("write the ledger: %w", err)
-				}
+				fresh = append(fresh, ledgerRow{Operator: operator, Domain: d, Job: job, Fingerprint: blob})
+			}
+		}
+		for some := range slices.Chunk(fresh, 500) {
+			if _, err := tx.NewInsert().Model(&some).Exec(ctx); err != nil {
+				return fmt.Errorf("write the ledger: %w", err)
 			}
 		}
 		return nil

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -74,41 +75,56 @@ func count(exact *big.Rat, e float64, k int) any {
 	return json.Number(noisy.FloatString(0))
 }
 
-// set names the set of units behind a cell: for each key the fingerprint of the units, and of their shares of
-// the rows, which are the same when every row is multiplied.
-func (j *judging) set(i int, c guard.Cell) (string, error) {
+// set names the set of units behind a cell, for each key: the fingerprint of the units and how the whole compares
+// with the largest unit's part of it. Both stay the same when every row is multiplied, when keys change places, and
+// when a figure is put together from the units' own figures.
+func (j *judging) set(i int, c guard.Cell, part func(key int) (largest, whole float64, err error)) (string, error) {
 	var parts []string
-	for key := range j.release.Keys {
+	for key, domain := range j.release.Keys {
 		if c.Kind == guard.CountUnits && key != c.Unit {
 			continue
 		}
-		suffix := strconv.Itoa(i) + "_" + strconv.Itoa(key)
-		units, okU := j.value("x" + suffix).(json.Number)
-		weights, okW := j.value("h" + suffix).(json.Number)
-		rows, okR := j.value("b" + strconv.Itoa(i)).(json.Number)
-		if c.Kind == guard.CountUnits {
-			rows, okR = j.value("n" + suffix).(json.Number)
-		}
-		if !okU || !okW || !okR {
+		units, ok := j.value(fmt.Sprintf("x%d_%d", i, key)).(json.Number)
+		if !ok {
 			return "", fmt.Errorf("the fingerprint of a cell is missing")
 		}
-		w, ok := new(big.Rat).SetString(weights.String() + "/" + rows.String())
-		if !ok {
-			return "", fmt.Errorf("the fingerprint of a cell is no number")
+		largest, whole, err := part(key)
+		if err != nil {
+			return "", err
 		}
-		parts = append(parts, j.release.Keys[key], units.String(), w.String())
+		parts = append(parts, domain+" "+units.String()+" "+strconv.FormatFloat(whole/largest, 'g', 9, 64))
 	}
+	slices.Sort(parts)
 	return strings.Join(parts, " "), nil
+}
+
+// rows names the set of a cell by the rows of its units.
+func (j *judging) rows(i int, c guard.Cell) (string, error) {
+	return j.set(i, c, func(key int) (largest, whole float64, err error) {
+		if c.Kind == guard.CountUnits {
+			whole, err = j.cellNumber("n", i, key)
+			return 1, whole, err
+		}
+		if whole, err = j.number("b", i); err != nil || c.Single {
+			return 1, whole, err
+		}
+		largest, err = j.cellNumber("rr", i, key)
+		return largest, whole, err
+	})
 }
 
 // countNoise is the noise of the number of rows behind a cell; a unit with many rows moves it by that many.
 func (j *judging) countNoise(i int, c guard.Cell) (float64, error) {
-	set, err := j.set(i, c)
+	set, err := j.rows(i, c)
 	if err != nil {
 		return 0, err
 	}
+	what := guard.RowsTerm
+	if c.Kind == guard.CountDistinct {
+		what = c.Terms[0].Name
+	}
 	most, err := j.mostRows(i, c)
-	return noiseSD * most * j.filter.noise.draw("count", set), err
+	return noiseSD * most * j.filter.noise.draw("sum", what, set), err
 }
 
 func (j *judging) mostRows(i int, c guard.Cell) (float64, error) {
@@ -128,29 +144,24 @@ func (j *judging) mostRows(i int, c guard.Cell) (float64, error) {
 
 // sumNoise adds up the noise of each measure in the argument, and of its constant part.
 func (j *judging) sumNoise(i int, c guard.Cell) (float64, error) {
-	set, err := j.set(i, c)
-	if err != nil {
-		return 0, err
-	}
 	var sum float64
 	for t, term := range c.Terms {
 		var largest float64
-		seed := []string{"sum", set, term.Name}
-		for key := range j.release.Keys {
-			suffix := fmt.Sprintf("%d_%d_%d", i, key, t)
-			one, err := j.read("q" + suffix)
-			if err != nil {
-				return 0, err
+		set, err := j.set(i, c, func(key int) (one, all float64, err error) {
+			greatest, total := fmt.Sprintf("q%d_%d_%d", i, key, t), fmt.Sprintf("y%d_%d_%d", i, key, t)
+			if c.Bare {
+				greatest, total = fmt.Sprintf("t%d_%d", i, key), fmt.Sprintf("s%d_%d", i, key)
 			}
-			all, err := j.read("y" + suffix)
-			if err != nil {
-				return 0, err
+			if one, err = j.read(greatest); err == nil {
+				all, err = j.read(total)
 			}
 			largest = math.Max(largest, one)
-			// The shape of the contributions, whatever their unit: another choice of the same units' rows is another sum.
-			seed = append(seed, strconv.FormatFloat(all/one, 'g', 9, 64))
+			return one, all, err
+		})
+		if err != nil {
+			return 0, err
 		}
-		sum += term.Coefficient * noiseSD * largest * j.filter.noise.draw(seed...)
+		sum += term.Coefficient * noiseSD * largest * j.filter.noise.draw("sum", term.Name, set)
 	}
 	if c.Constant != 0 {
 		rows, err := j.countNoise(i, c)
@@ -190,7 +201,7 @@ func (j *judging) noisyRows(i int, c guard.Cell) (float64, error) {
 
 // noisyQuantile moves an order statistic about as far as k units could.
 func (j *judging) noisyQuantile(i int, c guard.Cell, v any) (any, error) {
-	set, err := j.set(i, c)
+	set, err := j.rows(i, c)
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +235,7 @@ func (j *judging) noisyMoment(i int, c guard.Cell) (any, error) {
 }
 
 func (j *judging) noisyMoments(i int, c guard.Cell) (moments, error) {
-	set, err := j.set(i, c)
+	set, err := j.rows(i, c)
 	if err != nil {
 		return moments{}, err
 	}

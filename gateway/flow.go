@@ -72,8 +72,9 @@ type Session interface {
 
 // Run takes one query from request to release. It is the only path on which anything derived from protected data
 // reaches a person. Every early return denies; the order of the steps is the security argument.
-func (f *Flow) Run(ctx context.Context, who policy.Principal, req Request) (export.Released, error) {
+func (f *Flow) Run(ctx context.Context, who policy.Principal, req Request) (result export.Released, err error) {
 	started := f.Clock()
+	defer f.survive(ctx, who, req, &result, &err)
 
 	// May this person ask this, for this scenario, now? The day's account is charged before anything is done.
 	decision, err := f.Policy.Authorize(ctx, who, req.Grant)
@@ -127,7 +128,11 @@ func (f *Flow) Run(ctx context.Context, who policy.Principal, req Request) (expo
 		return export.Released{}, err
 	}
 	verdict.Took(f.Clock().Sub(started))
-	return f.Filter.Release(context.WithoutCancel(ctx), verdict, export.LogIndex(outcome.Index)) // now, or a place in the officer's queue
+	released, err := f.Filter.Release(context.WithoutCancel(ctx), verdict, export.LogIndex(outcome.Index)) // now, or a place in the officer's queue
+	if err != nil {
+		return f.fail(ctx, who, req, intent, err)
+	}
+	return released, nil
 }
 
 // measure runs the guarded aggregations one after the other, has each judged, and finishes the query over what
@@ -140,22 +145,8 @@ func (f *Flow) measure(ctx context.Context, req Request, d policy.Decision, sche
 	if err != nil {
 		return nil, used, err
 	}
-	if len(p.Releases) > 0 {
-		session, err := f.Workers.Start(ctx, req.Job, only(schema, dataOf(p.Releases)))
-		if err != nil {
-			return nil, used, err
-		}
-		for _, release := range p.Releases {
-			cells, err := session.Query(ctx, sandbox.Query{SQL: release.SQL, Tables: assessment.Tables(release.Reads)})
-			if err == nil {
-				err = assessment.Admit(ctx, release, cells)
-			}
-			if err != nil {
-				session.Close()
-				return nil, used, err
-			}
-		}
-		used = session.Close()
+	if used, err = f.cells(ctx, req, schema, p, assessment); err != nil {
+		return nil, used, err
 	}
 	last := sandbox.Query{SQL: p.Final.SQL, Tables: assessment.Tables(p.Final.Reads)}
 	finish := planning.Finish
@@ -173,6 +164,41 @@ func (f *Flow) measure(ctx context.Context, req Request, d policy.Decision, sche
 	}
 	verdict, err := assessment.Judge(table)
 	return verdict, used, err
+}
+
+// cells has every guarded aggregation measured and judged, in one process that ends with it.
+func (f *Flow) cells(ctx context.Context, req Request, schema []policy.Dataset, p *guard.Program, a *export.Assessment) (used sandbox.Usage, err error) {
+	if len(p.Releases) == 0 {
+		return used, nil
+	}
+	session, err := f.Workers.Start(ctx, req.Job, only(schema, dataOf(p.Releases)))
+	if err != nil {
+		return used, err
+	}
+	defer func() { used = session.Close() }()
+	for _, release := range p.Releases {
+		cells, err := evidence(ctx, session, a, release)
+		if err != nil {
+			return used, err
+		}
+		if err := a.Admit(ctx, release, cells); err != nil {
+			return used, err
+		}
+	}
+	return used, nil
+}
+
+// evidence brings the cells of one guarded aggregation. Bounds settle most of them; where they leave a cell open, all
+// evidence is brought.
+func evidence(ctx context.Context, session Session, a *export.Assessment, r guard.Release) (sandbox.Table, error) {
+	tables := a.Tables(r.Reads)
+	if r.Quick != "" {
+		cells, err := session.Query(ctx, sandbox.Query{SQL: r.Quick, Tables: tables})
+		if err != nil || a.Settled(r, cells) {
+			return cells, err
+		}
+	}
+	return session.Query(ctx, sandbox.Query{SQL: r.SQL, Tables: tables})
 }
 
 // Explain shows how the guard types a query, without touching data: the typed plan, or the refusal.
@@ -225,7 +251,7 @@ func (f *Flow) schema(ctx context.Context, d policy.Decision) ([]policy.Dataset,
 	return schema, nil
 }
 
-// intend puts on the log what is about to be done.
+// intend puts on the log what is about to be done, also for an analyst who has gone away meanwhile: the text was read.
 func (f *Flow) intend(ctx context.Context, who policy.Principal, req Request, d policy.Decision, schema []policy.Dataset, p *guard.Program) (audit.Receipt, error) {
 	event := f.event("job.intent", who, req)
 	event.Payload = []byte(req.SQL) // may hold persons' attributes as literals, so it can be erased
@@ -235,7 +261,9 @@ func (f *Flow) intend(ctx context.Context, who policy.Principal, req Request, d 
 		data = append(data, fmt.Sprintf("%s v%d %s", s.Name, s.Version, s.Hash))
 	}
 	event.Facts["data"] = strings.Join(data, ", ")
-	receipt, err := f.Log.Append(ctx, event)
+	last, done := context.WithTimeout(context.WithoutCancel(ctx), conclude)
+	defer done()
+	receipt, err := f.Log.Append(last, event)
 	if err != nil {
 		return audit.Receipt{}, problem.New("gateway.not-logged").Because(err)
 	}
@@ -274,6 +302,17 @@ func (f *Flow) fail(ctx context.Context, who policy.Principal, req Request, inte
 	event := f.event("job.outcome", who, req)
 	event.Facts = map[string]string{"intent": fmt.Sprint(intent.Index), "outcome": "failed", "code": problem.Of(why).Code}
 	return f.turnedAway(ctx, event, why)
+}
+
+// survive turns a fault of ours into a failure that is on the log like any other.
+func (f *Flow) survive(ctx context.Context, who policy.Principal, req Request, result *export.Released, err *error) {
+	fault := recover()
+	if fault == nil {
+		return
+	}
+	event := f.event("job.outcome", who, req)
+	event.Facts = map[string]string{"outcome": "failed", "code": "internal"}
+	*result, *err = f.turnedAway(ctx, event, problem.New("internal").Because(fmt.Errorf("panic of type %T", fault)))
 }
 
 func (f *Flow) turnedAway(ctx context.Context, event audit.Event, why error) (export.Released, error) {

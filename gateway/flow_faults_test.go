@@ -67,7 +67,9 @@ func everyFault(t *testing.T, th *theatre, next func() (*stage, gateway.Request)
 			if released.State() != export.StateDenied && (f == fails || f == panics) {
 				t.Errorf("%s at %s: released", f, s.struck)
 			}
-			list.WriteString(s.line(t, th, req, released, err))
+			if line := s.line(t, th, req, released, err); !strings.HasSuffix(list.String(), line) {
+				list.WriteString(line) // once, where the same call is made several times
+			}
 		}
 	}
 	return list.String()

@@ -69,8 +69,8 @@ type theatre struct {
 
 func newTheatre(t testing.TB) *theatre {
 	t.Helper()
-	th := &theatre{db: storetest.Open(t, storetest.SQLite(t)), hook: &storeHook{}}
-	th.db.AddQueryHook(th.hook)
+	th := &theatre{hook: &storeHook{}}
+	th.db = storetest.Open(t, storetest.SQLite(t)).WithQueryHook(th.hook)
 	var err error
 	if th.queue, err = export.OpenQueue(t.Context(), th.db, fixedClock); err != nil {
 		t.Fatal(err)

@@ -55,7 +55,15 @@ type stage struct {
 	granted [][]string    // columns that the planner was told of
 	given   []string      // every text that a worker was given
 	said    recording     // what the processes said
+	passed  sandbox.Table // the cells that the filter let through to the last step in the planner
 	running int           // processes that were started and not closed
+	spans   []span        // when each call was made
+}
+
+// span is one call in time.
+type span struct {
+	name       string
+	begin, end time.Time
 }
 
 // newStage puts a stage around the parts. Its filter writes to the queue in the given store.
@@ -100,7 +108,9 @@ func call[T any](s *stage, name string, do func() (T, error)) (T, error) {
 			s.leave()
 		}
 	}
+	begin := time.Now()
 	result, err := do()
+	s.spans = append(s.spans, span{name, begin, time.Now()})
 	if err == nil {
 		s.done = append(s.done, name)
 	}
@@ -162,6 +172,7 @@ func (s stagedPlanning) Bind(ctx context.Context, sql string) (sandbox.Bound, er
 }
 
 func (s stagedPlanning) Finish(ctx context.Context, q sandbox.Query) (sandbox.Table, error) {
+	s.passed = q.Tables[0].Table
 	table, err := call(s.stage, "finish", func() (sandbox.Table, error) { return s.inner.Finish(ctx, q) })
 	s.said.Answers = append(s.said.Answers, table)
 	return table, err
@@ -209,6 +220,8 @@ func (s *stagedSession) Close() sandbox.Usage {
 		s.running--
 	}
 	s.closed = true
+	begin := time.Now()
+	defer func() { s.spans = append(s.spans, span{"close worker", begin, time.Now()}) }()
 	return s.inner.Close()
 }
 

@@ -145,8 +145,9 @@ func (j *Jobs) list(ctx context.Context, owner, before string, limit int) ([]Job
 
 // alive lists the queued and running jobs of a grant, on whatever node.
 func (j *Jobs) alive(ctx context.Context, grant string) (ids []string, err error) {
+	// The queued ones first: a worker that a stopped job sets free would otherwise take one of them up.
 	err = j.db.NewSelect().Model((*jobRow)(nil)).Column("id").Where("grant_id = ?", grant).
-		Where("state IN (?, ?)", JobQueued, JobRunning).Order("id").Scan(ctx, &ids)
+		Where("state IN (?, ?)", JobQueued, JobRunning).Order("state", "id").Scan(ctx, &ids)
 	if err != nil {
 		return nil, fmt.Errorf("list the jobs of a grant: %w", err)
 	}

@@ -162,7 +162,7 @@ func (e *Engine) change(ctx context.Context, who Principal, action Action, id, r
 	}
 	err := e.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
 		result, err := tx.NewUpdate().Table("policy_grants").Set("state = ?", to).
-			Where("id = ?", id).Where("state IN (?)", bun.In(from)).Exec(ctx)
+			Where("id = ?", id).Where("state IN (?)", bun.List(from)).Exec(ctx)
 		if err != nil {
 			return err
 		}

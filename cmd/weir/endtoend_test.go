@@ -27,15 +27,20 @@ type platformProcess struct {
 	errors  *bytes.Buffer
 }
 
-// programs makes both programs once, as `make build` does but for the static linking.
+// programs makes both programs once, as `make build` does.
 var programs = sync.OnceValues(func() (string, error) {
 	folder, err := os.MkdirTemp("", "weir-programs-")
 	if err != nil {
 		return "", err
 	}
-	out, err := exec.Command("go", "build", "-o", folder, "weir/cmd/weir", "weir/cmd/weir-worker").CombinedOutput()
-	if err != nil {
-		return folder, fmt.Errorf("build: %w\n%s", err, out)
+	for _, arguments := range [][]string{
+		{"weir/cmd/weir"},
+		{"-tags", "netgo,osusergo", "-ldflags", "-s -w -linkmode external -extldflags -static", "weir/cmd/weir-worker"},
+	} {
+		out, err := exec.Command("go", append([]string{"build", "-o", folder}, arguments...)...).CombinedOutput()
+		if err != nil {
+			return folder, fmt.Errorf("build: %w\n%s", err, out)
+		}
 	}
 	return folder, nil
 })
@@ -190,43 +195,47 @@ func admit(t *testing.T, at recorded, p *platformProcess) {
 	}
 }
 
-// residents writes a data set: three districts of equal size, and one with three people in it.
+// residents writes the data of the sample's description: three districts of equal size, and one with three people.
 func residents(t *testing.T, folder string, people int) string {
 	t.Helper()
 	var rows strings.Builder
-	rows.WriteString("resident_id,district,income\n")
+	rows.WriteString("resident_id,district,age,marital_status,annual_income\n")
 	for i := range people {
 		district := []string{"船营区", "昌邑区", "龙潭区"}[i%3]
 		if i < 3 {
 			district = "小区"
 		}
-		fmt.Fprintf(&rows, "%d,%s,%d\n", i, district, 1000+i)
+		fmt.Fprintf(&rows, "R%d,%s,%d,未婚,%d.50\n", i, district, 18+i%60, 1000+i)
 	}
-	write(t, filepath.Join(folder, "data/residents.csv"), rows.String())
-	manifest := filepath.Join(folder, "residents.yaml")
-	write(t, manifest, `name: residents
-title: 居民
-provider: 公安局
-file: data/residents.csv
-units: [{domain: person, key: resident_id}]
-columns:
-  - {name: resident_id, type: BIGINT, class: identifier, title: 编号}
-  - {name: district, type: VARCHAR, class: quasi, title: 区}
-  - {name: income, type: INTEGER, class: measure, measure: {min: 0, max: 100000}, title: 收入}
-`)
-	return manifest
+	write(t, filepath.Join(folder, "residents.csv"), rows.String())
+	return sample(t, folder, "residents.yaml", nil)
 }
 
+// grantFile writes the sample's grant in another mode, with thresholds of the model's own.
 func grantFile(t *testing.T, folder, mode string) string {
 	t.Helper()
-	path := filepath.Join(folder, mode+".yaml")
-	write(t, path, `operator: op-housing
-scenario: housing
-title: 住房需求分析
-datasets: [{name: residents, columns: [district, income]}]
-mode: `+mode+`
-quota: {jobs_per_day: 100, cells_per_day: 1000}
-until: `+time.Now().AddDate(0, 1, 0).Format(time.RFC3339)+"\n")
+	return sample(t, folder, "grant.yaml", map[string]string{
+		"mode: perturbed":  "mode: " + mode,
+		"rules: {k: 20,":   "rules: {k: 10,",
+		"2027-06-30T23:59": time.Now().AddDate(0, 1, 0).Format("2006-01-02T15:04"),
+	})
+}
+
+// sample copies a file of deploy/sample, with some of its text replaced.
+func sample(t *testing.T, folder, name string, replace map[string]string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, "deploy/sample", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for old, new := range replace {
+		if !bytes.Contains(text, []byte(old)) {
+			t.Fatalf("%s does not hold %q", name, old)
+		}
+		text = bytes.ReplaceAll(text, []byte(old), []byte(new))
+	}
+	path := filepath.Join(folder, name)
+	write(t, path, string(text))
 	return path
 }
 

@@ -112,19 +112,7 @@ func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *
 	if err != nil {
 		return nil, err
 	}
-	noise, err := noiseKey(ctx, s, vault)
-	if err != nil {
-		return nil, err
-	}
-	filter, err := export.New(noise, queue)
-	if err != nil {
-		return nil, err
-	}
-	flow, err := gateway.NewFlow(gateway.FlowParts{
-		Policy: a.engine, Catalogue: vault, Filter: filter, Log: a.log, Clock: time.Now,
-		Planners: gateway.RealPlanners{Planner: sandbox.NewPlanner(worker, sandbox.DefaultLimits)},
-		Workers:  gateway.RealWorkers{Workers: sandbox.NewWorkers(worker, vault, sandbox.DefaultLimits)},
-	})
+	flow, err := a.path(ctx, s, worker, vault, queue)
 	if err != nil {
 		return nil, err
 	}
@@ -151,6 +139,23 @@ func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *
 		Secure: s.secure() || s.Plaintext, TrustedProxies: s.Proxies, MetricsOnLoopback: s.Metrics.Loopback,
 	})
 	return a, err
+}
+
+// path puts together the way of a query.
+func (a *assembly) path(ctx context.Context, s settings, worker string, vault *sandbox.Vault, queue *export.Queue) (*gateway.Flow, error) {
+	noise, err := noiseKey(ctx, s, vault)
+	if err != nil {
+		return nil, err
+	}
+	filter, err := export.New(noise, queue)
+	if err != nil {
+		return nil, err
+	}
+	return gateway.NewFlow(gateway.FlowParts{
+		Policy: a.engine, Catalogue: vault, Filter: filter, Log: a.log, Clock: time.Now,
+		Planners: gateway.RealPlanners{Planner: sandbox.NewPlanner(worker, sandbox.DefaultLimits)},
+		Workers:  gateway.RealWorkers{Workers: sandbox.NewWorkers(worker, vault, sandbox.DefaultLimits)},
+	})
 }
 
 // noiseKey is the secret of the sticky noise. A new one over data that is there already would give old questions

@@ -143,11 +143,11 @@ func (c *checker) plainAggregate(e *expr, in *relation, least aggregateUse) (str
 	}
 	list := sqlOf(args)
 	if len(e.OriginalArgs) > len(e.Children) {
-		fraction, err := quantileOf(e)
+		constant, err := boundConstant(e)
 		if err != nil {
 			return "", c.denyBecause(e, err, "guard.aggregate", "function", e.Name)
 		}
-		list = append(list, fraction)
+		list = append(list, constant)
 	}
 	inside := strings.Join(list, ", ")
 	if e.Name == "count_star" {
@@ -183,7 +183,7 @@ func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []va
 	w, _ := c.wrap(in)
 	closed := c.alias()
 	var cols, by []string
-	out := &relation{kind: protected, reads: in.reads, data: in.data, told: in.told}
+	out := &relation{kind: protected, reads: in.reads, data: in.data, told: in.told, thinned: true}
 	unique := true
 	for i, g := range groups {
 		if g.sort == identifierValue || g.sort == textValue {
@@ -269,7 +269,9 @@ func (c *checker) unitFact(e *expr, w *relation) (string, value, error) {
 func (c *checker) atomID(function string, args ...value) string {
 	parts := make([]string, 0, len(args))
 	for _, a := range args {
-		if terms := a.poly.measures(); len(terms) > 0 {
+		if measure, bare := bareMeasure(a.poly); bare {
+			parts = append(parts, strings.TrimSuffix(measure, "^1"))
+		} else if terms := a.poly.measures(); len(terms) > 0 {
 			parts = append(parts, strings.Join(terms, "+"))
 		}
 	}
@@ -279,6 +281,17 @@ func (c *checker) atomID(function string, args ...value) string {
 		return inside
 	}
 	return function + "(" + inside + ")"
+}
+
+// boundConstant gives the constant argument that the engine took out of an aggregate's arguments when it bound it.
+func boundConstant(e *expr) (string, error) {
+	var joined struct {
+		Separator *string `json:"separator"`
+	}
+	if decodeStrict(e.Function, &joined) == nil && joined.Separator != nil {
+		return quoteText(*joined.Separator), nil
+	}
+	return quantileOf(e)
 }
 
 // quantileOf reads a bound quantile's fraction: the engine took it out of the arguments.

@@ -15,6 +15,14 @@ type guardedQuery struct {
 	in     *relation
 	groups []value
 	cells  []cell
+	// outputs are the columns that were asked for, in their order.
+	outputs []output
+	quick   bool // render the Quick query
+}
+
+// unique reports whether every unit has at most one row, so that the row is the first step of the evidence already.
+func (g *guardedQuery) unique() bool {
+	return len(g.in.keys) == 1 && g.in.keys[0].unique && !g.in.keys[0].nullable
 }
 
 // Evidence is first taken per group and unit, then per group. Where a unit has one row only, its row is that
@@ -33,12 +41,21 @@ func (g *guardedQuery) release() (*relation, error) {
 	for _, k := range g.in.keys {
 		r.Keys = append(r.Keys, k.domain)
 	}
-	for _, a := range g.cells {
+	saves := false
+	for i := range g.cells {
+		a := &g.cells[i]
+		a.Whole = a.whole()
+		a.Bare = len(a.Terms) == 1 && a.Constant == 0 && a.Terms[0].Coefficient == 1 && a.args[0].poly.isAtom()
+		saves = saves || g.unique() && a.Dominated()
 		r.Cells = append(r.Cells, a.Cell)
 		types = append(types, typeOf(a.Type))
 	}
 	r.SQL = g.sql()
-	return g.finishRelease(r, g.in, types)
+	if saves && g.mode == policy.Perturbed { // in exact mode the fingerprints outweigh what would be saved
+		g.quick = true
+		r.Quick = g.sql()
+	}
+	return g.finishRelease(r, g.in, g.outputs, types)
 }
 
 // typeOf reads back a type that typ.sql wrote.
@@ -52,7 +69,7 @@ func typeOf(sql string) typ {
 
 func (g *guardedQuery) sql() string {
 	by := numbered("g", len(g.groups))
-	unique := len(g.in.keys) == 1 && g.in.keys[0].unique && !g.in.keys[0].nullable
+	unique := g.unique()
 	q := "WITH base AS (" + g.base() + ")"
 	from := "cells"
 	if unique {
@@ -144,10 +161,8 @@ func (g *guardedQuery) base() string {
 		for j, v := range a.args {
 			add(exactArgument(v), "p"+n+"_"+itoa(j))
 		}
-		if g.mode == policy.Perturbed {
-			for j, sql := range a.terms {
-				add(sql, "m"+n+"_"+itoa(j))
-			}
+		for j, sql := range g.measures(a) {
+			add(sql, "m"+n+"_"+itoa(j))
 		}
 	}
 	sql := "SELECT " + strings.Join(list, ", ") + " FROM " + g.in.from
@@ -165,37 +180,68 @@ func exactArgument(v value) string {
 	return v.sql
 }
 
+// measures are the terms of a sum's argument, whose noise is drawn apart. One that is the argument itself needs
+// nothing besides the evidence for dominance.
+func (g *guardedQuery) measures(a cell) []string {
+	if g.mode != policy.Perturbed || a.Bare {
+		return nil
+	}
+	return a.terms
+}
+
 // contribution is what a row gives to an aggregate, for E2 and E3; 1 where rows are what is counted.
-func (a cell) contributions(i int) []string {
+func (a cell) contributions(i int, single bool) []string {
 	switch a.Kind {
 	case Sum, Average, Moment:
 		var list []string
-		for j := range a.args {
-			list = append(list, fmt.Sprintf("CAST(p%d_%d AS DOUBLE)", i, j))
+		for j, v := range a.args {
+			t := "DOUBLE"
+			if single && smallIntegers[v.typ.ID] {
+				t = "BIGINT" // whole numbers add up faster; one row a unit cannot overflow
+			}
+			list = append(list, fmt.Sprintf("CAST(p%d_%d AS %s)", i, j, t))
 		}
 		return list
 	}
 	return nil
 }
 
+var smallIntegers = map[string]bool{"TINYINT": true, "SMALLINT": true, "INTEGER": true, "UTINYINT": true, "USMALLINT": true}
+
 // unitRows renders the per-unit quantities of a relation in which every unit has one row.
 func (g *guardedQuery) unitRows() []string {
 	list := []string{"k0 AS u"}
+	among := func(i int, a cell, sql, name string) {
+		if !a.whole() {
+			sql = fmt.Sprintf("CASE WHEN f%d THEN %s END", i, sql)
+		}
+		list = append(list, sql+" AS "+name)
+	}
 	for i, a := range g.cells {
 		list = append(list, fmt.Sprintf("CASE WHEN f%d THEN 1 ELSE 0 END AS r%d", i, i))
 		if a.Conditional {
 			list = append(list, fmt.Sprintf("CASE WHEN o%d THEN 1 ELSE 0 END AS out%d", i, i))
 		}
-		for j, x := range a.contributions(i) {
-			list = append(list, fmt.Sprintf("CASE WHEN f%d THEN %s END AS d%d_%d", i, x, i, j))
+		for j, x := range a.contributions(i, true) {
+			among(i, a, x, fmt.Sprintf("d%d_%d", i, j))
 		}
-		if g.mode == policy.Perturbed {
-			for j := range a.terms {
-				list = append(list, fmt.Sprintf("CASE WHEN f%d THEN m%d_%d END AS md%d_%d", i, i, j, i, j))
-			}
+		for j := range g.measures(a) {
+			among(i, a, fmt.Sprintf("m%d_%d", i, j), fmt.Sprintf("md%d_%d", i, j))
 		}
 	}
 	return list
+}
+
+// whole reports whether only NULL keeps a row out of the aggregate, which aggregates pass over by themselves.
+func (a cell) whole() bool { return !a.Conditional && (a.filter == "" || len(a.args) == 1) }
+
+// among is the FILTER clause of the rows that take part, where one is needed. Without it the engine computes what
+// several aggregates and checks have in common once.
+func (a cell) among(i int) string {
+	if a.whole() {
+		return ""
+	}
+	return fmt.Sprintf(" FILTER (WHERE f%d)", i)
 }
 
 // unitSums renders the same quantities where a unit may have many rows.
@@ -210,16 +256,14 @@ func (g *guardedQuery) unitSums() []string {
 		if a.Conditional {
 			list = append(list, fmt.Sprintf("count(*) FILTER (WHERE o%d) AS out%d", i, i))
 		}
-		for j, x := range a.contributions(i) {
+		for j, x := range a.contributions(i, false) {
 			if a.Kind == Moment {
 				x = "abs(" + x + ")"
 			}
 			list = append(list, fmt.Sprintf("sum(%s) FILTER (WHERE f%d) AS d%d_%d", x, i, i, j))
 		}
-		if g.mode == policy.Perturbed {
-			for j := range a.terms {
-				list = append(list, fmt.Sprintf("sum(m%d_%d) FILTER (WHERE f%d) AS md%d_%d", i, j, i, i, j))
-			}
+		for j := range g.measures(a) {
+			list = append(list, fmt.Sprintf("sum(m%d_%d) FILTER (WHERE f%d) AS md%d_%d", i, j, i, i, j))
 		}
 	}
 	return list
@@ -227,37 +271,44 @@ func (g *guardedQuery) unitSums() []string {
 
 // evidence aggregates the per-unit quantities for key k.
 func (g *guardedQuery) evidence(k int) []string {
-	noisy := g.mode == policy.Perturbed
 	list := []string{fmt.Sprintf("count(*) AS n%d", k)}
-	if noisy {
-		list = append(list, fmt.Sprintf("bit_xor(u) AS x%d", k))
-	}
 	add := func(sql, name string, i int) { list = append(list, fmt.Sprintf("%s AS %s%d_%d", sql, name, i, k)) }
 	for i, a := range g.cells {
 		contributes := fmt.Sprintf("r%d > 0", i)
 		if a.Kind == Sum || a.Kind == Average {
 			contributes += fmt.Sprintf(" AND d%d_0 <> 0", i)
 		}
-		add("count(*) FILTER (WHERE "+contributes+")", "n", i)
+		units, among := "count(*) FILTER (WHERE "+contributes+")", fmt.Sprintf(" FILTER (WHERE r%d > 0)", i)
+		everybody := g.unique() && a.filter == "" && a.Kind == CountRows
+		if everybody {
+			units = "count(*)" // counted already
+		}
+		if everybody || g.quick && a.Whole && a.Dominated() {
+			among = "" // in the quick query the filter looks whether a value was NULL
+		}
 		if a.Conditional {
 			add(fmt.Sprintf("count(*) FILTER (WHERE out%d > 0)", i), "z", i)
 		}
+		x := perUnitContribution(i, a)
 		if a.Dominated() {
-			x := perUnitContribution(i, a)
 			add("max("+x+")", "t", i)
-			add("list_extract(max("+x+", 2), 2)", "u", i)
 			add("sum("+x+")", "s", i)
+		}
+		if !g.quick || !a.Dominated() {
+			add(units, "n", i)
+		}
+		if !g.quick && a.Dominated() {
+			add("list_extract(max("+x+", 2), 2)", "u", i)
 		}
 		if !a.Single {
 			add(fmt.Sprintf("max(r%d)", i), "rr", i)
 		}
-		if noisy {
-			add(fmt.Sprintf("bit_xor(u) FILTER (WHERE r%d > 0)", i), "x", i)
-			add(fmt.Sprintf("sum(CAST(u >> 32 AS HUGEINT) * r%d)", i), "h", i)
-			for j := range a.terms {
-				list = append(list, fmt.Sprintf("max(abs(md%d_%d)) AS q%d_%d_%d", i, j, i, k, j))
-				list = append(list, fmt.Sprintf("sum(abs(md%d_%d)) AS y%d_%d_%d", i, j, i, k, j))
-			}
+		if g.mode == policy.Perturbed {
+			add("bit_xor(u)"+among, "x", i)
+		}
+		for j := range g.measures(a) {
+			list = append(list, fmt.Sprintf("max(abs(md%d_%d)) AS q%d_%d_%d", i, j, i, k, j))
+			list = append(list, fmt.Sprintf("sum(abs(md%d_%d)) AS y%d_%d_%d", i, j, i, k, j))
 		}
 	}
 	return list
@@ -281,11 +332,15 @@ func perUnitContribution(i int, a cell) string {
 func (g *guardedQuery) values() []string {
 	var list []string
 	add := func(i int, sql, name string) {
-		list = append(list, fmt.Sprintf("%s FILTER (WHERE f%d) AS %s%d", sql, i, name, i))
+		list = append(list, fmt.Sprintf("%s%s AS %s%d", sql, g.cells[i].among(i), name, i))
 	}
 	for i, a := range g.cells {
 		x, y := fmt.Sprintf("p%d_0", i), fmt.Sprintf("p%d_1", i)
-		add(i, "count(*)", "b")
+		if len(a.args) == 1 {
+			add(i, "count("+x+")", "b")
+		} else {
+			add(i, "count(*)", "b")
+		}
 		switch a.Kind {
 		case CountRows:
 			add(i, "count(*)", "val")
@@ -322,7 +377,7 @@ func (a cell) quantileSQL(x string) string {
 func (g *guardedQuery) noiseMaterial(i int, a cell) []string {
 	var list []string
 	add := func(sql, name string) {
-		list = append(list, fmt.Sprintf("%s FILTER (WHERE f%d) AS %s%d", sql, i, name, i))
+		list = append(list, fmt.Sprintf("%s%s AS %s%d", sql, a.among(i), name, i))
 	}
 	switch a.Kind {
 	case Average:
@@ -368,9 +423,6 @@ func (g *guardedQuery) outer(from string, unique bool) string {
 	}
 	for j := range g.in.keys {
 		list = append(list, fmt.Sprintf("n%d", j))
-		if g.mode == policy.Perturbed {
-			list = append(list, fmt.Sprintf("x%d", j))
-		}
 	}
 	for i, a := range g.cells {
 		list = append(list, g.cellColumns(i, a)...)
@@ -392,9 +444,14 @@ func (g *guardedQuery) otherGroups(source string, i int) string {
 }
 
 func (g *guardedQuery) cellColumns(i int, a cell) []string {
+	quick := g.quick && a.Dominated()
 	var contributing []string
 	for j := range g.in.keys {
-		contributing = append(contributing, fmt.Sprintf("n%d_%d >= %d", i, j, g.rules.K))
+		enough := fmt.Sprintf("n%d_%d >= %d", i, j, g.rules.K)
+		if quick {
+			enough = fmt.Sprintf("s%d_%d > %d * t%d_%d", i, j, g.rules.K-1, i, j)
+		}
+		contributing = append(contributing, enough)
 	}
 	val := fmt.Sprintf("val%d", i)
 	if a.Kind == CountUnits {
@@ -406,7 +463,10 @@ func (g *guardedQuery) cellColumns(i int, a cell) []string {
 	}
 	for j := range g.in.keys {
 		names := []string{"n"}
-		if a.Dominated() {
+		switch {
+		case quick:
+			names = []string{"t", "s"}
+		case a.Dominated():
 			names = append(names, "t", "u", "s")
 		}
 		if !a.Single {
@@ -417,17 +477,15 @@ func (g *guardedQuery) cellColumns(i int, a cell) []string {
 		}
 		switch g.mode {
 		case policy.Perturbed:
-			names = append(names, "x", "h")
+			names = append(names, "x")
 		case policy.Exact:
 			names = append(names, "F")
 		}
 		for _, name := range names {
 			list = append(list, fmt.Sprintf("%s%d_%d", name, i, j))
 		}
-		if g.mode == policy.Perturbed {
-			for t := range a.terms {
-				list = append(list, fmt.Sprintf("q%d_%d_%d", i, j, t), fmt.Sprintf("y%d_%d_%d", i, j, t))
-			}
+		for t := range g.measures(a) {
+			list = append(list, fmt.Sprintf("q%d_%d_%d", i, j, t), fmt.Sprintf("y%d_%d_%d", i, j, t))
 		}
 	}
 	if g.mode == policy.Perturbed {

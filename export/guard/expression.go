@@ -201,6 +201,12 @@ func (c *checker) operator(e *expr, in *relation) (value, error) {
 	return derived(sql, e.Return, "expression", args...), nil
 }
 
+// isZero reports whether a value is the constant 0.
+func isZero(v value) bool {
+	t, constant := v.poly.terms[""]
+	return v.sort == constantValue && constant && len(v.poly.terms) == 1 && t.coefficient == 0
+}
+
 // nullTest lets one ask whether an outer join found the unit: that is an anti join on the unit's key.
 func (c *checker) nullTest(e *expr, in *relation) (value, error) {
 	if len(e.Children) != 1 {
@@ -264,6 +270,10 @@ func (c *checker) caseWhen(e *expr, in *relation) (value, error) {
 	v := derived("("+sql+" ELSE "+other[0].sql+" END)", e.Return, "CASE", args...)
 	if len(e.Checks) == 1 {
 		v.cond = conditionOf(args[0], args[1], args[2])
+		if w := e.Checks[0].When; w.Type == "OPERATOR_IS_NULL" && len(w.Children) == 1 && isZero(args[1]) && args[2].sort == measureValue &&
+			isColumn(w.Children[0]) && isColumn(e.Else) && w.Children[0].Index == e.Else.Index && strings.HasPrefix(args[2].name, "count") {
+			v.sort, v.poly, v.cond = measureValue, args[2].poly, nil // how the engine writes a count that found nothing
+		}
 	}
 	return v, nil
 }
@@ -278,8 +288,7 @@ func conditionOf(when, then, other value) *condition {
 		if v.poly.isZero() {
 			return false, strings.Contains(v.sql, "CAST(NULL AS ")
 		}
-		t, constant := v.poly.terms[""]
-		return true, constant && t.coefficient == 0 && len(v.poly.terms) == 1
+		return true, isZero(v)
 	}
 	if zero, ok := nothing(other); ok && summable(then) {
 		return &condition{when: "(" + when.sql + ")", then: then, elseZero: zero}

@@ -44,6 +44,7 @@ type checker struct {
 	rules    policy.Rules
 	mode     policy.Mode
 	ctes     map[uint64]*relation
+	outer    []*relation // what the correlated subqueries around refer to, the innermost last
 	aliases  int
 	program  Program
 	trace    []*Typed

@@ -26,25 +26,28 @@ func (c *checker) join(n *node) (*relation, error) {
 		return nil, err
 	}
 	j := &joining{checker: c, node: n}
-	j.left, j.leftAlias = c.wrap(left)
-	j.right, j.rightAlias = c.wrap(right)
-	switch n.JoinType {
-	case "", "INNER", "LEFT":
+	j.left, _ = c.wrap(left)
+	j.right, _ = c.wrap(right)
+	return j.typed()
+}
+
+func (j *joining) typed() (*relation, error) {
+	switch j.node.JoinType {
+	case "", "INNER", "LEFT", "SINGLE":
 		return j.both()
 	case "MARK", "SEMI", "ANTI":
 		return j.steered()
 	}
-	return nil, c.deny(nil, "guard.join", "kind", strings.ToLower(n.JoinType))
+	return nil, j.deny(nil, "guard.join", "kind", strings.ToLower(j.node.JoinType))
 }
 
 type joining struct {
 	*checker
-	node                  *node
-	left, right           *relation
-	leftAlias, rightAlias string
-	equalKeys             [][2]value // conditions that equate unit keys
-	onlyEqualities        bool
-	told                  bool // a sensitive column is in the condition
+	node           *node
+	left, right    *relation
+	equalKeys      [][2]value // conditions that equate unit keys
+	onlyEqualities bool
+	told           bool // a sensitive column is in the condition
 }
 
 // kind is the stricter of the two sides: a condition is checked as if both were of it.
@@ -95,7 +98,7 @@ func (j *joining) both() (*relation, error) {
 	if err != nil {
 		return nil, err
 	}
-	outer := j.node.JoinType == "LEFT"
+	outer := j.node.JoinType == "LEFT" || j.node.JoinType == "SINGLE"
 	word := " JOIN "
 	switch {
 	case outer:
@@ -107,12 +110,13 @@ func (j *joining) both() (*relation, error) {
 		on = "TRUE"
 	}
 	r := &relation{
-		kind:  j.kind(),
-		from:  j.left.from + word + j.right.from,
-		reads: union(j.left.reads, j.right.reads),
-		data:  union(j.left.data, j.right.data),
-		cols:  append(append([]value{}, j.left.cols...), j.right.cols...),
-		told:  j.left.told || j.right.told || j.told,
+		kind:    j.kind(),
+		from:    j.left.from + word + j.right.from,
+		reads:   union(j.left.reads, j.right.reads),
+		data:    union(j.left.data, j.right.data),
+		cols:    append(append([]value{}, j.left.cols...), j.right.cols...),
+		told:    j.left.told || j.right.told || j.told,
+		thinned: true,
 	}
 	if on != "" {
 		r.from += " ON " + on
@@ -186,7 +190,7 @@ func (j *joining) steered() (*relation, error) {
 		return nil, err
 	}
 	if j.right.kind == protected {
-		if j.left.kind != protected || !j.onlyEqualities || len(j.equalKeys) != 1 || len(j.node.Conditions) != 1 || len(j.right.keys) != 1 {
+		if j.left.kind != protected || !j.onlyEqualities || len(j.equalKeys) != 1 || len(j.node.Conditions) != 1 || len(j.right.keys) != 1 && j.right.thinned {
 			return nil, j.deny(nil, "guard.steering-subquery")
 		}
 	}
@@ -204,11 +208,18 @@ func (j *joining) steered() (*relation, error) {
 	return j.marked(r, on)
 }
 
-// marked adds the boolean that says whether the row found a partner. For one condition that is IN, with the
-// engine's own treatment of NULL; several conditions come from a correlated subquery, where EXISTS is meant.
+// marked adds the boolean that says whether the row found a partner. One equality is IN, with the engine's own
+// treatment of NULL; conditions that take NULL for a value like any other come from EXISTS.
 func (j *joining) marked(r *relation, on string) (*relation, error) {
+	exists := j.node.Condition == nil
+	for _, cond := range j.node.Conditions {
+		exists = exists && cond.Comparison == "COMPARE_NOT_DISTINCT_FROM"
+	}
 	mark := "EXISTS (SELECT 1 FROM " + j.right.from + " WHERE " + on + ")"
-	if len(j.node.Conditions) == 1 && j.node.Condition == nil && j.node.Conditions[0].Comparison == "COMPARE_EQUAL" {
+	if !exists {
+		if len(j.node.Conditions) != 1 || j.node.Condition != nil || j.node.Conditions[0].Comparison != "COMPARE_EQUAL" {
+			return nil, j.deny(nil, "guard.steering-subquery")
+		}
 		cond := j.node.Conditions[0]
 		l, err := j.expr(cond.Left, j.left)
 		if err != nil {
@@ -219,8 +230,6 @@ func (j *joining) marked(r *relation, on string) (*relation, error) {
 			return nil, err
 		}
 		mark = "(" + l.sql + " IN (SELECT " + q.sql + " FROM " + j.right.from + "))"
-	} else if j.kind() == protected && j.right.kind == protected {
-		return nil, j.deny(nil, "guard.steering-subquery")
 	}
 	v := value{sql: mark, typ: typ{ID: "BOOLEAN"}, sort: plainValue, name: "IN", key: -1, sensitive: j.right.told || j.told}
 	if r.kind != protected {

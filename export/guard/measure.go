@@ -59,6 +59,19 @@ func constantPolynomial(c float64) polynomial {
 	return polynomial{terms: map[string]term{"": {coefficient: c}}}
 }
 
+// isAtom reports whether the polynomial is one measure as it is.
+func (p polynomial) isAtom() bool {
+	for _, t := range p.terms {
+		if len(p.terms) != 1 || t.coefficient != 1 || len(t.exponents) != 1 {
+			return false
+		}
+		for _, e := range t.exponents {
+			return e == 1
+		}
+	}
+	return false
+}
+
 func (p polynomial) isZero() bool { return len(p.terms) == 0 }
 
 func (p polynomial) atoms() []atom {

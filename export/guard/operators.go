@@ -45,6 +45,10 @@ func (c *checker) operatorOf(n *node) (*relation, error) {
 		return c.projection(n)
 	case "LOGICAL_COMPARISON_JOIN", "LOGICAL_ANY_JOIN", "LOGICAL_CROSS_PRODUCT":
 		return c.join(n)
+	case "LOGICAL_DELIM_JOIN":
+		return c.correlated(n)
+	case "LOGICAL_DELIM_GET":
+		return c.outerScan(n)
 	case "LOGICAL_AGGREGATE_AND_GROUP_BY":
 		return c.aggregate(n)
 	case "LOGICAL_DISTINCT":
@@ -66,6 +70,9 @@ func (c *checker) operatorOf(n *node) (*relation, error) {
 }
 
 func operatorName(n *node) string {
+	if strings.HasPrefix(n.Type, "LOGICAL_DELIM") {
+		return "correlated subquery"
+	}
 	name := strings.ToLower(strings.TrimPrefix(n.Type, "LOGICAL_"))
 	return strings.ReplaceAll(name, "_", " ")
 }
@@ -202,6 +209,7 @@ func (c *checker) filter(n *node) (*relation, error) {
 		}
 		r.where = append(r.where, v.sql)
 		r.told = r.told || v.sensitive
+		r.thinned = true
 		if r.kind == protected && e.Class == "BOUND_COMPARISON" && e.Type == "COMPARE_EQUAL" {
 			c.mergeKeys(r, e)
 		}

@@ -241,6 +241,9 @@ func decodePlan(text json.RawMessage) (*node, error) {
 	if err := decodeStrict(text, &n); err != nil {
 		return nil, fmt.Errorf("plan of the engine: %w", err)
 	}
+	if err := n.whole(); err != nil {
+		return nil, fmt.Errorf("plan of the engine: %w", err)
+	}
 	return &n, nil
 }
 
@@ -259,6 +262,9 @@ func (n *node) exprs() ([]*expr, error) {
 	if err := decodeStrict(n.Expressions, &list); err != nil {
 		return nil, fmt.Errorf("expressions of %s: %w", n.Type, err)
 	}
+	if err := wholeList(list); err != nil {
+		return nil, fmt.Errorf("expressions of %s: %w", n.Type, err)
+	}
 	return list, nil
 }
 
@@ -267,6 +273,11 @@ func (n *node) rows() ([][]*expr, error) {
 	var rows [][]*expr
 	if err := decodeStrict(n.Expressions, &rows); err != nil {
 		return nil, fmt.Errorf("rows of %s: %w", n.Type, err)
+	}
+	for _, row := range rows {
+		if err := wholeList(row); err != nil {
+			return nil, fmt.Errorf("rows of %s: %w", n.Type, err)
+		}
 	}
 	return rows, nil
 }

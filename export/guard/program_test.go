@@ -16,6 +16,9 @@ var evidenceColumns = regexp.MustCompile(`^(g\d+|w|e\d+|n\d+|x\d+|v\d+|b\d+|[nzt
 // evidenceSources are what its last SELECT may read: relations that are grouped already.
 var evidenceSources = regexp.MustCompile(`^(cells|vals|ev\d+|fp\d+)$`)
 
+// guardedValue is a value that enough units contribute to, or that bounds show so.
+var guardedValue = regexp.MustCompile(`^CASE WHEN (n\d+_\d+ >= \d+|s\d+_\d+ > \d+ \* t\d+_\d+)( AND (n\d+_\d+ >= \d+|s\d+_\d+ > \d+ \* t\d+_\d+))* THEN `)
+
 var dataName = regexp.MustCompile(`"ds_([a-z0-9_]+)"`)
 
 // checkProgram holds a program to what makes it safe whatever was asked: protected data is read by guarded
@@ -66,7 +69,15 @@ func checkRelease(t testing.TB, r guard.Release) {
 	if len(r.Keys) == 0 {
 		t.Errorf("%s is guarded by no unit: %s", r.Name, r.SQL)
 	}
-	list, rest := lastSelect(r.SQL)
+	checkEvidence(t, r, r.SQL)
+	if r.Quick != "" {
+		checkEvidence(t, r, r.Quick)
+	}
+}
+
+func checkEvidence(t testing.TB, r guard.Release, sql string) {
+	t.Helper()
+	list, rest := lastSelect(sql)
 	if !strings.Contains(rest, " QUALIFY n0 >= ") {
 		t.Errorf("%s lets small groups out of the worker: %s", r.Name, rest)
 	}
@@ -79,7 +90,7 @@ func checkRelease(t testing.TB, r guard.Release) {
 		if !evidenceColumns.MatchString(name) {
 			t.Errorf("%s brings out %q", r.Name, column)
 		}
-		if strings.HasPrefix(name, "v") && !strings.HasPrefix(column, "CASE WHEN n") {
+		if strings.HasPrefix(name, "v") && !guardedValue.MatchString(column) {
 			t.Errorf("%s brings out a value without a condition: %q", r.Name, column)
 		}
 	}

@@ -75,6 +75,8 @@ type relation struct {
 	tail  string          // ORDER BY and LIMIT, which close the relation
 	// told is set when a sensitive column decided which rows there are: being among them is sensitive then.
 	told bool
+	// thinned is set when anything but the catalogue decided which rows there are.
+	thinned bool
 }
 
 func (r *relation) names(cols, keys []string, atoms []atom) []string {
@@ -110,7 +112,7 @@ func (r *relation) selectSQL(atoms []atom) string {
 func (c *checker) wrap(r *relation) (*relation, string) {
 	alias := c.alias()
 	atoms := r.hiddenAtoms()
-	w := &relation{kind: r.kind, from: "(" + r.selectSQL(atoms) + ") AS " + alias, reads: r.reads, data: r.data, told: r.told}
+	w := &relation{kind: r.kind, from: "(" + r.selectSQL(atoms) + ") AS " + alias, reads: r.reads, data: r.data, told: r.told, thinned: r.thinned}
 	renamed := make(map[string]string, len(atoms))
 	for i, a := range atoms {
 		renamed[a.id] = alias + ".a" + strconv.Itoa(i)

@@ -24,25 +24,29 @@ const fingerprintShift = 8 // the hash's bits that choose the part are not used 
 
 // Release is one guarded aggregation: a query whose rows are cells beside the evidence for them. Its columns:
 //
+// In the Quick query n<a>_<k> and u<a>_<k> are missing for aggregates that can be dominated: when the total of the
+// units' contributions is more than k-1 times the greatest, then k units at least contribute, and none dominates.
+//
 //	g<i>            group i
 //	w               true in every row when some group was left out for E1
 //	e<i>            for a sensitive group i: how many of its values the other groups' cell holds (E4)
-//	n<k>, x<k>      distinct units of key k in the cell, and their fingerprint
+//	n<k>            distinct units of key k in the cell
 //	v<a>            the value of aggregate a, NULL unless E1 and E2 hold
 //	b<a>            rows that take part in a
 //	n<a>_<k>        units that contribute to a (E2)
 //	z<a>_<k>        units with a row outside a's condition (E5)
 //	t<a>_<k>, u<a>_<k>, s<a>_<k>   greatest, second greatest and total contribution of a unit (E3)
 //	rr<a>_<k>       most rows that one unit has in a, where units may have several
-//	x<a>_<k>, h<a>_<k>             fingerprint of the contributing units, and of their shares of the rows
+//	x<a>_<k>        fingerprint of the units that take part in a
 //	q<a>_<k>_<j>, y<a>_<k>_<j>     greatest and total contribution of a unit to term j
 //
 //	F<a>_<k>        linear fingerprint of the rows behind the cell, for E6
 //
-// F is there in exact mode only; x, h, q and y in perturbed mode only.
+// F is there in exact mode only; x, q and y in perturbed mode only.
 type Release struct {
-	Name   string // the released table, as later queries read it
-	SQL    string
+	Name   string   // the released table, as later queries read it
+	SQL    string   // brings all evidence
+	Quick  string   // brings bounds that settle most cells; empty where there is nothing to save
 	Reads  []string // released tables that it reads
 	Data   []string // data sets that it reads
 	Groups []Group
@@ -63,10 +67,12 @@ type Cell struct {
 	Function    string
 	Type        string  // of the value, as SQL
 	Conditional bool    // it has a condition, whose complement E5 looks at
+	Whole       bool    // only NULL keeps a row of the group out
+	Bare        bool    // Sum, Average: the argument is one measure as it is, so t and s stand for q and y
 	Single      bool    // each unit has at most one row, so counts cannot be dominated
 	Unit        int     // CountUnits: which key is counted
 	Fraction    float64 // Quantile
-	Terms       []Term  // Sum, Average: what the argument is made of
+	Terms       []Term  // Sum, Average: what the argument is made of; CountDistinct: what is counted
 	Constant    float64 // Sum, Average: the argument's constant part, times the rows
 }
 
@@ -80,6 +86,9 @@ func (c Cell) Dominated() bool {
 	}
 	return true
 }
+
+// RowsTerm is the term of a sum of units' numbers of rows, which is a number of rows.
+const RowsTerm = "count_star()^1"
 
 // Term is one measure, or product of measures, in a sum's argument.
 type Term struct {
@@ -105,6 +114,16 @@ func (c *checker) guarded(in *relation, groupExprs []*expr, groups []value, list
 		}
 	}
 	for _, e := range list {
+		r.outputs = append(r.outputs, output{cell: len(r.cells), over: -1, name: e.Name})
+		cells, err := c.share(e, in)
+		if err != nil {
+			return nil, err
+		}
+		if cells != nil {
+			r.outputs[len(r.outputs)-1].over = len(r.cells) + 1
+			r.cells = append(r.cells, cells...)
+			continue
+		}
 		a, err := c.cell(e, in)
 		if err != nil {
 			return nil, err
@@ -112,6 +131,43 @@ func (c *checker) guarded(in *relation, groupExprs []*expr, groups []value, list
 		r.cells = append(r.cells, a)
 	}
 	return r.release()
+}
+
+// output is a column of the released relation: a cell, or one cell over another.
+type output struct {
+	cell, over int // places among the cells; over is -1 where nothing is divided
+	name       string
+}
+
+// share takes avg(CASE WHEN c THEN x ELSE 0 END) apart into the two figures that it is: a sum under a condition,
+// over the number of rows. It gives nil where the aggregate is something else.
+func (c *checker) share(e *expr, in *relation) ([]cell, error) {
+	if e.Class != "BOUND_AGGREGATE" || e.Name != "avg" && e.Name != "mean" || e.AggregateType == "DISTINCT" || len(e.Children) != 1 || e.OrderBys != nil {
+		return nil, nil
+	}
+	v, err := c.expr(e.Children[0], in)
+	if err != nil || v.cond == nil || !v.cond.elseZero {
+		return nil, err
+	}
+	single := len(in.keys) == 1 && in.keys[0].unique && !in.keys[0].nullable
+	sum := cell{Cell: Cell{Function: "sum", Type: "DOUBLE", Single: single}}
+	rows := cell{Cell: Cell{Kind: CountRows, Function: "count", Type: "BIGINT", Single: single}}
+	if e.Filter != nil {
+		f, err := c.values(e, []*expr{e.Filter}, in)
+		if err != nil {
+			return nil, err
+		}
+		sum.restrict(f[0].sql)
+		rows.restrict(f[0].sql)
+	}
+	rows.filter = and(rows.filter, "("+v.sql+" IS NOT NULL)")
+	v.cond.then.sql, v.cond.then.typ = "CAST("+v.cond.then.sql+" AS DOUBLE)", typ{ID: "DOUBLE"}
+	as := *e
+	as.Name = "sum"
+	if sum, err = c.measured(&as, sum, []value{v}); err != nil {
+		return nil, err
+	}
+	return []cell{sum, rows}, nil
 }
 
 func (c *checker) denyGroup(at *expr, g value) error {
@@ -181,7 +237,7 @@ func (c *checker) count(e *expr, a cell, v value) (cell, error) {
 			if v.name == "rowid" {
 				return a, c.denyValue(e, v)
 			}
-			a.Kind, a.args = CountDistinct, []value{v}
+			a.Kind, a.args, a.Terms = CountDistinct, []value{v}, []Term{{Name: "distinct " + v.name, Coefficient: 1}}
 			a.restrict(present)
 			return a, nil
 		}
@@ -289,7 +345,7 @@ func and(a, b string) string {
 }
 
 // finishRelease registers the release and gives the relation of its released table.
-func (c *checker) finishRelease(r Release, in *relation, types []typ) (*relation, error) {
+func (c *checker) finishRelease(r Release, in *relation, outputs []output, types []typ) (*relation, error) {
 	if len(r.SQL) > maxSQL {
 		return nil, problem.New("guard.too-complex")
 	}
@@ -297,14 +353,16 @@ func (c *checker) finishRelease(r Release, in *relation, types []typ) (*relation
 	c.program.Releases = append(c.program.Releases, r)
 	alias := c.alias()
 	out := &relation{kind: released, from: quoteName(r.Name) + " AS " + alias, reads: map[string]bool{r.Name: true}, data: map[string]bool{}}
-	for i, t := range types {
-		name := ""
-		if i < len(r.Groups) {
-			name = r.Groups[i].Name
-		} else {
-			name = r.Cells[i-len(r.Groups)].Function
+	column := func(i int) string { return alias + ".c" + itoa(i) }
+	for i, g := range r.Groups {
+		out.cols = append(out.cols, value{sql: column(i), typ: types[i], sort: freeValue, name: g.Name, key: -1})
+	}
+	for _, o := range outputs {
+		v := value{sql: column(len(r.Groups) + o.cell), typ: types[len(r.Groups)+o.cell], sort: freeValue, name: o.name, key: -1}
+		if o.over >= 0 {
+			v.sql = "(" + v.sql + " / " + column(len(r.Groups)+o.over) + ")"
 		}
-		out.cols = append(out.cols, value{sql: alias + ".c" + itoa(i), typ: t, sort: freeValue, name: name, key: -1})
+		out.cols = append(out.cols, v)
 	}
 	return out, nil
 }

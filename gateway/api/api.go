@@ -127,6 +127,8 @@ type server struct {
 	addresses *buckets
 	accounts  *buckets
 	streams   *streams
+	explain   turns
+	verify    turns
 	counters  counters
 }
 
@@ -150,6 +152,8 @@ func New(deps Deps) (http.Handler, error) {
 		addresses: newBuckets(l.PerAddress, l.AddressBurst, l.Remembered),
 		accounts:  newBuckets(l.PerAccount, l.AccountBurst, l.Remembered),
 		streams:   newStreams(l),
+		explain:   make(turns, l.Explain),
+		verify:    make(turns, l.Verify),
 		counters:  counters,
 	}
 	validate, err := s.validator()

@@ -131,6 +131,11 @@ func (s *server) Explain(ctx context.Context, req gen.ExplainRequestObject) (gen
 	if len(req.Body.SQL) > gateway.MaxSQL {
 		return nil, problem.New("gateway.sql-too-long", "bytes", "65536")
 	}
+	done, err := s.explain.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	value, err := s.Deps.Explain.Explain(ctx, person, gateway.Request{Grant: req.Body.Grant, SQL: req.Body.SQL})
 	if err != nil {
 		return nil, err

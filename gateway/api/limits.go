@@ -2,9 +2,11 @@ package api
 
 import (
 	"container/list"
+	"context"
 	"io"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"sync"
 	"time"
 
@@ -28,6 +30,8 @@ type Limits struct {
 	AccountStream int           // event streams of one account at once; default 8
 	StreamLife    time.Duration // after which a client must connect anew, and be verified anew; default 5 min
 	Heartbeat     time.Duration // silence after which a stream says that it lives; default 15 s
+	Explain       int           // explanations at once, each of which takes a process; others wait; default twice the CPUs
+	Verify        int           // verifications of the whole log at once; others wait; default 1
 }
 
 func (l Limits) complete() Limits {
@@ -43,6 +47,8 @@ func (l Limits) complete() Limits {
 	or(&l.AccountStream, 8)
 	or(&l.StreamLife, 5*time.Minute)
 	or(&l.Heartbeat, 15*time.Second)
+	or(&l.Explain, 2*runtime.NumCPU())
+	or(&l.Verify, 1)
 	return l
 }
 
@@ -102,6 +108,19 @@ func network(address string) string {
 		return a.String()
 	}
 	return netip.PrefixFrom(a, 64).Masked().String()
+}
+
+// turns bounds how many do something at once.
+type turns chan struct{}
+
+// take waits for a turn, or until ctx ends. done must be called.
+func (t turns) take(ctx context.Context) (done func(), err error) {
+	select {
+	case t <- struct{}{}:
+		return func() { <-t }, nil
+	case <-ctx.Done():
+		return nil, problem.New("api.busy").Because(ctx.Err())
+	}
 }
 
 // streams counts the event streams that are open.

@@ -87,10 +87,19 @@ func (s *server) ProveConsistency(ctx context.Context, req gen.ProveConsistencyR
 }
 
 func (s *server) VerifyLog(ctx context.Context, _ gen.VerifyLogRequestObject) (gen.VerifyLogResponseObject, error) {
+	c, _ := ctx.(*gin.Context)
 	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
+	if err := takeTime(http.NewResponseController(c.Writer)); err != nil { // a long log takes minutes
+		return nil, err
+	}
+	done, err := s.verify.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	report, err := s.Acts.VerifyLog(ctx, person)
 	if err != nil {
 		return nil, err

@@ -106,7 +106,7 @@ func (s *server) authenticate(ctx context.Context, input *openapi3filter.Authent
 	if _, verified := c.Value(whoKey).(policy.Principal); verified {
 		return nil
 	}
-	principal, err := s.verify(c)
+	principal, err := s.principal(c)
 	if err != nil {
 		c.Set(refusedKey, err)
 		return errors.New("not authenticated")
@@ -115,7 +115,7 @@ func (s *server) authenticate(ctx context.Context, input *openapi3filter.Authent
 	return nil
 }
 
-func (s *server) verify(c *gin.Context) (policy.Principal, error) {
+func (s *server) principal(c *gin.Context) (policy.Principal, error) {
 	headers := c.Request.Header.Values("Authorization")
 	if len(headers) != 1 {
 		return policy.Principal{}, problem.New("api.no-token")

@@ -1,0 +1,81 @@
+package guard
+
+import (
+	"slices"
+	"strings"
+
+	"weir/internal/problem"
+)
+
+// correlated types a correlated subquery. The engine joins the outer relation with the subquery, in which a special
+// scan stands for the distinct values of the outer columns that it refers to. Over protected rows those must be unit
+// keys: then each row gets what belongs to its own unit, and one unit's data cannot steer another's rows. Over open
+// and released relations any column may be referred to, as the subquery is typed by the ordinary rules.
+func (c *checker) correlated(n *node) (*relation, error) {
+	if len(n.Children) != 2 || len(n.LeftProjection) > 0 || len(n.RightProjection) > 0 || n.DelimFlipped || n.Predicate != nil || len(n.Duplicate) == 0 {
+		return nil, problem.New("guard.unknown-plan", "what", operatorName(n))
+	}
+	left, err := c.relation(n.Children[0])
+	if err != nil {
+		return nil, err
+	}
+	j := &joining{checker: c, node: n}
+	j.left, _ = c.wrap(left)
+	outer, err := c.outerValues(n, j.left)
+	if err != nil {
+		return nil, err
+	}
+	c.outer = append(c.outer, outer)
+	right, err := c.relation(n.Children[1])
+	c.outer = c.outer[:len(c.outer)-1]
+	if err != nil {
+		return nil, err
+	}
+	j.right, _ = c.wrap(right)
+	return j.typed()
+}
+
+// outerValues is the relation of the distinct outer values.
+func (c *checker) outerValues(n *node, left *relation) (*relation, error) {
+	alias := c.alias()
+	out := &relation{kind: left.kind, reads: left.reads, data: left.data}
+	var list []string
+	var keys []int
+	for i, e := range n.Duplicate {
+		v, err := c.expr(e, left)
+		if err != nil {
+			return nil, err
+		}
+		if left.kind == protected && (v.sort != keyValue || left.keys[v.key].nullable) {
+			return nil, c.deny(nil, "guard.steering-subquery")
+		}
+		place := "c" + itoa(i)
+		list = append(list, v.sql+" AS "+place)
+		if left.kind == protected {
+			at := slices.Index(keys, v.key)
+			if at < 0 {
+				at = len(keys)
+				keys = append(keys, v.key)
+			}
+			v.key = at
+		}
+		v.sql, v.cond, v.poly = alias+"."+place, nil, polynomial{}
+		out.cols = append(out.cols, v)
+	}
+	for i, k := range keys {
+		place := "k" + itoa(i)
+		list = append(list, left.keys[k].sql+" AS "+place)
+		out.keys = append(out.keys, unitKey{domain: left.keys[k].domain, sql: alias + "." + place, unique: len(keys) == 1})
+	}
+	out.from = "(SELECT DISTINCT " + strings.Join(list, ", ") + " FROM " + left.from + ") AS " + alias
+	return out, nil
+}
+
+// outerScan is the scan that stands for the outer values.
+func (c *checker) outerScan(n *node) (*relation, error) {
+	if len(c.outer) == 0 || len(c.outer[len(c.outer)-1].cols) != len(n.ChunkTypes) {
+		return nil, problem.New("guard.unknown-plan", "what", "correlated subquery")
+	}
+	w, _ := c.wrap(c.outer[len(c.outer)-1])
+	return w, nil
+}

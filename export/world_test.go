@@ -1,0 +1,270 @@
+package export
+
+import (
+	"context"
+	"encoding/csv"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"weir/export/guard"
+	"weir/internal/store/storetest"
+	"weir/policy"
+	"weir/sandbox"
+)
+
+// record is a row as the tests know it: nil, a string or a number in each column. All numbers of the world are
+// multiples of a quarter, so that sums of them are exact.
+type record map[string]any
+
+// world is generated data, taken into a vault, and the same rows in memory, so that what is released can be held
+// against what the rows say.
+type world struct {
+	filter   *Filter
+	queue    *Queue
+	schema   []policy.Dataset
+	rows     map[string][]record
+	planning *sandbox.Planning
+	session  *sandbox.Session
+	asked    int
+	quick    int // aggregations that bounds settled
+}
+
+// released is what came of a question.
+type releasedTable struct {
+	names    []string
+	rows     [][]any
+	withheld bool
+	checks   []Check
+	program  *guard.Program
+}
+
+// failed sums up over the guarded aggregations how many cells failed one of the checks.
+func (r releasedTable) failed(checks ...string) int {
+	n := 0
+	for _, c := range r.checks {
+		for _, name := range checks {
+			n += c.Withheld[name]
+		}
+	}
+	return n
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	ctx := t.Context()
+	db := storetest.Open(t, storetest.SQLite(t))
+	w := &world{rows: inhabitants(rand.New(rand.NewPCG(7, 11)))}
+	var err error
+	if w.queue, err = OpenQueue(ctx, db, nil); err != nil {
+		t.Fatal(err)
+	}
+	if w.filter, err = New([]byte(strings.Repeat("k", 32)), w.queue); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	vault, err := sandbox.OpenVault(ctx, filepath.Join(dir, "vault"), db, worker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"people", "events", "sales"} {
+		manifest, err := os.ReadFile(filepath.Join("testdata", "world", name+".yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, name+".yaml")
+		if err := os.WriteFile(path, manifest, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w.write(t, filepath.Join(dir, name+".csv"), name)
+		d, err := vault.Import(ctx, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.schema = append(w.schema, d)
+	}
+	limits := sandbox.DefaultLimits
+	limits.Wall, limits.CPU = limits.Wall*20, limits.CPU*10 // one process answers a whole test
+	if w.planning, err = sandbox.NewPlanner(worker, limits).Start(ctx, w.schema); err != nil {
+		t.Fatal(err)
+	}
+	if w.session, err = sandbox.NewWorkers(worker, vault, limits).Start(ctx, "world", w.schema); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.planning.Close(); w.session.Close() })
+	return w
+}
+
+var columnsOfWorld = map[string][]string{
+	"people": {"pid", "phone", "sex", "city", "ward", "illness", "age", "pay", "hours"},
+	"events": {"patient", "room", "kind", "cost"},
+	"sales":  {"buyer", "seller", "district", "price"},
+}
+
+func (w *world) write(t testing.TB, path, name string) {
+	t.Helper()
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := csv.NewWriter(file)
+	lines := [][]string{columnsOfWorld[name]}
+	for _, row := range w.rows[name] {
+		var line []string
+		for _, column := range columnsOfWorld[name] {
+			switch v := row[column].(type) {
+			case string:
+				line = append(line, v)
+			case float64:
+				line = append(line, strconv.FormatFloat(v, 'f', -1, 64))
+			default:
+				line = append(line, "")
+			}
+		}
+		lines = append(lines, line)
+	}
+	if err := out.WriteAll(lines); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// inhabitants makes people of skewed towns, with a few very rich ones, missing values, and events and sales that
+// some have many of and most have few of.
+func inhabitants(r *rand.Rand) map[string][]record {
+	rows := map[string][]record{}
+	skewed := func(prefix string, n int) string {
+		return prefix + strconv.Itoa(int(float64(n)*r.Float64()*r.Float64()))
+	}
+	maybe := func(share float64, v any) any {
+		if r.Float64() < share {
+			return nil
+		}
+		return v
+	}
+	for i := range 500 {
+		p := record{
+			"pid": fmt.Sprintf("P%04d", i), "phone": maybe(0.6, fmt.Sprintf("139%05d", i)),
+			"sex": []string{"F", "M"}[r.IntN(2)], "city": skewed("c", 9), "ward": skewed("w", 25),
+			"age": float64(18 + r.IntN(60)), "hours": float64(r.IntN(60)), "pay": maybe(0.05, float64(1000+r.IntN(9000))),
+		}
+		switch p["illness"] = skewed("i", 4); {
+		case p["city"] == "c3":
+			p["illness"] = "i0" // a town in which everybody has the same
+		case r.Float64() < 0.02:
+			p["illness"] = nil
+		}
+		if r.Float64() < 0.02 {
+			p["pay"] = float64(5_000_000 + r.IntN(5_000_000))
+		}
+		rows["people"] = append(rows["people"], p)
+		visits := r.IntN(5)
+		if r.Float64() < 0.02 {
+			visits = 150
+		}
+		for range visits {
+			rows["events"] = append(rows["events"], record{
+				"patient": p["pid"], "room": skewed("r", 15), "kind": skewed("k", 3), "cost": maybe(0.1, float64(r.IntN(4000))/4),
+			})
+		}
+	}
+	for range 700 {
+		buyer, seller := r.IntN(500), r.IntN(40)
+		if r.IntN(3) > 0 {
+			seller = r.IntN(500)
+		}
+		rows["sales"] = append(rows["sales"], record{
+			"buyer": fmt.Sprintf("P%04d", buyer), "seller": fmt.Sprintf("P%04d", seller), "district": skewed("d", 12),
+			"price": maybe(0.03, float64(100_000+r.IntN(900_000))),
+		})
+	}
+	return rows
+}
+
+var loose = func() policy.Rules { r := policy.DefaultRules; r.Digits = 15; return r }()
+
+// ask runs a query the way the flow does, up to the released table, as an operator of its own unless one is named.
+func (w *world) ask(ctx context.Context, operator, sql string, mode policy.Mode, rules policy.Rules) (releasedTable, error) {
+	w.asked++
+	job := fmt.Sprintf("job-%d", w.asked)
+	if operator == "" {
+		operator = job
+	}
+	bound, err := w.planning.Bind(ctx, sql)
+	if err != nil {
+		return releasedTable{}, err
+	}
+	program, err := guard.Check(sql, bound, w.schema, rules, mode)
+	if err != nil {
+		return releasedTable{}, err
+	}
+	assessment, err := w.filter.Begin(job, program, policy.Decision{Grant: policy.Grant{Operator: operator}, Mode: mode, Rules: rules})
+	if err != nil {
+		return releasedTable{}, err
+	}
+	for _, r := range program.Releases {
+		cells, err := w.evidence(ctx, assessment, r)
+		if err != nil {
+			return releasedTable{}, err
+		}
+		if err := assessment.Admit(ctx, r, cells); err != nil {
+			return releasedTable{}, fmt.Errorf("%w: %v", err, unwrapAll(err))
+		}
+	}
+	table, err := w.planning.Finish(ctx, sandbox.Query{SQL: program.Final.SQL, Tables: assessment.Tables(program.Final.Reads)})
+	if err != nil {
+		return releasedTable{}, fmt.Errorf("%w: %v\n%s", err, unwrapAll(err), program.Final.SQL)
+	}
+	verdict, err := assessment.Judge(table)
+	if err != nil {
+		return releasedTable{}, err
+	}
+	return releasedTable{verdict.table.Names, verdict.table.Rows, verdict.table.Withheld, verdict.Checks, program}, nil
+}
+
+// evidence asks for the bounds first, as the flow does, and for everything where they leave a cell open.
+func (w *world) evidence(ctx context.Context, a *Assessment, r guard.Release) (sandbox.Table, error) {
+	for _, sql := range []string{r.Quick, r.SQL} {
+		if sql == "" {
+			continue
+		}
+		cells, err := w.session.Query(ctx, sandbox.Query{SQL: sql, Tables: a.Tables(r.Reads)})
+		if err != nil {
+			return cells, fmt.Errorf("%w: %v\n%s", err, unwrapAll(err), sql)
+		}
+		if sql == r.SQL || a.Settled(r, cells) {
+			w.quick += bit(sql != r.SQL)
+			return cells, nil
+		}
+	}
+	return sandbox.Table{}, fmt.Errorf("no query")
+}
+
+func unwrapAll(err error) error {
+	for {
+		u, ok := err.(interface{ Unwrap() error })
+		if !ok || u.Unwrap() == nil {
+			return err
+		}
+		err = u.Unwrap()
+	}
+}
+
+// plain runs the same text on the same data with no guard at all: what the engine itself answers.
+func (w *world) plain(ctx context.Context, sql string) (sandbox.Table, error) {
+	var names []string
+	for _, d := range w.schema {
+		names = append(names, fmt.Sprintf(`%s AS (SELECT %s FROM "ds_%s"."main"."data")`, d.Name, strings.Join(columnsOfWorld[d.Name], ", "), d.Name))
+	}
+	with := "WITH " + strings.Join(names, ", ")
+	if rest, ok := strings.CutPrefix(sql, "WITH "); ok {
+		return w.session.Query(ctx, sandbox.Query{SQL: with + ", " + rest})
+	}
+	return w.session.Query(ctx, sandbox.Query{SQL: with + " " + sql})
+}

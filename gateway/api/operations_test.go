@@ -1,0 +1,394 @@
+package api_test
+
+import (
+	"bytes"
+	"fmt"
+	"mime/multipart"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"weir/gateway/api"
+	"weir/gateway/gatewaytest"
+)
+
+func (s *site) testPlatform(t *testing.T) {
+	s.do(t, request{method: "GET", path: "/livez"}).want(t, 200, "")
+	s.do(t, request{method: "GET", path: "/readyz"}).want(t, 200, "")
+	s.ready = fmt.Errorf("the engine said: %s", gatewaytest.Secret)
+	s.do(t, request{method: "GET", path: "/readyz"}).want(t, 503, "api.not-ready")
+	s.ready = nil
+	got := s.do(t, request{method: "GET", path: "/api/v1/openapi.yaml"}).want(t, 200, "")
+	if !bytes.Equal(got.body, api.Specification) {
+		t.Error("the specification that is served is another one")
+	}
+	s.do(t, request{method: "GET", path: "/.well-known/openid-configuration"}).want(t, 200, "")
+	s.do(t, request{method: "GET", path: "/.well-known/jwks.json"}).want(t, 200, "")
+	got = s.do(t, request{method: "GET", path: "/metrics", as: "maintainer"}).want(t, 200, "")
+	if !bytes.Contains(got.body, []byte(`weir_http_requests_total{method="GET",route="/livez",status="200"} 1`)) {
+		t.Errorf("metrics: %s", got.body)
+	}
+	s.do(t, request{method: "GET", path: "/metrics", as: "analyst"}).want(t, 403, "policy.forbidden")
+	s.do(t, request{method: "GET", path: "/metrics"}).want(t, 401, "api.no-token")
+	s.do(t, request{method: "GET", path: "/nothing"}).want(t, 404, "api.no-such-path")
+	s.do(t, request{method: "PUT", path: "/livez", body: object{}}).want(t, 405, "api.no-such-method")
+}
+
+func (s *site) testSession(t *testing.T) {
+	got := s.do(t, request{method: "GET", path: "/api/v1/session", as: "analyst"}).want(t, 200, "")
+	if got.text("subject") != "analyst" || got.text("organisation") != "harbour" {
+		t.Errorf("got %s", got.body)
+	}
+	wrong := object{"account": "analyst", "password": "wrong " + gatewaytest.Password}
+	s.do(t, request{method: "POST", path: "/api/v1/session", body: wrong}).want(t, 401, "identity.sign-in-failed")
+
+	// A session of its own, that ends here.
+	s.Admit(t)
+	in := s.do(t, request{method: "POST", path: "/api/v1/session", body: object{"account": "colleague", "password": gatewaytest.Password}}).want(t, 200, "")
+	renewed := s.do(t, request{method: "POST", path: "/api/v1/session/refresh", body: object{"refresh_token": in.text("refresh_token")}}).want(t, 200, "")
+	s.tokens["gone"] = renewed.text("access_token")
+	s.do(t, request{method: "GET", path: "/api/v1/session", as: "gone"}).want(t, 200, "")
+	s.do(t, request{method: "DELETE", path: "/api/v1/session", as: "gone"}).want(t, 204, "")
+	s.do(t, request{method: "GET", path: "/api/v1/session", as: "gone"}).want(t, 401, "identity.session-ended")
+	s.do(t, request{method: "POST", path: "/api/v1/session/refresh", body: object{"refresh_token": renewed.text("refresh_token")}}).want(t, 401, "identity.session-ended")
+	s.do(t, request{method: "GET", path: "/api/v1/session", as: "colleague"}).want(t, 200, "")
+
+	const next = "another battery, another staple"
+	change := object{"current": "not the password at all", "next": next}
+	s.do(t, request{method: "POST", path: "/api/v1/session/password", as: "colleague", body: change}).want(t, 401, "identity.sign-in-failed")
+	change["current"], change["next"] = gatewaytest.Password, "short"
+	s.do(t, request{method: "POST", path: "/api/v1/session/password", as: "colleague", body: change}).want(t, 422, "identity.password-weak")
+	change["next"] = next
+	s.do(t, request{method: "POST", path: "/api/v1/session/password", as: "colleague", body: change}).want(t, 204, "")
+	s.do(t, request{method: "GET", path: "/api/v1/session", as: "colleague"}).want(t, 401, "identity.session-ended")
+}
+
+func (s *site) testAccounts(t *testing.T) {
+	account := object{"name": "newcomer", "display_name": "王新", "organisation": "harbour", "roles": []string{"analyst"}, "password": gatewaytest.Password}
+	s.do(t, request{method: "POST", path: "/api/v1/accounts", as: "analyst", body: account}).want(t, 403, "policy.forbidden")
+	got := s.do(t, request{method: "POST", path: "/api/v1/accounts", as: "authority", body: account}).want(t, 201, "")
+	if got.text("name") != "newcomer" || bytes.Contains(got.body, []byte("assword")) {
+		t.Errorf("got %s", got.body)
+	}
+	s.do(t, request{method: "POST", path: "/api/v1/accounts", as: "authority", body: account}).want(t, 409, "identity.account-exists")
+	account["name"], account["password"] = "weakling", "password"
+	s.do(t, request{method: "POST", path: "/api/v1/accounts", as: "authority", body: account}).want(t, 422, "identity.password-weak")
+	account["name"], account["roles"] = "both", []string{"analyst", "officer"}
+	s.do(t, request{method: "POST", path: "/api/v1/accounts", as: "authority", body: account}).want(t, 422, "policy.account-roles")
+
+	if all := s.do(t, request{method: "GET", path: "/api/v1/accounts", as: "authority"}).want(t, 200, "").list(t, "accounts"); len(all) != len(everybody)+1 {
+		t.Errorf("%d accounts", len(all))
+	}
+	for _, one := range s.do(t, request{method: "GET", path: "/api/v1/accounts", as: "operator"}).want(t, 200, "").list(t, "accounts") {
+		if one["organisation"] != "harbour" {
+			t.Errorf("an operator sees %v", one)
+		}
+	}
+	s.do(t, request{method: "GET", path: "/api/v1/accounts", as: "analyst"}).want(t, 403, "policy.forbidden")
+
+	reason := object{"reason": "has left"}
+	s.do(t, request{method: "POST", path: "/api/v1/accounts/newcomer/disable", as: "analyst", body: reason}).want(t, 403, "policy.forbidden")
+	s.do(t, request{method: "POST", path: "/api/v1/accounts/nobody/disable", as: "analyst", body: reason}).want(t, 403, "policy.forbidden")
+	s.do(t, request{method: "POST", path: "/api/v1/accounts/nobody/disable", as: "authority", body: reason}).want(t, 404, "identity.no-such-account")
+	s.do(t, request{method: "POST", path: "/api/v1/accounts/newcomer/disable", as: "authority", body: reason}).want(t, 204, "")
+	in := object{"account": "newcomer", "password": gatewaytest.Password}
+	s.do(t, request{method: "POST", path: "/api/v1/session", body: in}).want(t, 401, "identity.sign-in-failed")
+}
+
+func upload(t *testing.T, parts ...string) (body *bytes.Buffer, header map[string]string) {
+	t.Helper()
+	body = new(bytes.Buffer)
+	w := multipart.NewWriter(body)
+	for i := 0; i < len(parts); i += 2 {
+		part, err := w.CreateFormFile(parts[i], parts[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := part.Write([]byte(parts[i+1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return body, map[string]string{"Content-Type": w.FormDataContentType()}
+}
+
+func (s *site) testDatasets(t *testing.T) {
+	const manifest = "name: trees\nprovider: registry\nfile: trees.csv\nopen: true\n"
+	for _, c := range []struct {
+		name, as string
+		parts    []string
+		status   int
+		code     string
+	}{
+		{"as it should be", "provider", []string{"manifest", manifest, "file", "kind\n柳\n"}, 201, ""},
+		{"not a provider", "analyst", []string{"manifest", manifest, "file", "kind\n"}, 403, "policy.forbidden"},
+		{"somebody else's", "provider", []string{"manifest", strings.Replace(manifest, "registry", "bureau", 1), "file", "kind\n"}, 403, "policy.forbidden"},
+		{"file first", "provider", []string{"file", "kind\n", "manifest", manifest}, 400, "api.upload-parts"},
+		{"no file", "provider", []string{"manifest", manifest}, 400, "api.upload-parts"},
+		{"manifest too long", "provider", []string{"manifest", manifest + strings.Repeat("#", 1<<20), "file", "kind\n"}, 400, "api.upload-parts"},
+		{"no YAML", "provider", []string{"manifest", "name: [", "file", "kind\n"}, 422, "gateway.manifest-unreadable"},
+		{"a path upwards", "provider", []string{"manifest", strings.Replace(manifest, "trees.csv", "../trees.csv", 1), "file", "kind\n"}, 422, "gateway.manifest-file"},
+		{"an absolute path", "provider", []string{"manifest", strings.Replace(manifest, "trees.csv", "/etc/passwd", 1), "file", "kind\n"}, 422, "gateway.manifest-file"},
+		{"a second path", "provider", []string{"manifest", manifest + "file: /etc/passwd\n", "file", "kind\n"}, 422, "gateway.manifest-unreadable"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			body, header := upload(t, c.parts...)
+			s.do(t, request{method: "POST", path: "/api/v1/datasets", as: c.as, body: body, header: header}).want(t, c.status, c.code)
+		})
+	}
+	s.do(t, request{method: "POST", path: "/api/v1/datasets", as: "provider", body: object{}}).want(t, 415, "api.content-type")
+	if s.Catalogue.Files["trees"] != "kind\n柳\n" {
+		t.Errorf("the file came in as %q", s.Catalogue.Files["trees"])
+	}
+	empty(t, s.Spool)
+
+	columns := func(as string) (names []string) {
+		got := s.do(t, request{method: "GET", path: "/api/v1/datasets/residents", as: as}).want(t, 200, "")
+		if got.text("rows_about") != "120000" {
+			t.Errorf("rows_about %s", got.text("rows_about"))
+		}
+		for _, c := range got.list(t, "columns") {
+			names = append(names, c["name"].(string))
+		}
+		return names
+	}
+	if got := columns("provider"); !slices.Equal(got, []string{"id", "district", "income"}) {
+		t.Errorf("a provider sees %v", got)
+	}
+	if got := columns("analyst"); !slices.Equal(got, []string{"district", "income"}) {
+		t.Errorf("an analyst sees %v", got)
+	}
+	s.do(t, request{method: "GET", path: "/api/v1/datasets/residents", as: "maintainer"}).want(t, 403, "policy.forbidden")
+	s.do(t, request{method: "GET", path: "/api/v1/datasets/nothing", as: "analyst"}).want(t, 404, "sandbox.unknown-dataset")
+	if all := s.do(t, request{method: "GET", path: "/api/v1/datasets", as: "maintainer"}).want(t, 200, "").list(t, "datasets"); len(all) != 2 || len(all[0]["columns"].([]any)) != 0 {
+		t.Errorf("a maintainer sees %v", all)
+	}
+}
+
+func (s *site) testGrants(t *testing.T) {
+	wanted := object{
+		"operator": "harbour", "scenario": "finance", "title": "房产金融", "mode": "exact", "until": time.Now().Add(time.Hour),
+		"datasets": []object{{"name": "residents", "columns": []string{"district"}}},
+		"quota":    object{"jobs_per_day": 10, "cells_per_day": 100},
+	}
+	create := func(as string) answer {
+		return s.do(t, request{method: "POST", path: "/api/v1/grants", as: as, body: wanted})
+	}
+	create("operator").want(t, 403, "policy.forbidden")
+	got := create("authority").want(t, 201, "")
+	id := got.text("id")
+	wanted["datasets"] = []object{{"name": "residents", "columns": []string{"nothing"}}}
+	create("authority").want(t, 422, "gateway.grant-column")
+	wanted["datasets"] = []object{{"name": "nothing", "columns": []string{"nothing"}}}
+	create("authority").want(t, 404, "sandbox.unknown-dataset")
+
+	path := "/api/v1/grants/" + id
+	s.do(t, request{method: "GET", path: path, as: "analyst"}).want(t, 200, "")
+	s.do(t, request{method: "GET", path: path, as: "stranger"}).want(t, 404, "policy.unknown-grant")
+	if own := s.do(t, request{method: "GET", path: "/api/v1/grants", as: "stranger"}).want(t, 200, "").list(t, "grants"); len(own) != 1 || own[0]["operator"] != "canal" {
+		t.Errorf("a stranger sees %v", own)
+	}
+	if all := s.do(t, request{method: "GET", path: "/api/v1/grants", as: "authority"}).want(t, 200, "").list(t, "grants"); len(all) != 3 {
+		t.Errorf("the authority sees %v", all)
+	}
+	s.do(t, request{method: "GET", path: "/api/v1/grants", as: "maintainer"}).want(t, 403, "policy.forbidden")
+
+	change := func(what, as string) answer {
+		return s.do(t, request{method: "POST", path: path + "/" + what, as: as, body: object{"reason": "年度评估"}})
+	}
+	change("suspend", "operator").want(t, 403, "policy.forbidden")
+	if got := change("suspend", "authority").want(t, 200, ""); got.text("state") != "suspended" {
+		t.Errorf("got %s", got.body)
+	}
+	if got := change("restore", "authority").want(t, 200, ""); got.text("state") != "active" {
+		t.Errorf("got %s", got.body)
+	}
+	if got := change("terminate", "authority").want(t, 200, ""); got.text("state") != "terminated" {
+		t.Errorf("got %s", got.body)
+	}
+	if got := change("restore", "authority"); got.status != 409 {
+		t.Errorf("restore after the end: %d %s", got.status, got.body)
+	}
+	path = "/api/v1/grants/nothing"
+	change("suspend", "authority").want(t, 404, "policy.unknown-grant")
+}
+
+func (s *site) submit(t *testing.T, as, sql string) answer {
+	t.Helper()
+	return s.do(t, request{
+		method: "POST", path: "/api/v1/jobs?wait=30", as: as, body: object{"grant": s.Grant.ID, "sql": sql},
+		header: map[string]string{"Idempotency-Key": fmt.Sprintf("test-key-%d", keys.Add(1))},
+	})
+}
+
+func (s *site) testJobs(t *testing.T) {
+	released := s.submit(t, "analyst", gatewaytest.Release).want(t, 200, "")
+	path := "/api/v1/jobs/" + released.text("id")
+	if released.text("state") != "released" || released.header.Get("Location") != path {
+		t.Errorf("got %s, %v", released.body, released.header)
+	}
+	got := s.do(t, request{method: "GET", path: path + "/result", as: "analyst"}).want(t, 200, "")
+	if rows, _ := got.member("rows"); fmt.Sprint(rows) != "[[=昌邑区 1200]]" || got.text("state") != "released" {
+		t.Errorf("got %s", got.body)
+	}
+	got = s.do(t, request{method: "GET", path: path + "/result", as: "analyst", header: map[string]string{"Accept": "text/csv"}}).want(t, 200, "")
+	if string(got.body) != "district,people\n'=昌邑区,1200\n" {
+		t.Errorf("got %q", got.body)
+	}
+	s.do(t, request{method: "GET", path: path + "/result", as: "analyst", header: map[string]string{"Accept": "image/png"}}).want(t, 406, "api.not-acceptable")
+	s.do(t, request{method: "GET", path: path + "/result", as: "stranger"}).want(t, 404, "gateway.job-unknown")
+	s.do(t, request{method: "GET", path: path + "/result", as: "supervisor"}).want(t, 403, "policy.forbidden")
+	s.do(t, request{method: "GET", path: path, as: "analyst"}).want(t, 200, "")
+	s.do(t, request{method: "GET", path: path, as: "stranger"}).want(t, 404, "gateway.job-unknown")
+	s.do(t, request{method: "POST", path: path + "/cancel", as: "analyst"}).want(t, 409, "gateway.job-ended")
+	s.do(t, request{method: "POST", path: path + "/cancel", as: "stranger"}).want(t, 404, "gateway.job-unknown")
+	s.do(t, request{method: "POST", path: "/api/v1/jobs/nothing/cancel", as: "analyst"}).want(t, 404, "gateway.job-unknown")
+	events := s.do(t, request{method: "GET", path: path + "/events", as: "analyst"}).want(t, 200, "")
+	if n := bytes.Count(events.body, []byte("event: state\n")); n != 3 {
+		t.Errorf("%d events: %s", n, events.body)
+	}
+	s.do(t, request{method: "GET", path: path + "/events", as: "stranger"}).want(t, 404, "gateway.job-unknown")
+
+	denied := s.submit(t, "analyst", gatewaytest.Deny).want(t, 200, "")
+	reason, _ := denied.member("problem")
+	if document, ok := reason.(map[string]any); !ok || document["code"] != "policy.not-analyst" || document["line"] != 2.0 || document["column"] != 8.0 {
+		t.Errorf("got %s", denied.body)
+	}
+	s.do(t, request{method: "GET", path: "/api/v1/jobs/" + denied.text("id") + "/result", as: "analyst"}).want(t, 403, "policy.not-analyst")
+	for _, sql := range []string{gatewaytest.Fail, gatewaytest.Panic} {
+		failed := s.submit(t, "analyst", sql).want(t, 200, "")
+		if failed.text("state") != "failed" || bytes.Contains(failed.body, []byte("220202")) {
+			t.Errorf("got %s", failed.body)
+		}
+		s.do(t, request{method: "GET", path: "/api/v1/jobs/" + failed.text("id") + "/result", as: "analyst"}).want(t, 500, "internal")
+	}
+	// Whoever may not ask gets a job that is denied: every attempt is a job, and on the log.
+	if got := s.submit(t, "stranger", gatewaytest.Release).want(t, 200, ""); got.text("state") != "denied" {
+		t.Errorf("got %s", got.body)
+	}
+	list := s.do(t, request{method: "GET", path: "/api/v1/jobs?limit=2", as: "analyst"}).want(t, 200, "")
+	if jobs := list.list(t, "jobs"); len(jobs) != 2 || jobs[0]["id"].(string) < jobs[1]["id"].(string) {
+		t.Errorf("got %s", list.body)
+	}
+	list = s.do(t, request{method: "GET", path: "/api/v1/jobs?before=" + list.text("next"), as: "analyst"}).want(t, 200, "")
+	if jobs := list.list(t, "jobs"); len(jobs) != 2 || jobs[1]["id"] != released.text("id") {
+		t.Errorf("got %s", list.body)
+	}
+	s.do(t, request{method: "GET", path: "/api/v1/jobs", as: "officer"}).want(t, 403, "policy.forbidden")
+
+	query := object{"grant": s.Grant.ID, "sql": gatewaytest.Release}
+	s.do(t, request{method: "POST", path: "/api/v1/explain", as: "analyst", body: query}).want(t, 200, "")
+	s.do(t, request{method: "POST", path: "/api/v1/explain", as: "stranger", body: query}).want(t, 404, "policy.unknown-grant")
+	query["sql"] = gatewaytest.Deny
+	got = s.do(t, request{method: "POST", path: "/api/v1/explain", as: "analyst", body: query}).want(t, 403, "policy.not-analyst")
+	if got.text("line") != "1" || got.text("column") != "8" {
+		t.Errorf("got %s", got.body)
+	}
+	query["sql"] = strings.Repeat("堰", 30000) // fewer than 65 536 characters, more bytes
+	s.do(t, request{method: "POST", path: "/api/v1/explain", as: "analyst", body: query}).want(t, 413, "gateway.sql-too-long")
+
+	key := map[string]string{"Idempotency-Key": "key-for-the-block"}
+	blocked := s.do(t, request{method: "POST", path: "/api/v1/jobs", as: "analyst", header: key, body: object{"grant": s.Grant.ID, "sql": gatewaytest.Block}}).want(t, 202, "")
+	path = "/api/v1/jobs/" + blocked.text("id")
+	s.do(t, request{method: "POST", path: "/api/v1/jobs", as: "analyst", header: key, body: object{"grant": s.Grant.ID, "sql": gatewaytest.Release}}).want(t, 409, "gateway.key-reused")
+	s.do(t, request{method: "GET", path: path + "/result", as: "analyst"}).want(t, 409, "gateway.job-alive")
+	if got := s.do(t, request{method: "POST", path: path + "/cancel", as: "analyst"}).want(t, 200, ""); got.text("state") != "cancelled" {
+		t.Errorf("got %s", got.body)
+	}
+	s.do(t, request{method: "GET", path: path + "/result", as: "analyst"}).want(t, 409, "gateway.job-cancelled")
+}
+
+func (s *site) testReleases(t *testing.T) {
+	reason := object{"reason": "无个人信息"}
+	for _, c := range []struct{ decision, state, code string }{{"approve", "released", ""}, {"refuse", "denied", "export.refused"}} {
+		waiting := s.submit(t, "analyst", gatewaytest.Wait).want(t, 200, "")
+		id := waiting.text("id")
+		job, path := "/api/v1/jobs/"+id, "/api/v1/releases/"+id
+		if waiting.text("state") != "waiting" {
+			t.Fatalf("got %s", waiting.body)
+		}
+		got := s.do(t, request{method: "GET", path: job + "/result", as: "analyst"}).want(t, 200, "")
+		if rows, _ := got.member("rows"); got.text("state") != "waiting" || len(rows.([]any)) != 0 {
+			t.Errorf("got %s", got.body)
+		}
+		s.do(t, request{method: "GET", path: job + "/result", as: "analyst", header: map[string]string{"Accept": "text/csv"}}).want(t, 409, "export.not-released")
+
+		for _, as := range []string{"officer", "authority", "supervisor"} {
+			list := s.do(t, request{method: "GET", path: "/api/v1/releases", as: as}).want(t, 200, "")
+			if bytes.Contains(list.body, []byte("1200")) || len(list.list(t, "releases")) != 1 {
+				t.Errorf("%s is shown %s", as, list.body)
+			}
+		}
+		s.do(t, request{method: "GET", path: "/api/v1/releases", as: "analyst"}).want(t, 403, "policy.forbidden")
+		offer := s.do(t, request{method: "GET", path: path, as: "officer"}).want(t, 200, "")
+		if rows, _ := offer.member("rows"); fmt.Sprint(rows) != "[[=昌邑区 1200]]" || offer.text("sql") != gatewaytest.Wait {
+			t.Errorf("got %s", offer.body)
+		}
+		for _, as := range []string{"analyst", "operator", "authority", "supervisor", "maintainer"} {
+			s.do(t, request{method: "GET", path: path, as: as}).want(t, 403, "policy.forbidden")
+			s.do(t, request{method: "POST", path: path + "/" + c.decision, as: as, body: reason}).want(t, 403, "policy.forbidden")
+		}
+		s.do(t, request{method: "GET", path: path, as: "stranger"}).want(t, 404, "policy.unknown-object")
+		s.do(t, request{method: "POST", path: path + "/" + c.decision, as: "officer", body: reason}).want(t, 204, "")
+		s.do(t, request{method: "POST", path: path + "/" + c.decision, as: "officer", body: reason}).want(t, 409, "export.already-decided")
+
+		if got := s.do(t, request{method: "GET", path: job, as: "analyst"}).want(t, 200, ""); got.text("state") != c.state {
+			t.Errorf("got %s", got.body)
+		}
+		result := s.do(t, request{method: "GET", path: job + "/result", as: "analyst"})
+		if c.code == "" {
+			result.want(t, 200, "")
+		} else {
+			result.want(t, 403, c.code)
+		}
+	}
+	s.do(t, request{method: "GET", path: "/api/v1/releases/nothing", as: "officer"}).want(t, 404, "export.no-such-release")
+	s.do(t, request{method: "GET", path: "/api/v1/releases/nothing", as: "supervisor"}).want(t, 403, "policy.forbidden")
+}
+
+func (s *site) testLog(t *testing.T) {
+	first := s.do(t, request{method: "GET", path: "/api/v1/log/entries?limit=3", as: "supervisor"}).want(t, 200, "")
+	entries := first.list(t, "entries")
+	if len(entries) != 3 || entries[0]["kind"] != "session.begun" || entries[0]["actor"] != "authority" {
+		t.Errorf("got %s", first.body)
+	}
+	next := s.do(t, request{method: "GET", path: "/api/v1/log/entries?limit=1&after=" + first.text("next"), as: "supervisor"}).want(t, 200, "")
+	if more := next.list(t, "entries"); len(more) != 1 || more[0]["index"] != 3.0 {
+		t.Errorf("got %s", next.body)
+	}
+	found := s.do(t, request{method: "GET", path: "/api/v1/log/entries?kind=grant.suspend.intent&grant=" + s.Grant.ID, as: "authority"}).want(t, 200, "")
+	if len(found.list(t, "entries")) != 0 {
+		t.Errorf("got %s", found.body)
+	}
+	for _, path := range []string{"/entries", "/checkpoint", "/proof/inclusion?index=0", "/proof/consistency?size=1", "/tile/0/000.p/1"} {
+		s.do(t, request{method: "GET", path: "/api/v1/log" + path, as: "analyst"}).want(t, 403, "policy.forbidden")
+	}
+	before := len(s.Kinds(t))
+	s.do(t, request{method: "GET", path: "/api/v1/log/entries", as: "maintainer"}).want(t, 403, "policy.forbidden")
+	if after := s.Kinds(t); after[len(after)-1] != "audit.read.refused" || len(after) != before+1 {
+		t.Errorf("the log ends with %v", after[before:])
+	}
+	note := s.do(t, request{method: "GET", path: "/api/v1/log/checkpoint", as: "maintainer"}).want(t, 200, "")
+	if !bytes.HasPrefix(note.body, []byte("weir.test/audit\n")) {
+		t.Errorf("got %s", note.body)
+	}
+	s.do(t, request{method: "GET", path: "/api/v1/log/proof/inclusion?index=0", as: "maintainer"}).want(t, 200, "")
+	s.do(t, request{method: "GET", path: "/api/v1/log/proof/inclusion?index=99999", as: "maintainer"}).want(t, 404, "audit.no-such-entry")
+	s.do(t, request{method: "GET", path: "/api/v1/log/proof/consistency?size=2", as: "maintainer"}).want(t, 200, "")
+	s.do(t, request{method: "GET", path: "/api/v1/log/proof/consistency?size=99999", as: "maintainer"}).want(t, 404, "audit.no-such-tree")
+	if got := s.do(t, request{method: "GET", path: "/api/v1/log/tile/0/000.p/1", as: "maintainer"}).want(t, 200, ""); len(got.body) != 32 {
+		t.Errorf("a tile of %d bytes", len(got.body))
+	}
+	s.do(t, request{method: "GET", path: "/api/v1/log/tile/entries/000.p/1", as: "supervisor"}).want(t, 200, "")
+	s.do(t, request{method: "GET", path: "/api/v1/log/tile/entries/000.p/1", as: "maintainer"}).want(t, 403, "policy.forbidden")
+	s.do(t, request{method: "GET", path: "/api/v1/log/tile/0/999", as: "supervisor"}).want(t, 404, "api.no-such-tile")
+	s.do(t, request{method: "GET", path: "/api/v1/log/tile/0/x/y", as: "supervisor"}).want(t, 404, "api.no-such-tile")
+	report := s.do(t, request{method: "POST", path: "/api/v1/log/verify", as: "maintainer"}).want(t, 200, "")
+	if report.text("ok") != "true" {
+		t.Errorf("got %s", report.body)
+	}
+	s.do(t, request{method: "POST", path: "/api/v1/log/verify", as: "analyst"}).want(t, 403, "policy.forbidden")
+}
