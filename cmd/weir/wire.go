@@ -92,9 +92,10 @@ func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *
 	if err != nil {
 		return nil, err
 	}
+	built := a // what is returned with an error is nil
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, a.close(context.WithoutCancel(ctx)))
+			err = errors.Join(err, built.close(context.WithoutCancel(ctx)))
 		}
 	}()
 	worker, err := sandbox.FindWorker()

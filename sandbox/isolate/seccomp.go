@@ -21,7 +21,7 @@ var computing = []string{
 	"futex", "set_robust_list", "get_robust_list", "rseq", "sched_yield", "sched_getaffinity", "getcpu",
 	"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall",
 	"exit", "exit_group", "gettid", "getpid", "getppid", "getuid", "geteuid", "getgid", "getegid", "uname", "sysinfo",
-	"nanosleep", "clock_nanosleep", "clock_gettime", "clock_getres", "gettimeofday", "getrandom", "getrusage", "times",
+	"nanosleep", "clock_nanosleep", "clock_gettime", "clock_getres", "gettimeofday", "time", "getrandom", "getrusage", "times",
 	"getcwd", "umask", "fsync", "fdatasync", "fadvise64",
 }
 
@@ -96,7 +96,9 @@ func filterSyscalls() error {
 			{Action: seccomp.ActionAllow, Names: allowed, NamesWithCondtions: conditional()},
 			{Action: answered(unix.ENOSYS), Names: []string{"clone3"}}, // its flags lie in memory, where a filter cannot look
 			{Action: answered(unix.ENOTTY), Names: []string{"ioctl"}},  // libraries ask whether a pipe is a terminal
-			{Action: seccomp.ActionAllow, Names: []string{"seccomp"}},  // for the filter that Seal adds
+			// With many threads the engine binds each to a processor, which it can do without.
+			{Action: answered(unix.EPERM), Names: []string{"sched_setaffinity"}},
+			{Action: seccomp.ActionAllow, Names: []string{"seccomp"}}, // for the filter that Seal adds
 		},
 	})
 }
