@@ -144,5 +144,5 @@ func (t *terminal) remedy(name string) string {
 	case "no capabilities", "closed descriptors":
 		return t.text("needs Linux 5.11 or newer; a container may be in the way.")
 	}
-	return t.text("allow user namespaces: user.max_user_namespaces above 0; on Debian kernel.unprivileged_userns_clone = 1; on Ubuntu kernel.apparmor_restrict_unprivileged_userns = 0 or a profile for weir; in a container, allow clone and unshare.")
+	return t.text("allow user namespaces: user.max_user_namespaces above 0; on Debian kernel.unprivileged_userns_clone = 1; on Ubuntu kernel.apparmor_restrict_unprivileged_userns = 0 or a profile for weir; in a container, allow clone and unshare; run weir as an ordinary user, or as root with its capabilities.")
 }

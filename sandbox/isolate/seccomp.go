@@ -60,22 +60,27 @@ func argument(n uint32, operation seccomp.Operation, value uint64) seccomp.Condi
 	return seccomp.Condition{Argument: n, Operation: operation, Value: value}
 }
 
+// only is a system call with conditions that must all hold.
+func only(name string, conditions ...seccomp.Condition) seccomp.NameWithConditions {
+	return seccomp.NameWithConditions{Name: name, Conditions: conditions}
+}
+
 // conditional are the system calls that are allowed with some arguments only.
 func conditional() []seccomp.NameWithConditions {
 	self := uint64(os.Getpid())
 	list := []seccomp.NameWithConditions{
 		// Threads, never processes.
-		{Name: "clone", Conditions: []seccomp.Condition{argument(0, seccomp.BitsSet, unix.CLONE_THREAD)}},
+		only("clone", argument(0, seccomp.BitsSet, unix.CLONE_THREAD)),
 		// Memory that holds values, never instructions.
-		{Name: "mmap", Conditions: []seccomp.Condition{argument(2, seccomp.BitsNotSet, unix.PROT_EXEC)}},
-		{Name: "mprotect", Conditions: []seccomp.Condition{argument(2, seccomp.BitsNotSet, unix.PROT_EXEC)}},
+		only("mmap", argument(2, seccomp.BitsNotSet, unix.PROT_EXEC)),
+		only("mprotect", argument(2, seccomp.BitsNotSet, unix.PROT_EXEC)),
 		// Signals to itself, by which Go's runtime interrupts its threads.
-		{Name: "tgkill", Conditions: []seccomp.Condition{argument(0, seccomp.Equal, self)}},
+		only("tgkill", argument(0, seccomp.Equal, self)),
 		// Limits may be read and not set.
-		{Name: "prlimit64", Conditions: []seccomp.Condition{argument(0, seccomp.Equal, 0), argument(2, seccomp.Equal, 0)}},
+		only("prlimit64", argument(0, seccomp.Equal, 0), argument(2, seccomp.Equal, 0)),
 	}
 	for _, option := range []uint64{unix.PR_SET_VMA, unix.PR_SET_NAME, unix.PR_GET_NAME} {
-		list = append(list, seccomp.NameWithConditions{Name: "prctl", Conditions: []seccomp.Condition{argument(0, seccomp.Equal, option)}})
+		list = append(list, only("prctl", argument(0, seccomp.Equal, option)))
 	}
 	return list
 }
@@ -117,7 +122,7 @@ func Seal() error {
 	}
 	var byName []seccomp.NameWithConditions
 	for name, flags := range describing {
-		byName = append(byName, seccomp.NameWithConditions{Name: name, Conditions: []seccomp.Condition{argument(flags, seccomp.BitsNotSet, unix.AT_EMPTY_PATH)}})
+		byName = append(byName, only(name, argument(flags, seccomp.BitsNotSet, unix.AT_EMPTY_PATH)))
 	}
 	err = load(seccomp.Policy{
 		DefaultAction: seccomp.ActionAllow, // of what the first filter allows
