@@ -3,6 +3,7 @@ package export
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -110,6 +111,10 @@ func (a *Assessment) Admit(ctx context.Context, r guard.Release, cells sandbox.T
 				return problem.New("export.evidence")
 			}
 			judged, err := j.row(row)
+			var denied *problem.Problem
+			if errors.As(err, &denied) {
+				return denied
+			}
 			if err != nil {
 				return problem.New("export.evidence").Because(err)
 			}
@@ -159,6 +164,11 @@ func (j *judging) row(row []any) ([]any, error) {
 	}
 	if some {
 		j.leftOut()
+	}
+	for i := range j.release.Proofs {
+		if alike, ok := j.value("p" + strconv.Itoa(i)).(bool); !ok || !alike {
+			return nil, problem.New("export.fan-out")
+		}
 	}
 	for k := range j.release.Keys {
 		n, err := j.number("n", k)

@@ -43,9 +43,7 @@ type answer struct {
 
 // knownOpen are attacks that still succeed in exact mode, where an officer sees them first. When one of them is
 // closed the test fails until it is taken off this list.
-var knownOpen = map[string]string{
-	"town/fan-weight": "a join multiplies the rows of some units, so that one number carries two counts",
-}
+var knownOpen = map[string]string{}
 
 func readAttacks(t *testing.T, path string) []attack {
 	t.Helper()

@@ -2,13 +2,15 @@ package guard
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"weir/internal/problem"
 )
 
-// Windows and set operations are post-processing: over protected rows they are denied, since a window copies one
-// row's value into others, and a set operation compares rows with each other.
+// Windows and set operations are post-processing. Over protected rows a window is allowed where it is partitioned
+// by every unit key, so that it copies values between one unit's own rows alone, and UNION ALL where both sides have
+// the same unit keys; everything else compares rows of different units.
 
 var windowCalls = map[string]string{
 	"WINDOW_ROW_NUMBER": "row_number", "WINDOW_RANK": "rank", "WINDOW_RANK_DENSE": "dense_rank",
@@ -25,23 +27,56 @@ func (c *checker) window(n *node) (*relation, error) {
 	if err != nil {
 		return nil, problem.New("guard.unknown-plan", "what", "window").Because(err)
 	}
-	if in.kind == protected {
-		var at *expr
-		if len(list) > 0 {
-			at = list[0]
-		}
-		return nil, c.deny(at, "guard.window")
-	}
 	w, _ := c.wrap(in)
 	for _, e := range list {
-		sql, err := c.windowSQL(e, w)
-		if err != nil {
+		v := value{typ: e.Return, sort: freeValue, name: "window", key: -1}
+		if in.kind == protected {
+			if v, err = c.unitWindow(e, w); err != nil {
+				return nil, err
+			}
+		}
+		if v.sql, err = c.windowSQL(e, w); err != nil {
 			return nil, err
 		}
-		w.cols = append(w.cols, value{sql: sql, typ: e.Return, sort: freeValue, name: "window", key: -1})
+		if v.sort == measureValue {
+			v.poly = polynomialOf(atom{id: v.name, sql: "CAST(" + v.sql + " AS DOUBLE)"})
+		}
+		w.cols = append(w.cols, v)
 	}
 	closed, _ := c.wrap(w) // a window may not stand in a WHERE
 	return closed, nil
+}
+
+// unitWindow types a window over protected rows: a fact about the unit whose rows it runs over.
+func (c *checker) unitWindow(e *expr, in *relation) (value, error) {
+	var by []value
+	for _, p := range e.Partitions {
+		v, err := c.expr(p, in)
+		if err != nil {
+			return value{}, err
+		}
+		by = append(by, v)
+	}
+	if !perUnit(in, by) || e.Type == "WINDOW_AGGREGATE" && aggregateVerdict(e.Name) < unitAggregate {
+		return value{}, c.deny(e, "guard.window")
+	}
+	args, err := c.values(e, append(append([]*expr{}, e.Children...), present(e.DefaultExpr, e.Filters)...), in)
+	if err != nil {
+		return value{}, err
+	}
+	v := derived("", e.Return, "window", args...)
+	v.sort = plainValue
+	for _, o := range e.Orders {
+		of, err := c.values(e, []*expr{o.Expression}, in)
+		if err != nil {
+			return value{}, err
+		}
+		v.sensitive = v.sensitive || of[0].sensitive
+	}
+	if e.Type == "WINDOW_AGGREGATE" && e.Return.numeric() && e.Filters == nil && len(e.Orders) == 0 && len(args) == 1 && args[0].sort == measureValue {
+		v.sort, v.name = measureValue, "window "+c.atomID(e.Name+" of", args...)
+	}
+	return v, nil
 }
 
 func (c *checker) windowSQL(e *expr, in *relation) (string, error) {
@@ -93,11 +128,18 @@ func (c *checker) windowSQL(e *expr, in *relation) (string, error) {
 func (c *checker) overClause(e *expr, in *relation) (string, error) {
 	var parts []string
 	if len(e.Partitions) > 0 {
-		p, err := c.values(e, e.Partitions, in)
-		if err != nil {
-			return "", err
+		var by []string
+		for _, p := range e.Partitions {
+			v, err := c.expr(p, in)
+			if err != nil {
+				return "", err
+			}
+			if in.kind == protected && v.sort >= textValue && v.sort != keyValue {
+				return "", c.denyValue(e, v)
+			}
+			by = append(by, v.sql)
 		}
-		parts = append(parts, "PARTITION BY "+strings.Join(sqlOf(p), ", "))
+		parts = append(parts, "PARTITION BY "+strings.Join(by, ", "))
 	}
 	if len(e.Orders) > 0 {
 		terms, err := c.orderTerms(e.Orders, in)
@@ -187,20 +229,70 @@ func (c *checker) setOperation(n *node) (*relation, error) {
 		if err != nil {
 			return nil, err
 		}
-		if r.kind == protected {
-			return nil, c.deny(nil, "guard.set-operation", "operator", strings.ToLower(word))
-		}
 		if i > 0 && len(r.cols) != len(out.cols) {
 			return nil, problem.New("guard.unknown-plan", "what", operatorName(n))
 		}
+		if r.kind == protected && (n.Type != "LOGICAL_UNION" || !n.SetopAll) || i > 0 && (r.kind == protected) != (out.kind == protected) {
+			return nil, c.deny(nil, "guard.set-operation", "operator", strings.ToLower(word))
+		}
 		w, _ := c.wrap(r)
+		w.dropMeasures()
+		if i > 0 && r.kind == protected && !out.unite(w) {
+			return nil, c.deny(nil, "guard.set-operation", "operator", strings.ToLower(word))
+		}
 		parts = append(parts, "("+w.selectSQL(nil)+")")
 		out.kind = max(out.kind, r.kind)
 		out.reads, out.data = union(out.reads, w.reads), union(out.data, w.data)
+		out.told, out.thinned, out.weighted = out.told || w.told, true, true
 		if i == 0 {
-			out.cols = w.cols
+			out.cols, out.keys = slices.Clone(w.cols), slices.Clone(w.keys)
 		}
 	}
 	out.from = "(" + strings.Join(parts, " "+word+" ") + ") AS " + c.alias()
 	return c.realias(out.copyOf()), nil
+}
+
+// dropMeasures makes each measure one of its own: what a polynomial speaks of does not go through a union.
+func (r *relation) dropMeasures() {
+	for i, v := range r.cols {
+		if v.sort != measureValue {
+			continue
+		}
+		id := strings.Join(v.poly.measures(), "+")
+		if !v.poly.isAtom() {
+			id = "of " + id
+		} else {
+			id = strings.TrimSuffix(id, "^1")
+		}
+		r.cols[i].poly = polynomialOf(atom{id: id, sql: "CAST(" + v.sql + " AS DOUBLE)"})
+	}
+}
+
+// unite takes in another side of a UNION ALL, whose rows belong to units of the same keys. A column is what it is
+// on both sides, and sensitive where it is so on either.
+func (r *relation) unite(other *relation) bool {
+	if len(r.keys) != len(other.keys) {
+		return false
+	}
+	for i := range r.keys {
+		if r.keys[i].domain != other.keys[i].domain {
+			return false
+		}
+		r.keys[i].unique = false
+		r.keys[i].nullable = r.keys[i].nullable || other.keys[i].nullable
+	}
+	for i := range r.cols {
+		a, b := &r.cols[i], other.cols[i]
+		same := a.sort == b.sort && (a.sort != keyValue || a.key == b.key && a.domain == b.domain)
+		a.sensitive = a.sensitive || b.sensitive
+		switch {
+		case !same && max(a.sort, b.sort) >= textValue:
+			return false
+		case !same:
+			a.sort, a.poly = plainValue, polynomial{}
+		case a.sort == measureValue && strings.Join(a.poly.measures(), "") != strings.Join(b.poly.measures(), ""):
+			a.poly = polynomialOf(atom{id: strings.Join(a.poly.measures(), "+") + " or " + strings.Join(b.poly.measures(), "+"), sql: ""})
+		}
+	}
+	return true
 }

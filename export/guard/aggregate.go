@@ -72,7 +72,14 @@ func (c *checker) distinct(n *node) (*relation, error) {
 func (c *checker) realias(r *relation) *relation {
 	alias := r.from[strings.LastIndexByte(r.from, ' ')+1:]
 	for i := range r.cols {
-		r.cols[i].sql = alias + ".c" + itoa(i)
+		v := &r.cols[i]
+		v.sql = alias + ".c" + itoa(i)
+		if v.sort == measureValue {
+			v.poly = polynomialOf(atom{id: v.poly.atoms()[0].id, sql: "CAST(" + v.sql + " AS DOUBLE)"})
+		}
+	}
+	for i := range r.keys {
+		r.keys[i].sql = alias + ".k" + itoa(i)
 	}
 	return r
 }
@@ -97,7 +104,7 @@ func perUnit(in *relation, groups []value) bool {
 // aggregateAfter renders an aggregation over what is already released or open.
 func (c *checker) aggregateAfter(in *relation, groupExprs []*expr, groups []value, list []*expr) (*relation, error) {
 	w, _ := c.wrap(in)
-	out := &relation{kind: in.kind, reads: in.reads, data: in.data}
+	out := &relation{kind: in.kind, reads: in.reads, data: in.data, single: len(groupExprs) == 0}
 	var cols, by []string
 	for i, e := range groupExprs {
 		v, err := c.expr(e, w)
@@ -180,10 +187,13 @@ func (c *checker) plainAggregate(e *expr, in *relation, least aggregateUse) (str
 
 // aggregatePerUnit types facts about single units: they stay protected, and a number about a unit is a measure.
 func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []value, list []*expr) (*relation, error) {
+	if in.weighted && len(list) > 0 {
+		return nil, c.deny(list[0], "guard.fan-out")
+	}
 	w, _ := c.wrap(in)
 	closed := c.alias()
 	var cols, by []string
-	out := &relation{kind: protected, reads: in.reads, data: in.data, told: in.told, thinned: true}
+	out := &relation{kind: protected, reads: in.reads, data: in.data, told: in.told, thinned: true, proven: in.proven, proofs: in.proofs}
 	unique := true
 	for i, g := range groups {
 		if g.sort == identifierValue || g.sort == textValue {
@@ -244,6 +254,11 @@ func (c *checker) unitFact(e *expr, w *relation) (string, value, error) {
 	}
 	v := derived("", e.Return, e.Name, args...)
 	v.sort = plainValue
+	for _, a := range args {
+		if w.weighs(a) {
+			return "", value{}, c.deny(e, "guard.fan-out")
+		}
+	}
 	if e.Filter != nil {
 		f, err := c.expr(e.Filter, w)
 		if err != nil {

@@ -28,7 +28,7 @@ func (g *guardedQuery) unique() bool {
 // Evidence is first taken per group and unit, then per group. Where a unit has one row only, its row is that
 // first step already.
 func (g *guardedQuery) release() (*relation, error) {
-	r := Release{Name: "r" + itoa(len(g.program.Releases)+1)}
+	r := Release{Name: "r" + itoa(len(g.program.Releases)+1), Proofs: len(g.in.proofs)}
 	var types []typ
 	for _, v := range g.groups {
 		t, err := v.typ.sql()
@@ -99,6 +99,14 @@ func (g *guardedQuery) sql() string {
 			}
 			from += " LEFT JOIN " + fp + " ON " + sameGroups(source, fp, by)
 		}
+	}
+	if len(g.in.proofs) > 0 {
+		var list []string
+		for j, proof := range g.in.proofs {
+			list = append(list, fmt.Sprintf("%s AS p%d", proof, j))
+		}
+		q += ", proofs AS (SELECT " + strings.Join(list, ", ") + ")"
+		from += " CROSS JOIN proofs"
 	}
 	return q + " " + g.outer(from, unique)
 }
@@ -420,6 +428,9 @@ func (g *guardedQuery) outer(from string, unique bool) string {
 		if v.sensitive {
 			list = append(list, "count(*) OVER ("+g.otherGroups(source, i)+") AS e"+itoa(i))
 		}
+	}
+	for j := range g.in.proofs {
+		list = append(list, fmt.Sprintf("p%d", j))
 	}
 	for j := range g.in.keys {
 		list = append(list, fmt.Sprintf("n%d", j))

@@ -318,7 +318,9 @@ func (c *checker) function(e *expr, in *relation) (value, error) {
 	if nullary[e.Name] {
 		sql = e.Name
 	}
-	if !total[e.Name] && e.Name != "error" {
+	if e.Name == "error" { // the engine's own, for a subquery of several rows: failing would be an answer
+		sql = "NULL"
+	} else if !total[e.Name] {
 		sql = "TRY(" + sql + ")"
 	}
 	v := derived(sql, e.Return, e.Name, args...)
@@ -390,6 +392,7 @@ func derived(sql string, t typ, name string, from ...value) value {
 		}
 		v.sensitive = v.sensitive || f.sensitive
 	}
+	v.sides = sidesOf(from)
 	return v
 }
 

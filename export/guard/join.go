@@ -1,6 +1,8 @@
 package guard
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"weir/internal/problem"
@@ -47,7 +49,8 @@ type joining struct {
 	left, right    *relation
 	equalKeys      [][2]value // conditions that equate unit keys
 	onlyEqualities bool
-	told           bool // a sensitive column is in the condition
+	told           bool     // a sensitive column is in the condition
+	lookUps        []string // values of the side without protected rows that a condition equates with protected ones
 }
 
 // kind is the stricter of the two sides: a condition is checked as if both were of it.
@@ -76,6 +79,13 @@ func (j *joining) on() (string, error) {
 		} else {
 			j.onlyEqualities = false
 		}
+		if cond.Comparison == "COMPARE_EQUAL" || cond.Comparison == "COMPARE_NOT_DISTINCT_FROM" {
+			for _, pair := range [][2]value{{l, r}, {r, l}} {
+				if pair[0].sort == freeValue && len(pair[0].sides) == 1 && len(pair[1].sides) == 0 && pair[1].sort != constantValue {
+					j.lookUps = append(j.lookUps, pair[0].sql)
+				}
+			}
+		}
 		parts = append(parts, v.sql)
 		j.told = j.told || v.sensitive
 	}
@@ -94,6 +104,13 @@ func (j *joining) on() (string, error) {
 
 // both types a join whose result has the columns of both sides.
 func (j *joining) both() (*relation, error) {
+	var multiplies *side
+	switch {
+	case j.left.kind == protected && j.right.kind != protected:
+		multiplies = joinSide(j.right)
+	case j.right.kind == protected && j.left.kind != protected:
+		multiplies = joinSide(j.left)
+	}
 	on, err := j.on()
 	if err != nil {
 		return nil, err
@@ -117,6 +134,20 @@ func (j *joining) both() (*relation, error) {
 		cols:    append(append([]value{}, j.left.cols...), j.right.cols...),
 		told:    j.left.told || j.right.told || j.told,
 		thinned: true,
+
+		single:   j.left.single && j.right.single,
+		weighted: j.left.weighted || j.right.weighted,
+		proven:   map[*side]bool{},
+		proofs:   append(slices.Clone(j.left.proofs), j.right.proofs...),
+	}
+	maps.Copy(r.proven, j.left.proven)
+	maps.Copy(r.proven, j.right.proven)
+	switch {
+	case multiplies == nil:
+	case len(j.lookUps) > 0:
+		r.prove(multiplies, j.lookUps)
+	case on != "" && on != "TRUE":
+		r.weighted = true
 	}
 	if on != "" {
 		r.from += " ON " + on

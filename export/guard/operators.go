@@ -36,7 +36,7 @@ func (c *checker) operatorOf(n *node) (*relation, error) {
 	case "LOGICAL_GET":
 		return c.scan(n)
 	case "LOGICAL_DUMMY_SCAN":
-		return &relation{kind: openData}, nil
+		return &relation{kind: openData, single: true}, nil
 	case "LOGICAL_EXPRESSION_GET":
 		return c.literalRows(n)
 	case "LOGICAL_FILTER":
@@ -199,6 +199,7 @@ func (c *checker) filter(n *node) (*relation, error) {
 	if err != nil || len(n.ProjectionMap) > 0 {
 		return nil, problem.New("guard.unknown-plan", "what", "filter").Because(err)
 	}
+	var filters []value
 	for _, e := range list {
 		v, err := c.expr(e, r)
 		if err != nil {
@@ -210,9 +211,14 @@ func (c *checker) filter(n *node) (*relation, error) {
 		r.where = append(r.where, v.sql)
 		r.told = r.told || v.sensitive
 		r.thinned = true
+		c.lookUp(r, e)
+		filters = append(filters, v)
 		if r.kind == protected && e.Class == "BOUND_COMPARISON" && e.Type == "COMPARE_EQUAL" {
 			c.mergeKeys(r, e)
 		}
+	}
+	for _, v := range filters {
+		r.weighted = r.weighted || r.weighs(v)
 	}
 	return r, nil
 }

@@ -11,10 +11,10 @@ import (
 )
 
 // evidenceColumns are the only columns that a guarded aggregation may bring out of the process with the data.
-var evidenceColumns = regexp.MustCompile(`^(g\d+|w|e\d+|n\d+|x\d+|v\d+|b\d+|[nztushxFE]\d+_\d+|rr\d+_\d+|[qy]\d+_\d+_\d+|sum\d+|m\d_(avg|var|min|max)\d+|cov\d+)$`)
+var evidenceColumns = regexp.MustCompile(`^(g\d+|w|e\d+|n\d+|p\d+|x\d+|v\d+|b\d+|[nztushxFE]\d+_\d+|rr\d+_\d+|[qy]\d+_\d+_\d+|sum\d+|m\d_(avg|var|min|max)\d+|cov\d+)$`)
 
 // evidenceSources are what its last SELECT may read: relations that are grouped already.
-var evidenceSources = regexp.MustCompile(`^(cells|vals|ev\d+|fp\d+)$`)
+var evidenceSources = regexp.MustCompile(`^(cells|vals|proofs|ev\d+|fp\d+)$`)
 
 // guardedValue is a value that enough units contribute to, or that bounds show so.
 var guardedValue = regexp.MustCompile(`^CASE WHEN (n\d+_\d+ >= \d+|s\d+_\d+ > \d+ \* t\d+_\d+)( AND (n\d+_\d+ >= \d+|s\d+_\d+ > \d+ \* t\d+_\d+))* THEN `)

@@ -45,6 +45,7 @@ type value struct {
 	nullable  bool   // keyValue: rows may lack it, after an outer join
 	key       int    // keyValue: its place among the relation's keys, -1 when the relation does not carry it
 	poly      polynomial
+	sides     []*side    // joined open or released rows that it was made of
 	cond      *condition // a CASE that is one condition around one value
 }
 
@@ -77,6 +78,12 @@ type relation struct {
 	told bool
 	// thinned is set when anything but the catalogue decided which rows there are.
 	thinned bool
+	// single is set when there is one row at most.
+	single bool
+	// What is known of joins with sides that could multiply protected rows; see fanout.go.
+	weighted bool           // they do, or may, and unevenly
+	proven   map[*side]bool // sides that do not, if the proofs hold
+	proofs   []string       // SQL over those sides, each of which must be true
 }
 
 func (r *relation) names(cols, keys []string, atoms []atom) []string {
@@ -112,7 +119,8 @@ func (r *relation) selectSQL(atoms []atom) string {
 func (c *checker) wrap(r *relation) (*relation, string) {
 	alias := c.alias()
 	atoms := r.hiddenAtoms()
-	w := &relation{kind: r.kind, from: "(" + r.selectSQL(atoms) + ") AS " + alias, reads: r.reads, data: r.data, told: r.told, thinned: r.thinned}
+	w := &relation{kind: r.kind, from: "(" + r.selectSQL(atoms) + ") AS " + alias, reads: r.reads, data: r.data, told: r.told, thinned: r.thinned,
+		single: r.single, weighted: r.weighted, proven: r.proven, proofs: r.proofs}
 	renamed := make(map[string]string, len(atoms))
 	for i, a := range atoms {
 		renamed[a.id] = alias + ".a" + strconv.Itoa(i)

@@ -49,6 +49,7 @@ type Release struct {
 	Quick  string   // brings bounds that settle most cells; empty where there is nothing to save
 	Reads  []string // released tables that it reads
 	Data   []string // data sets that it reads
+	Proofs int      // columns p<i>, each of which must be true: a joined side did not multiply protected rows
 	Groups []Group
 	Keys   []string // the domain of each unit key
 	Cells  []Cell
@@ -109,6 +110,7 @@ type cell struct {
 func (c *checker) guarded(in *relation, groupExprs []*expr, groups []value, list []*expr) (*relation, error) {
 	r := &guardedQuery{checker: c, in: in, groups: groups}
 	for i, g := range groups {
+		in.weighted = in.weighted || in.weighs(g)
 		if g.sort >= textValue {
 			return nil, c.denyGroup(groupExprs[i], g)
 		}
@@ -149,6 +151,9 @@ func (c *checker) share(e *expr, in *relation) ([]cell, error) {
 	if err != nil || v.cond == nil || !v.cond.elseZero {
 		return nil, err
 	}
+	if in.weighted || in.weighs(v) {
+		return nil, c.deny(e, "guard.fan-out")
+	}
 	single := len(in.keys) == 1 && in.keys[0].unique && !in.keys[0].nullable
 	sum := cell{Cell: Cell{Function: "sum", Type: "DOUBLE", Single: single}}
 	rows := cell{Cell: Cell{Kind: CountRows, Function: "count", Type: "BIGINT", Single: single}}
@@ -156,6 +161,9 @@ func (c *checker) share(e *expr, in *relation) ([]cell, error) {
 		f, err := c.values(e, []*expr{e.Filter}, in)
 		if err != nil {
 			return nil, err
+		}
+		if in.weighs(f[0]) {
+			return nil, c.deny(e, "guard.fan-out")
 		}
 		sum.restrict(f[0].sql)
 		rows.restrict(f[0].sql)
@@ -186,6 +194,7 @@ func (c *checker) cell(e *expr, in *relation) (cell, error) {
 	if err != nil || e.OrderBys != nil && len(e.OrderBys.Orders) > 0 {
 		return cell{}, c.denyBecause(e, err, "guard.aggregate", "function", e.Name)
 	}
+	weighted := in.weighted
 	a := cell{Cell: Cell{Function: e.Name, Type: t, Single: len(in.keys) == 1 && in.keys[0].unique && !in.keys[0].nullable}}
 	if e.Filter != nil {
 		f, err := c.values(e, []*expr{e.Filter}, in)
@@ -193,6 +202,7 @@ func (c *checker) cell(e *expr, in *relation) (cell, error) {
 			return cell{}, err
 		}
 		a.restrict(f[0].sql)
+		weighted = weighted || in.weighs(f[0])
 	}
 	var args []value
 	for _, child := range e.Children {
@@ -200,7 +210,11 @@ func (c *checker) cell(e *expr, in *relation) (cell, error) {
 		if err != nil {
 			return cell{}, err
 		}
+		weighted = weighted || in.weighs(v)
 		args = append(args, v)
+	}
+	if weighted && !(e.Name == "count" && e.AggregateType == "DISTINCT") {
+		return cell{}, c.deny(e, "guard.fan-out")
 	}
 	switch {
 	case e.Name == "count_star" || e.Name == "count" && len(args) == 0:
@@ -352,7 +366,7 @@ func (c *checker) finishRelease(r Release, in *relation, outputs []output, types
 	r.Reads, r.Data = sorted(in.reads), sorted(in.data)
 	c.program.Releases = append(c.program.Releases, r)
 	alias := c.alias()
-	out := &relation{kind: released, from: quoteName(r.Name) + " AS " + alias, reads: map[string]bool{r.Name: true}, data: map[string]bool{}}
+	out := &relation{single: len(r.Groups) == 0, kind: released, from: quoteName(r.Name) + " AS " + alias, reads: map[string]bool{r.Name: true}, data: map[string]bool{}}
 	column := func(i int) string { return alias + ".c" + itoa(i) }
 	for i, g := range r.Groups {
 		out.cols = append(out.cols, value{sql: column(i), typ: types[i], sort: freeValue, name: g.Name, key: -1})
