@@ -47,7 +47,7 @@ func TestHostileWorker(t *testing.T) {
 		t.Fatal(err)
 	}
 	limits := DefaultLimits
-	limits.Wall = 300 * time.Millisecond
+	limits.Wall = time.Second
 	limits.Bytes = 1 << 20
 	ok := frame("{}")
 	cases := []struct{ name, script, word string }{
