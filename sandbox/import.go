@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,6 +15,7 @@ import (
 
 	"weir/internal/problem"
 	"weir/policy"
+	"weir/sandbox/isolate"
 	"weir/sandbox/wire"
 )
 
@@ -91,7 +93,7 @@ func (v *Vault) take(ctx context.Context, m manifest, input *os.File) (taken Int
 	if err := v.step("parse"); err != nil {
 		return Intake{}, err
 	}
-	found, err := v.parse(ctx, m, input, filepath.Join(dir, dataFile))
+	found, err := v.parse(ctx, m, input, dir)
 	if err != nil {
 		return Intake{}, err
 	}
@@ -114,10 +116,60 @@ func (v *Vault) take(ctx context.Context, m manifest, input *os.File) (taken Int
 // errCrash stands for the end of the process, in tests: nothing is cleaned up after it.
 var errCrash = errors.New("crash")
 
-// parse has a worker read the file into a database.
-func (v *Vault) parse(ctx context.Context, m manifest, input *os.File, output string) (*wire.Taken, error) {
+// parse has a worker read the file into a database in dir, the only place that the worker may write to.
+func (v *Vault) parse(ctx context.Context, m manifest, input *os.File, dir string) (*wire.Taken, error) {
+	limits := v.limits.kernel()
+	limits.FileSize = 1 << 42
+	cell := isolate.Cell{Mode: wire.ModeIntake, Limits: limits, Folder: dir}
+	if m.format == "parquet" {
+		held := dir + ".input"
+		defer os.Remove(held)
+		if err := hold(ctx, input, held); err != nil {
+			return nil, fmt.Errorf("import: %w", err)
+		}
+		cell.Files = []string{held}
+	}
+	file := plain(filepath.Base(m.File))
+	worker, err := spawn(ctx, v.executable, cell, input)
+	if err != nil {
+		return nil, fmt.Errorf("import: %w", err)
+	}
+	defer worker.close()
+	reply, err := worker.call(ctx, v.limits.Wall, wire.Request{Intake: v.intake(m)}, v.limits.Bytes)
+	var fault *failure
+	switch {
+	case errors.As(err, &fault) && fault.Intake != nil:
+		return nil, badFile(m, file, *fault.Intake)
+	case err != nil:
+		return nil, problem.New("intake.failed", "file", file).Because(err)
+	case reply.Taken == nil || !plausible(*reply.Taken, len(m.Units)):
+		return nil, problem.New("intake.failed", "file", file).Because(errProtocol)
+	}
+	return reply.Taken, nil
+}
+
+// hold copies a file into the vault's keeping. The engine reads Parquet by a path only, and a confined worker has no
+// path to an open file: what it can be shown must be the platform's own. On a file system that can, the copy shares
+// its blocks with the original.
+func hold(ctx context.Context, from *os.File, path string) error {
+	to, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o400)
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	for err == nil && ctx.Err() == nil {
+		_, err = io.CopyN(to, from, 64<<20)
+	}
+	if err != nil && err != io.EOF {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// intake is what a worker is asked to do with the file that a manifest describes.
+func (v *Vault) intake(m manifest) *wire.Intake {
 	request := &wire.Intake{
-		Format: m.format, Encoding: m.Encoding, Output: output, Secret: v.secret,
+		Format: m.format, Encoding: m.Encoding, Output: filepath.Join(isolate.InsideFolder, dataFile), Secret: v.secret,
 		Memory: v.limits.Memory, Threads: v.limits.Threads,
 	}
 	for _, c := range m.Columns {
@@ -131,25 +183,7 @@ func (v *Vault) parse(ctx context.Context, m manifest, input *os.File, output st
 		place := slices.IndexFunc(m.Columns, func(c policy.Column) bool { return c.Name == u.Key })
 		request.Units = append(request.Units, wire.IntakeUnit{Domain: u.Domain, Column: place})
 	}
-	limits := v.limits.kernel()
-	limits.FileSize = 1 << 42
-	file := plain(filepath.Base(m.File))
-	worker, err := spawn(ctx, v.executable, wire.ModeIntake, limits, input)
-	if err != nil {
-		return nil, fmt.Errorf("import: %w", err)
-	}
-	defer worker.close()
-	reply, err := worker.call(ctx, v.limits.Wall, wire.Request{Intake: request}, v.limits.Bytes)
-	var fault *failure
-	switch {
-	case errors.As(err, &fault) && fault.Intake != nil:
-		return nil, badFile(m, file, *fault.Intake)
-	case err != nil:
-		return nil, problem.New("intake.failed", "file", file).Because(err)
-	case reply.Taken == nil || !plausible(*reply.Taken, len(m.Units)):
-		return nil, problem.New("intake.failed", "file", file).Because(errProtocol)
-	}
-	return reply.Taken, nil
+	return request
 }
 
 var contentHash = regexp.MustCompile(`^[0-9a-f]{64}$`)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"weir/policy"
+	"weir/sandbox/isolate"
 	"weir/sandbox/wire"
 )
 
@@ -57,7 +58,7 @@ func (p *Planner) Start(ctx context.Context, schema []policy.Dataset) (*Planning
 		}
 		open.Tables = append(open.Tables, table)
 	}
-	process, err := spawn(ctx, p.executable, wire.ModePlan, p.limits.kernel(), nil)
+	process, err := spawn(ctx, p.executable, isolate.Cell{Mode: wire.ModePlan, Limits: p.limits.kernel()}, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ type process struct {
 
 // spawn starts a worker. It dies when ctx ends, and with the platform. input, where there is one, becomes the
 // descriptor that an intake reads.
-func spawn(ctx context.Context, executable, mode string, limits isolate.Limits, input *os.File) (*process, error) {
+func spawn(ctx context.Context, executable string, cell isolate.Cell, input *os.File) (*process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -63,14 +63,10 @@ func spawn(ctx context.Context, executable, mode string, limits isolate.Limits, 
 	if input != nil {
 		files = append(files, input)
 	}
-	p := &process{
-		requests: requestsWrite,
-		replies:  repliesRead,
-		cmd:      isolate.Command(executable, mode, limits, files),
-		started:  time.Now(),
-		gone:     make(chan struct{}),
+	p := &process{requests: requestsWrite, replies: repliesRead, started: time.Now(), gone: make(chan struct{})}
+	if p.cmd, err = isolate.Command(executable, cell, files); err == nil {
+		err = isolate.Start(p.cmd)
 	}
-	err = isolate.Start(p.cmd)
 	requestsRead.Close()
 	repliesWrite.Close()
 	if err != nil {
@@ -163,6 +159,9 @@ func (p *process) ended(err error) error {
 	defer p.mu.Unlock()
 	if p.why != nil {
 		return p.why
+	}
+	if missing := isolate.MissingFrom(p.cmd.ProcessState); missing != nil {
+		return missing
 	}
 	return fmt.Errorf("worker ended by itself: %s", p.cmd.ProcessState)
 }

@@ -57,8 +57,10 @@ type Query struct {
 
 // addressSpace is what a worker maps besides the engine's memory: the program itself, the Go runtime's
 // reservations, stacks, and what the engine takes without counting it. The engine's own memory limit does not
-// bind (len(range(1e8)) takes nine times eight bytes of each number), so this is the limit that does.
-const addressSpace = 1536 << 20
+// bind (len(range(1e8)) takes nine times eight bytes of each number), so this is the limit that does. A worker that
+// has just started has mapped 1.6 GiB and uses little of it; with less, a small memory limit left some without room
+// to start.
+const addressSpace = 1792 << 20
 
 // descriptors is enough for the attached files, the pipes and the runtime.
 const descriptors = 128

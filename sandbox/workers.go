@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"weir/policy"
+	"weir/sandbox/isolate"
 	"weir/sandbox/wire"
 )
 
@@ -32,14 +33,16 @@ type Session struct {
 // closed. job names the work in the operation log.
 func (w *Workers) Start(ctx context.Context, job string, datasets []policy.Dataset) (*Session, error) {
 	open := &wire.Open{Memory: w.limits.Memory, Threads: w.limits.Threads, Rows: w.limits.Rows, Bytes: w.limits.Bytes}
-	for _, d := range datasets {
+	cell := isolate.Cell{Mode: wire.ModeJob, Limits: w.limits.kernel()}
+	for i, d := range datasets {
 		path, err := w.vault.file(ctx, d.Name, d.Version)
 		if err != nil {
 			return nil, jobFailed(fmt.Errorf("job %s: %w", job, err))
 		}
-		open.Files = append(open.Files, wire.File{Alias: "ds_" + d.Name, Path: path})
+		open.Files = append(open.Files, wire.File{Alias: "ds_" + d.Name, Path: isolate.Inside(i)})
+		cell.Files = append(cell.Files, path)
 	}
-	process, err := spawn(ctx, w.executable, wire.ModeJob, w.limits.kernel(), nil)
+	process, err := spawn(ctx, w.executable, cell, nil)
 	if err != nil {
 		return nil, jobFailed(fmt.Errorf("job %s: %w", job, err))
 	}

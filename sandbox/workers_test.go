@@ -164,7 +164,7 @@ func TestFailuresLookAlike(t *testing.T) {
 		{"overflow", DefaultLimits, `SELECT CAST(年龄 AS TINYINT) * 100::TINYINT FROM ` + people, []string{"out of range"}},
 		{"raised on a value", DefaultLimits, `SELECT error("select") FROM ` + people, []string{"invalid input"}},
 		{"no such table", DefaultLimits, "SELECT * FROM nothing", []string{"catalog"}},
-		{"list bomb", DefaultLimits, "SELECT len(range(100000000))", []string{"out of memory", "ended by itself"}},
+		{"list bomb", DefaultLimits, "SELECT len(range(400000000))", []string{"out of memory", "ended by itself"}},
 		{"list bomb, many", DefaultLimits, "SELECT sum(len(range(20000000 + i))) FROM range(64) t(i)", []string{"out of memory", "ended by itself"}},
 		{"group bomb", tight, "SELECT count(*) FROM (SELECT i, count(*) FROM range(200000000) t(i) GROUP BY i)", []string{"out of memory", "ended by itself"}},
 		{"string bomb", DefaultLimits, "SELECT length(repeat(repeat('x', 1000000), 100000))", []string{"out of memory", "ended by itself", "out of range", "engine", "invalid input"}},
@@ -333,15 +333,6 @@ func TestChild(t *testing.T) {
 		}
 		return string(content)
 	}
-	if os.Geteuid() != 0 {
-		// The process is not dumpable, so even its own user may not look into it.
-		for _, name := range []string{"environ", "mem", "fd/3"} {
-			if _, err := os.Open(proc + name); !errors.Is(err, os.ErrPermission) {
-				t.Errorf("%s of a worker can be opened: %v", name, err)
-			}
-		}
-		return
-	}
 	if env := read("environ"); env != "" {
 		t.Errorf("environment %q", env)
 	}
@@ -363,7 +354,7 @@ func TestChild(t *testing.T) {
 		target, _ := os.Readlink(proc + "fd/" + d.Name())
 		ordinary := slices.Contains([]string{"0", "1", "2"}, d.Name()) && target == "/dev/null" ||
 			slices.Contains([]string{"3", "4"}, d.Name()) && strings.HasPrefix(target, "pipe:") ||
-			strings.HasPrefix(target, "anon_inode:") || strings.HasSuffix(target, "/people/v1/data.duckdb") ||
+			strings.HasPrefix(target, "anon_inode:") || target == "/data/0" ||
 			strings.HasPrefix(target, "/sys/fs/cgroup/")
 		if !ordinary {
 			t.Errorf("descriptor %s is %s", d.Name(), target)

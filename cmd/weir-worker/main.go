@@ -13,8 +13,8 @@ import (
 func main() {
 	mode, err := isolate.Enter(worker.LastDescriptor)
 	if err != nil {
-		os.Stderr.WriteString(err.Error() + "\n")
-		os.Exit(1)
+		os.Stderr.WriteString(err.Error() + "\n") // for whoever tries it by hand; the platform reads the status
+		os.Exit(isolate.Status(err))
 	}
 	os.Exit(worker.Main(mode))
 }

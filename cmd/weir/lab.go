@@ -47,6 +47,9 @@ func (l *labCommand) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return problem.New("cli.no-worker").Because(err)
 	}
+	if err := sandbox.CheckConfinement(worker); err != nil {
+		return err
+	}
 	lab, err := gateway.OpenLab(ctx, worker, l.Dataset, policy.Mode(l.Mode))
 	if err != nil {
 		return err

@@ -92,14 +92,18 @@ func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *
 	if err != nil {
 		return nil, err
 	}
+	built := a // what is returned with an error is nil
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, a.close(context.WithoutCancel(ctx)))
+			err = errors.Join(err, built.close(context.WithoutCancel(ctx)))
 		}
 	}()
 	worker, err := sandbox.FindWorker()
 	if err != nil {
 		return nil, problem.New("cli.no-worker").Because(err)
+	}
+	if err := sandbox.CheckConfinement(worker); err != nil {
+		return nil, err
 	}
 	vault, err := sandbox.OpenVault(ctx, filepath.Join(s.Data, vaultFolder), db, worker)
 	if err != nil {

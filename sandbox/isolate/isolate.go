@@ -1,136 +1,165 @@
 // Package isolate is where a worker process is made harmless to the machine that it runs on.
 //
-// It has two halves. Command and Start, on the platform's side, make a process of its own group with an empty
-// environment and only the descriptors that it was given, which dies with the platform. Enter, on the worker's
-// side and before anything else there, sets resource limits, gives up every way to gain privileges and to be
-// read by another process, closes what was inherited by mistake, and starts the program anew so that no thread
-// has missed it.
+// It has two halves. Command and Start, on the platform's side, make a process in namespaces of its own, with an
+// empty environment and only the descriptors that it was given, which dies with the platform. Enter, on the
+// worker's side and before anything else there, goes through two passes of the same program. The first builds a
+// root that holds nothing but the granted files, gives up every privilege and every way to gain one, binds the
+// process to limits and to Landlock, and starts the program anew, so that no thread has missed any of it. The
+// second asks the kernel whether all that holds, and puts on a filter of system calls. Seal, when the engine has
+// opened what it needs, takes the file system away for good.
 //
-// What is not here yet: namespaces, a root of its own, Landlock, seccomp and cgroups. Until they are, a worker
-// that an attacker has taken over can still open what its user may open and reach the network. The engine's own
-// settings close the ordinary ways to that, and no more; docs/design/sandbox.md says what that means. A layer
-// that is added here must fail closed: Enter ends the process when anything that it sets cannot be set.
+// Each layer stops on its own much of what the others stop too; sandbox/isolate/escape tries which. The package
+// fails closed: what cannot be set ends the process, with an exit status that names the layer, and there is no
+// switch that lets a worker run without one. It must never read data, and never decide what is granted.
 package isolate
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"strconv"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// Limits are the kernel's limits on a worker. They hold whatever the engine does.
-type Limits struct {
-	AddressSpace uint64 // bytes of virtual memory
-	CPU          uint64 // seconds of processor time
-	FileSize     uint64 // bytes of the largest file that may be written
-	Files        uint64 // open descriptors
+// Cell is what one worker process may have.
+type Cell struct {
+	Mode   string   `json:"mode"`             // the worker's, handed on
+	Limits Limits   `json:"limits"`           // the kernel's limits
+	Files  []string `json:"files,omitempty"`  // regular files on the machine; the worker finds the i-th as Inside(i), read-only
+	Folder string   `json:"folder,omitempty"` // the one folder in which it may make files, as InsideFolder; empty: none
+
+	// What Command fills in.
+	Layers  Layers           `json:"layers"`  // a worker insists on Whole
+	Outside map[Layer]string `json:"outside"` // the platform's own namespaces, which must not be the worker's
 }
 
-// confined is the last argument of a worker that has started itself anew.
+// InsideFolder is where a worker finds the folder that it may write to.
+const InsideFolder = "/out"
+
+// Inside is where a worker finds the i-th of its files.
+func Inside(i int) string { return "/data/" + strconv.Itoa(i) }
+
+// confined is the first argument of a worker's second pass.
 const confined = "confined"
 
-func (l Limits) arguments() []string {
-	var words []string
-	for _, n := range []uint64{l.AddressSpace, l.CPU, l.FileSize, l.Files} {
-		words = append(words, strconv.FormatUint(n, 10))
-	}
-	return words
+// Enter confines the calling process, keeping the descriptors 0 to keep, and gives its mode. It must be the first
+// thing that the worker's main does. In the first pass it does not return unless it fails. Its error has an exit
+// status for the platform, Status.
+func Enter(keep func(mode string) int) (mode string, err error) {
+	return enter(keep, func(mode string, layers Layers) bool { return layers == Whole || mode == Check })
 }
 
-func parseLimits(words []string) (Limits, error) {
-	if len(words) != 4 {
-		return Limits{}, errors.New("four limits are needed")
+// EnterTrial is Enter for the escape suite's own program, in which any set of layers may be tried. No other
+// program may call it, which a test holds.
+func EnterTrial(keep func(mode string) int) (mode string, err error) {
+	return enter(keep, func(string, Layers) bool { return true })
+}
+
+func enter(keep func(string) int, allowed func(string, Layers) bool) (string, error) {
+	// Whatever is set from here on is set for this thread, and it is this thread that starts the program anew.
+	runtime.LockOSThread()
+	if len(os.Args) > 1 && os.Args[1] == confined {
+		defer runtime.UnlockOSThread()
+		return secondPass(os.Args[2:], allowed)
 	}
-	var n [4]uint64
-	for i, word := range words {
-		var err error
-		if n[i], err = strconv.ParseUint(word, 10, 63); err != nil {
-			return Limits{}, fmt.Errorf("limit %d: %w", i, err)
+	var cell Cell
+	decoder := json.NewDecoder(io.LimitReader(os.Stdin, maxCell))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&cell); err != nil {
+		return "", fmt.Errorf("a worker is started by the platform only: %w", err)
+	}
+	if !allowed(cell.Mode, cell.Layers) {
+		return "", errors.New("a worker runs with every layer or not at all")
+	}
+	return "", firstPass(cell, keep(cell.Mode))
+}
+
+// firstPass sets what an exec hands on. The order is the argument: the root is built while that is allowed, each
+// privilege goes after what needs it, and Landlock comes last since it ends mounting.
+func firstPass(cell Cell, last int) error {
+	program, err := unix.Open("/proc/self/exe", unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return missing(Root, err)
+	}
+	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return missing(Descriptors, err)
+	}
+	for fd := range 3 {
+		if err := unix.Dup3(null, fd, 0); err != nil {
+			return missing(Descriptors, err)
 		}
 	}
-	return Limits{AddressSpace: n[0], CPU: n[1], FileSize: n[2], Files: n[3]}, nil
-}
-
-// resources lists the limits for setrlimit. RLIMIT_NPROC is missing on purpose: it counts all processes of a
-// user, so without a user namespace it would let workers starve each other and the platform.
-func (l Limits) resources() map[int]uint64 {
-	return map[int]uint64{
-		unix.RLIMIT_AS:      l.AddressSpace,
-		unix.RLIMIT_CPU:     l.CPU,
-		unix.RLIMIT_FSIZE:   l.FileSize,
-		unix.RLIMIT_NOFILE:  l.Files,
-		unix.RLIMIT_CORE:    0,
-		unix.RLIMIT_MEMLOCK: 0,
+	if err := verifyNamespaces(cell); err != nil {
+		return err
 	}
+	unix.Umask(0o077)
+	for _, step := range []struct {
+		layer Layer
+		set   func() error
+	}{
+		{Descriptors, func() error { return closeInherited(last) }},
+		{Hostname, func() error { return unix.Sethostname([]byte(hostname)) }},
+		{Root, func() error { return buildRoot(cell) }},
+		{Resources, cell.Limits.set},
+		{Memory, refuseExecutableMemory},
+		{Capabilities, dropCapabilities},
+		{Privileges, func() error { return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }},
+		{Landlock, func() error { return landlock(cell, program) }},
+	} {
+		if !cell.Layers.Has(step.layer) {
+			continue
+		}
+		if err := step.set(); err != nil {
+			return missing(step.layer, err)
+		}
+	}
+	return missing(Root, startAnew(program, cell))
 }
 
-// Enter confines the calling process, keeping the descriptors 0 to keep, and gives its mode. It must be the first
-// thing that the worker's main does. In the first pass it does not return: it starts the program anew.
-func Enter(keep func(mode string) int) (mode string, err error) {
-	if len(os.Args) < 6 {
+// startAnew executes the program again by its descriptor, since the new root does not hold it.
+func startAnew(program int, cell Cell) error {
+	words := append([]string{"weir-worker", confined, cell.Mode, strconv.FormatUint(uint64(cell.Layers), 10)}, cell.Limits.arguments()...)
+	argv, err := syscall.SlicePtrFromStrings(words)
+	if err != nil {
+		return err
+	}
+	return execute(program, argv)
+}
+
+// secondPass checks that the first did its work, since the argument that says so proves nothing, and puts on the
+// filter of system calls.
+func secondPass(words []string, allowed func(string, Layers) bool) (string, error) {
+	if len(words) != 6 {
 		return "", errors.New("a worker is started by the platform only")
 	}
-	mode = os.Args[1]
-	limits, err := parseLimits(os.Args[2:6])
+	n, err := strconv.ParseUint(words[1], 10, 32)
+	mode, layers := words[0], Layers(n)
+	if err != nil || !allowed(mode, layers) {
+		return "", errors.New("a worker runs with every layer or not at all")
+	}
+	limits, err := parseLimits(words[2:])
 	if err != nil {
 		return "", err
 	}
-	if len(os.Args) == 7 && os.Args[6] == confined {
-		return mode, verify(limits)
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return "", fmt.Errorf("dumpable: %w", err)
 	}
-	if err := closeInherited(keep(mode)); err != nil {
+	if err := verify(layers, limits); err != nil {
 		return "", err
 	}
-	return "", restart(limits)
-}
-
-// restart sets what an exec hands on and executes the program again. no_new_privs belongs to a thread, and this
-// process has several by now; after the exec it has one, and all that follow inherit from it.
-func restart(limits Limits) error {
-	runtime.LockOSThread()
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("no_new_privs: %w", err)
-	}
-	unix.Umask(0o077)
-	for resource, value := range limits.resources() {
-		// syscall.Setrlimit, since the runtime would otherwise put back its own limit on descriptors at exec.
-		if err := syscall.Setrlimit(resource, &syscall.Rlimit{Cur: value, Max: value}); err != nil {
-			return fmt.Errorf("limit of resource %d: %w", resource, err)
+	if layers.Has(Syscalls) {
+		if err := filterSyscalls(); err != nil {
+			return "", missing(Syscalls, err)
 		}
 	}
-	return fmt.Errorf("start anew: %w", syscall.Exec("/proc/self/exe", append(os.Args[:6:6], confined), nil))
-}
-
-// verify makes the process unreadable for others and checks that the first pass did its work: the argument that
-// says so proves nothing.
-func verify(limits Limits) error {
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return fmt.Errorf("dumpable: %w", err)
+	if mode == Check {
+		leaveCheck(layers)
 	}
-	set, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
-	if err != nil || set != 1 {
-		return fmt.Errorf("no_new_privs is not set: %w", errors.Join(err))
-	}
-	for resource, value := range limits.resources() {
-		var got syscall.Rlimit
-		if err := syscall.Getrlimit(resource, &got); err != nil || got.Max != value {
-			return fmt.Errorf("limit of resource %d is not set: %w", resource, errors.Join(err))
-		}
-	}
-	var signal int
-	if err := unix.Prctl(unix.PR_GET_PDEATHSIG, uintptr(unsafe.Pointer(&signal)), 0, 0, 0); err != nil || signal != int(unix.SIGKILL) {
-		return fmt.Errorf("the platform's death would leave this process behind: %w", errors.Join(err))
-	}
-	return nil
-}
-
-// closeInherited lets every descriptor above last close at the exec that follows, whoever opened it.
-func closeInherited(last int) error {
-	return unix.CloseRange(uint(last+1), ^uint(0), unix.CLOSE_RANGE_CLOEXEC)
+	return mode, nil
 }

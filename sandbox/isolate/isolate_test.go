@@ -1,121 +1,270 @@
 package isolate
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
+	"github.com/elastic/go-seccomp-bpf/arch"
 	"golang.org/x/sys/unix"
 )
 
-// The test binary is its own worker: with this argument it enters, and then says what holds for it.
-const probe = "probe"
+// probe is testdata/probe: static, as a worker is, whatever this test is built with.
+var probe string
 
-func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == probe {
-		if _, err := Enter(func(string) int { return 4 }); err != nil {
-			os.NewFile(4, "replies").WriteString(err.Error())
-			os.Exit(1)
-		}
-		os.NewFile(4, "replies").WriteString(report())
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { os.Exit(run(m)) }
 
-// report says what the kernel holds the process to: one line for each thing.
-func report() string {
-	var lines []string
-	status, _ := os.ReadFile("/proc/thread-self/status")
-	for _, line := range strings.Split(string(status), "\n") {
-		if strings.HasPrefix(line, "NoNewPrivs") {
-			lines = append(lines, strings.ReplaceAll(line, "\t", " "))
-		}
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "weir-probe-")
+	if err != nil {
+		panic(err)
 	}
-	dumpable, _ := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
-	if dumpable == 0 {
-		lines = append(lines, "not dumpable")
+	defer os.RemoveAll(dir)
+	probe = filepath.Join(dir, "probe")
+	build := exec.Command("go", "build", "-o", probe, "./testdata/probe")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		os.Stderr.Write(out)
+		return 1
 	}
-	for name, resource := range map[string]int{"files": unix.RLIMIT_NOFILE, "core": unix.RLIMIT_CORE, "size": unix.RLIMIT_FSIZE} {
-		var limit unix.Rlimit
-		unix.Getrlimit(resource, &limit)
-		if limit.Max == map[string]uint64{"files": 64, "core": 0, "size": 4096}[name] {
-			lines = append(lines, name+" limited")
-		}
-	}
-	if group, _ := unix.Getpgid(0); group == os.Getpid() {
-		lines = append(lines, "own group")
-	}
-	if len(os.Environ()) == 0 {
-		lines = append(lines, "no environment")
-	}
-	if dir, _ := os.Getwd(); dir == "/" {
-		lines = append(lines, "at the root")
-	}
-	if target, _ := os.Readlink("/proc/self/fd/5"); target != os.DevNull { // the runtime may have opened something there
-		lines = append(lines, "nothing inherited")
-	}
-	slices.Sort(lines)
-	return strings.Join(lines, "\n")
+	return m.Run()
 }
 
 var testLimits = Limits{AddressSpace: 4 << 30, CPU: 10, FileSize: 4096, Files: 64}
 
-// run starts the probe and gives what it said.
-func run(t *testing.T, change func(*exec.Cmd)) (string, error) {
+// cell has a file and a folder, as an intake has.
+func cell(t *testing.T) Cell {
 	t.Helper()
-	null, err := os.Open(os.DevNull)
-	if err != nil {
+	dir := t.TempDir()
+	c := Cell{
+		Mode: "probe", Limits: testLimits, Layers: Whole,
+		Files: []string{filepath.Join(dir, "file")}, Folder: filepath.Join(dir, "folder"),
+	}
+	if err := errors.Join(os.WriteFile(c.Files[0], []byte("content"), 0o400), os.Mkdir(c.Folder, 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	defer null.Close()
+	return c
+}
+
+// enterProbe starts the probe and gives what it said, and how it ended: nil where the kernel did not even start it.
+func enterProbe(t *testing.T, c Cell, change func(*exec.Cmd)) (string, *os.ProcessState) {
+	t.Helper()
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer read.Close()
-	// One descriptor more than is kept, as one that was inherited by mistake would be.
-	cmd := Command(os.Args[0], probe, testLimits, []*os.File{null, write, null})
-	change(cmd)
-	if err := Start(cmd); err != nil {
+	cmd, err := CommandTrial(probe, c, []*os.File{write})
+	if err != nil {
 		t.Fatal(err)
 	}
+	change(cmd)
+	err = Start(cmd)
 	write.Close()
+	var missing *Missing
+	if errors.As(err, &missing) {
+		return "", nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	said := make([]byte, 4096)
 	n, _ := read.Read(said)
-	return string(said[:n]), cmd.Wait()
+	cmd.Wait()
+	return string(said[:n]), cmd.ProcessState
 }
+
+func unchanged(*exec.Cmd) {}
 
 func TestEnter(t *testing.T) {
-	said, err := run(t, func(*exec.Cmd) {})
-	want := "NoNewPrivs: 1\nat the root\ncore limited\nfiles limited\nno environment\nnot dumpable\nnothing inherited\nown group\nsize limited"
-	if err != nil || said != want {
-		t.Errorf("%v\n%s", err, said)
+	c := cell(t)
+	said, state := enterProbe(t, c, unchanged)
+	want := "granted content\nwritten <nil>\npid 1 uid 0\nhost weir-worker\nin /\nenvironment 0\nsealed open /data/0: no such file or directory"
+	if state == nil || !state.Success() || said != want {
+		t.Errorf("%s\n%s", state, said)
+	}
+	info, err := os.Stat(filepath.Join(c.Folder, "made"))
+	if err != nil || info.Mode() != 0o600 || info.Sys().(*syscall.Stat_t).Uid != uint32(os.Geteuid()) {
+		t.Errorf("what it wrote is %v, %v", info, err)
 	}
 }
 
-// What is not set, or set otherwise than asked, ends the process.
+// What is not set, or set otherwise than asked, ends the process, and where a layer is missing it says which.
 func TestEnterFailsClosed(t *testing.T) {
-	cases := map[string]func(*exec.Cmd){
-		"says that it is confined but is not": func(c *exec.Cmd) { c.Args = append(c.Args, confined) },
-		"a limit is missing":                  func(c *exec.Cmd) { c.Args = c.Args[:5] },
-		"a limit is no number":                func(c *exec.Cmd) { c.Args[2] = "-1" },
-		"a limit is too small to start":       func(c *exec.Cmd) { c.Args[2] = "4096" },
-		"would outlive the platform":          func(c *exec.Cmd) { c.SysProcAttr.Pdeathsig = 0 },
+	without := func(l Layer) func(*exec.Cmd) {
+		return func(c *exec.Cmd) { c.SysProcAttr.Cloneflags &^= namespaces[l].flag }
 	}
-	for name, change := range cases {
-		t.Run(name, func(t *testing.T) {
-			if said, err := run(t, change); err == nil {
-				t.Errorf("it entered: %s", said)
+	described := func(text string) func(*exec.Cmd) {
+		return func(c *exec.Cmd) {
+			c.Stdin.(*os.File).Truncate(0)
+			c.Stdin.(*os.File).WriteAt([]byte(text), 0)
+		}
+	}
+	cases := []struct {
+		name    string
+		change  func(*exec.Cmd)
+		cell    func(*Cell)
+		missing Layer // layerCount: no layer in particular
+	}{
+		{name: "the platform's processes", change: without(Processes), missing: Processes},
+		{name: "the platform's network", change: without(Network), missing: Network},
+		{name: "the platform's shared memory", change: without(IPC), missing: IPC},
+		{name: "the platform's name", change: without(Hostname), missing: Hostname},
+		{name: "the platform's control groups", change: without(Cgroup), missing: Cgroup},
+		{name: "the platform's mounts", change: without(Root), missing: Root},
+		{name: "a file that is not there", cell: func(c *Cell) { c.Files[0] += "x" }, missing: Root},
+		{name: "a folder as a file", cell: func(c *Cell) { c.Files[0] = c.Folder }, missing: Root},
+		{name: "a file as a folder", cell: func(c *Cell) { c.Folder = c.Files[0] }, missing: Root},
+		{name: "a symbolic link as a file", cell: func(c *Cell) {
+			os.Symlink(c.Files[0], c.Files[0]+".link")
+			c.Files[0] += ".link"
+		}, missing: Root},
+		{name: "a limit out of range", cell: func(c *Cell) { c.Limits.Files = 1 << 63 }, missing: Resources},
+		{name: "a limit too small to start", cell: func(c *Cell) { c.Limits.AddressSpace = 4096 }, missing: layerCount},
+		{name: "outlives the platform", change: func(c *exec.Cmd) { c.SysProcAttr.Pdeathsig = 0 }, missing: layerCount},
+		{name: "nothing described", change: described(""), missing: layerCount},
+		{name: "something else described", change: described(`{"mode": "probe", "more": 1}`), missing: layerCount},
+		{name: "says that it is confined but is not", missing: layerCount, change: func(c *exec.Cmd) {
+			c.Args = append([]string{"probe", confined, "probe", "16383"}, testLimits.arguments()...)
+		}},
+		{name: "says so with a word too few", change: func(c *exec.Cmd) { c.Args = []string{"probe", confined, "probe"} }, missing: layerCount},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			what := cell(t)
+			if c.cell != nil {
+				c.cell(&what)
+			}
+			if c.change == nil {
+				c.change = unchanged
+			}
+			said, state := enterProbe(t, what, c.change)
+			if state == nil || state.Success() || said != "" {
+				t.Fatalf("it entered: %s", said)
+			}
+			found := MissingFrom(state)
+			if c.missing != layerCount && (found == nil || found.Layer != c.missing) {
+				t.Errorf("it ended with %s, %v; want %s", state, found, c.missing)
 			}
 		})
 	}
 }
 
+// A worker does not start with a layer fewer; only the check that ends at once does.
+func TestEveryLayerIsInsistedOn(t *testing.T) {
+	for _, l := range AllLayers() {
+		what := cell(t)
+		what.Layers &^= 1 << l
+		if said, state := enterProbe(t, what, unchanged); said != "" || state != nil && state.Success() {
+			t.Errorf("it entered without %s", l)
+		}
+		if err := Probe(probe, l); err != nil {
+			t.Errorf("%s alone: %v", l, err)
+		}
+	}
+	if err := Verify(probe); err != nil {
+		t.Error(err)
+	}
+}
+
+// On a machine that refuses user namespaces, the error names them.
+func TestMissingNamespacesAreNamed(t *testing.T) {
+	machine := exec.Command("unshare", "--user", "--map-root-user", "sh", "-c", `echo 0 > /proc/sys/user/max_user_namespaces && exec "$0" verify`, probe)
+	out, err := machine.CombinedOutput()
+	if err != nil || !strings.HasPrefix(string(out), "not confined: user namespace: ") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 func TestStartSaysWhatFailed(t *testing.T) {
-	if err := Start(Command("/nonexistent", probe, testLimits, nil)); err == nil {
-		t.Error("no error")
+	cmd, err := Command("/nonexistent", cell(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Start(cmd); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+func TestStatus(t *testing.T) {
+	if got := Status(errors.New("other")); got != 1 {
+		t.Error(got)
+	}
+	seen := map[int]bool{}
+	for _, l := range AllLayers() {
+		status := Status(missing(l, unix.EPERM))
+		if seen[status] || status < firstStatus || status > 255 || l.String() == "" {
+			t.Errorf("%s: %d", l, status)
+		}
+		seen[status] = true
+	}
+	if missing(Root, nil) != nil || Layer(99).String() != "unknown layer" {
+		t.Error("a layer that is not missing")
+	}
+}
+
+// A misspelt name would be left out of the list on every machine.
+func TestNamesOfSystemCalls(t *testing.T) {
+	for _, name := range slices.Concat(computing, looking, changing, []string{"newfstatat", "statx"}) {
+		_, amd := arch.X86_64.SyscallNames[name]
+		_, arm := arch.AARCH64.SyscallNames[name]
+		if !amd && !arm {
+			t.Errorf("no machine has %s", name)
+		}
+	}
+}
+
+// Confinement in part is for the escape suite and for the check only.
+func TestTrialsStayHere(t *testing.T) {
+	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if d.IsDir() && slices.Contains([]string{".git", "bin", "var"}, d.Name()) {
+			return fs.SkipDir
+		}
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.Contains(path, "/isolate/") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err == nil && (strings.Contains(string(text), "EnterTrial") || strings.Contains(string(text), "CommandTrial")) {
+			t.Errorf("%s confines in part", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestControlGroups(t *testing.T) {
+	root := t.TempDir()
+	for path, controllers := range map[string]string{"two": "cpu memory pids\n", "plain": "cpu\n"} {
+		if err := errors.Join(os.Mkdir(filepath.Join(root, path), 0o755),
+			os.WriteFile(filepath.Join(root, path, "cgroup.controllers"), []byte(controllers), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(root, "memory/one"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		own       string
+		version   int
+		delegated bool
+	}{
+		{"0::/two\n", 2, true},
+		{"0::/plain\n", 2, false},
+		{"0::/none\n", 0, false},
+		{"4:memory:/one\n0::/\n", 1, true},
+		{"4:memory:/none\n0::/two\n", 1, false},
+		{"nonsense", 0, false},
+	} {
+		if version, delegated := controlGroups(c.own, root); version != c.version || delegated != c.delegated {
+			t.Errorf("%q: version %d, delegated %t", c.own, version, delegated)
+		}
 	}
 }

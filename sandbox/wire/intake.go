@@ -4,7 +4,7 @@ package wire
 type Intake struct {
 	Format   string         `json:"format"`             // csv, json or parquet
 	Encoding string         `json:"encoding,omitempty"` // utf-8 or gb18030; empty: found out
-	Output   string         `json:"output"`             // path of the database to make; it must not exist
+	Output   string         `json:"output"`             // path of the database to make, in the worker's root; it must not exist
 	Memory   int64          `json:"memory"`
 	Threads  int            `json:"threads"`
 	Secret   []byte         `json:"secret"` // keys the hashes of units

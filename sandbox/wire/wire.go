@@ -15,7 +15,8 @@ import (
 	"io"
 )
 
-// File descriptors of the worker: requests come in, replies go out. Input is the file that an intake reads.
+// File descriptors of the worker: requests come in, replies go out. Input is the file that an intake reads, unless
+// it is Parquet, which the engine can only read by a path.
 const (
 	RequestFD = 3
 	ReplyFD   = 4
@@ -94,7 +95,7 @@ type Schema struct {
 	Columns []Column `json:"columns"`
 }
 
-// File is a data set's file as the job attaches it.
+// File is a data set's file as the job attaches it, by its path in the job's own root.
 type File struct {
 	Alias string `json:"alias"`
 	Path  string `json:"path"`

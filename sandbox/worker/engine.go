@@ -8,6 +8,7 @@ import (
 
 	duckdb "github.com/duckdb/duckdb-go/v2"
 
+	"weir/sandbox/isolate"
 	"weir/sandbox/wire"
 )
 
@@ -18,7 +19,8 @@ type engine struct {
 }
 
 // start opens the engine, lets prepare do what needs the file system, and then shuts every way out. The order
-// matters: files are attached while that is possible, and the lock comes last.
+// matters: files are attached while that is possible, the engine's lock comes last of its settings, and then the
+// kernel takes the file system away.
 func start(ctx context.Context, open wire.Open, prepare func(*engine) error) (*engine, error) {
 	connector, err := duckdb.NewConnector("", nil)
 	if err != nil {
@@ -38,7 +40,10 @@ func start(ctx context.Context, open wire.Open, prepare func(*engine) error) (*e
 	if err := e.run(ctx, limits(open.Memory, open.Threads)...); err != nil {
 		return nil, err
 	}
-	return e, e.run(ctx, shut...)
+	if err := e.run(ctx, shut...); err != nil {
+		return nil, err
+	}
+	return e, isolate.Seal()
 }
 
 var extensionsOff = []string{

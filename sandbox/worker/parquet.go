@@ -3,17 +3,16 @@ package worker
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
 
+	"weir/sandbox/isolate"
 	"weir/sandbox/wire"
 )
 
-// inputPath is the open input under a name that the engine can open. A process may follow its own, also where
-// nobody else may look at it.
-var inputPath = fmt.Sprintf("/proc/self/fd/%d", wire.InputFD)
+// inputPath is where the platform shows a Parquet file: the engine opens it by a path, again and again.
+var inputPath = isolate.Inside(0)
 
 // stretch is how many rows of a Parquet file are in memory at once.
 const stretch = 100_000

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"weir/internal/problem"
+	"weir/sandbox"
+)
+
+// workerThatEnds stands for a worker that ends with a status: 0 when it is confined, 100 and more for the layer that
+// it lacks.
+func workerThatEnds(t *testing.T, status int) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "weir-worker")
+	if err := os.WriteFile(path, fmt.Appendf(nil, "#!/bin/sh\nexit %d\n", status), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("WEIR_WORKER", path)
+}
+
+func TestDoctor(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		status int
+		lang   string
+		code   int
+		says   []string
+	}{
+		{"all on", 0, "en", exitReleased, []string{"seccomp             on ", "Every layer is on: workers are confined."}},
+		{"all on, in Chinese", 0, "zh", exitReleased, []string{"用户命名空间", "各层均已启用"}},
+		{"no Landlock", 110, "en", exitFailed, []string{"MISSING", "Landlock: needs Linux 6.2", "Workers do not start on this machine"}},
+		{"no MDWE", 109, "en", exitFailed, []string{"MDWE: needs Linux 6.3"}},
+		{"no namespaces, in Chinese", 100, "zh", exitFailed, []string{"缺失", "用户命名空间：请允许用户命名空间", "平台也不会启动"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			workerThatEnds(t, c.status)
+			term := testTerminal(t, problem.English)
+			if code := run(t.Context(), []string{"--lang", c.lang, "doctor"}, term.terminal); code != c.code {
+				t.Errorf("ended with %d: %s", code, term.err)
+			}
+			for _, want := range c.says {
+				if !strings.Contains(term.out.String(), want) {
+					t.Errorf("does not say %q:\n%s", want, term.out)
+				}
+			}
+		})
+	}
+}
+
+// Every layer has words of its own.
+func TestDoctorKnowsEveryLayer(t *testing.T) {
+	workerThatEnds(t, 0)
+	worker, err := sandbox.FindWorker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	states, err := sandbox.Diagnose(worker)
+	if err != nil || len(states) == 0 {
+		t.Fatal(states, err)
+	}
+	term := testTerminal(t, problem.Chinese)
+	for _, s := range states {
+		if term.purpose(s.Layer) == "" || term.remedy(s.Layer) == "" {
+			t.Errorf("nothing to say about %s", s.Layer)
+		}
+	}
+}
+
+// The laboratory starts nothing on a machine that cannot confine.
+func TestLabNeedsConfinement(t *testing.T) {
+	workerThatEnds(t, 110)
+	term := testTerminal(t, problem.English)
+	code := run(t.Context(), []string{"lab", "--dataset", "none.yaml", "SELECT 1"}, term.terminal)
+	if code != exitFailed || !strings.Contains(term.err.String(), "sandbox.not-confined") {
+		t.Errorf("ended with %d: %s", code, term.err)
+	}
+}

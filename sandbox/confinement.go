@@ -1,0 +1,52 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+
+	"weir/internal/problem"
+	"weir/sandbox/isolate"
+)
+
+// LayerState is whether a layer of the workers' confinement can be had on this machine.
+type LayerState struct {
+	Layer   string // its name, which stays the same
+	Missing string // the layer that is missing for it, itself or one that it needs; empty: it is on
+	Cause   error  // for a maintainer
+}
+
+// Diagnose tries each layer by itself, in a process of the worker program that ends at once.
+func Diagnose(executable string) ([]LayerState, error) {
+	var states []LayerState
+	for _, l := range isolate.AllLayers() {
+		state := LayerState{Layer: l.String()}
+		err := isolate.Probe(executable, l)
+		var missing *isolate.Missing
+		switch {
+		case errors.As(err, &missing):
+			state.Missing, state.Cause = missing.Layer.String(), missing.Cause
+		case err != nil:
+			return nil, fmt.Errorf("diagnose %s: %w", l, err)
+		}
+		states = append(states, state)
+	}
+	return states, nil
+}
+
+// CheckConfinement starts a worker with every layer, which ends at once. Where one is missing it gives the problem
+// sandbox.not-confined: no worker starts on this machine then, so the platform need not either.
+func CheckConfinement(executable string) error {
+	err := isolate.Verify(executable)
+	var missing *isolate.Missing
+	if errors.As(err, &missing) {
+		return problem.New("sandbox.not-confined", "layer", missing.Layer.String()).Because(missing)
+	}
+	if err != nil {
+		return problem.New("sandbox.bad-worker").Because(err)
+	}
+	return nil
+}
+
+// ControlGroups tells which control groups the machine has (1, 2 or none, 0) and whether the platform could limit
+// its workers with them. It does not: limits of the process hold everywhere.
+func ControlGroups() (version int, delegated bool) { return isolate.ControlGroups() }

@@ -1,0 +1,80 @@
+package sandbox
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"weir/internal/problem"
+)
+
+// Without a layer nothing starts, and the error names it. 110 is what a worker without Landlock ends with.
+func TestMissingConfinement(t *testing.T) {
+	lacking, broken := script(t, "exit 110\n"), script(t, "exit 1\n")
+	if err := CheckConfinement(worker); err != nil {
+		t.Error(cause(err))
+	}
+	err := CheckConfinement(lacking)
+	if p := problem.Of(err); p.Code != "sandbox.not-confined" || !strings.Contains(p.In(problem.English).Detail, `"Landlock"`) {
+		t.Error(cause(err))
+	}
+	for _, program := range []string{broken, "/nonexistent"} {
+		if err := CheckConfinement(program); problem.Of(err).Code != "sandbox.bad-worker" {
+			t.Error(cause(err))
+		}
+	}
+	_, err = NewPlanner(lacking, DefaultLimits).Start(t.Context(), nil)
+	if err == nil || !strings.Contains(err.Error(), "not confined: Landlock") {
+		t.Errorf("the operation log gets %v", err)
+	}
+}
+
+func TestDiagnose(t *testing.T) {
+	states, err := Diagnose(worker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range states {
+		if s.Missing != "" {
+			t.Errorf("%s: %s is missing: %v", s.Layer, s.Missing, s.Cause)
+		}
+	}
+	states, err = Diagnose(script(t, "exit 110\n"))
+	if err != nil || len(states) == 0 || states[0].Missing != "Landlock" || states[0].Cause == nil {
+		t.Errorf("%+v, %v", states, err)
+	}
+	if _, err := Diagnose(script(t, "exit 1\n")); err == nil {
+		t.Error("a program that does not confine itself is no worker")
+	}
+	if version, delegated := ControlGroups(); version < 0 || version > 2 || version == 0 && delegated {
+		t.Error(version, delegated)
+	}
+}
+
+// What a crash leaves of a copy that was made for the engine goes at the next start.
+func TestHeldCopyIsTidiedUp(t *testing.T) {
+	v := vault(t)
+	input, err := os.Open("testdata/intake/plain.parquet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer input.Close()
+	held := filepath.Join(v.dir, incoming+"1.input")
+	if err := hold(t.Context(), input, held); err != nil {
+		t.Fatal(err)
+	}
+	want, _ := os.ReadFile(input.Name())
+	if got, err := os.ReadFile(held); err != nil || string(got) != string(want) {
+		t.Errorf("the copy differs: %v", err)
+	}
+	if err := hold(t.Context(), input, held); err == nil {
+		t.Error("a copy in another's place")
+	}
+	if _, err := OpenVault(t.Context(), v.dir, v.db, worker); err != nil {
+		t.Fatal(err)
+	}
+	if rest := left(t, v); len(rest) > 0 {
+		t.Errorf("left %q", rest)
+	}
+}

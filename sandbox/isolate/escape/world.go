@@ -1,0 +1,192 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"weir/sandbox/isolate"
+)
+
+// world is what lies around the confined process.
+type world struct {
+	facts  facts
+	self   string
+	closes []func()
+}
+
+// secret is what another job's file holds.
+const secret = "of another job"
+
+func newWorld() (*world, error) {
+	w := &world{}
+	var err error
+	if w.self, err = os.Executable(); err != nil {
+		return nil, err
+	}
+	for _, add := range []func() error{w.addFiles, w.addListeners, w.addVictim, w.addShared} {
+		if err := add(); err != nil {
+			w.close()
+			return nil, err
+		}
+	}
+	w.facts.Setuid = os.Getenv("ESCAPE_SETUID")
+	w.facts.Hostname, err = os.Hostname()
+	return w, err
+}
+
+func (w *world) close() {
+	for _, f := range w.closes {
+		f()
+	}
+}
+
+func (w *world) addFiles() error {
+	dir, err := os.MkdirTemp("", "escape-")
+	if err != nil {
+		return err
+	}
+	w.closes = append(w.closes, func() { os.RemoveAll(dir) })
+	w.facts.Granted, w.facts.Other, w.facts.Outside = filepath.Join(dir, "granted"), filepath.Join(dir, "other"), filepath.Join(dir, "outside")
+	return errors.Join(os.WriteFile(w.facts.Granted, []byte("granted"), 0o600), os.WriteFile(w.facts.Other, []byte(secret), 0o600),
+		os.Mkdir(w.facts.Outside, 0o700))
+}
+
+func (w *world) addListeners() error {
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	w.facts.Port = tcp.Addr().(*net.TCPAddr).Port
+	w.facts.Socket = filepath.Join(filepath.Dir(w.facts.Other), "socket")
+	path, err := net.Listen("unix", w.facts.Socket)
+	if err != nil {
+		return err
+	}
+	w.facts.Abstract = fmt.Sprintf("@weir-escape-%d", os.Getpid())
+	abstract, err := net.Listen("unix", w.facts.Abstract)
+	if err != nil {
+		return err
+	}
+	w.closes = append(w.closes, func() { tcp.Close(); path.Close(); abstract.Close() })
+	return nil
+}
+
+// addVictim starts a process that a worker might want to look into.
+func (w *world) addVictim() error {
+	victim := exec.Command(w.self, "victim")
+	victim.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := isolateStart(victim); err != nil {
+		return err
+	}
+	w.facts.Victim = victim.Process.Pid
+	w.closes = append(w.closes, func() { victim.Process.Kill(); victim.Wait() })
+	return nil
+}
+
+func isolateStart(cmd *exec.Cmd) error {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return err
+	}
+	cmd.Stdin = null
+	return isolate.Start(cmd)
+}
+
+func (w *world) addShared() error {
+	w.facts.Shared = 0x57000000 | os.Getpid()&0xffffff
+	id, err := unix.SysvShmGet(w.facts.Shared, 4096, unix.IPC_CREAT|unix.IPC_EXCL|0o600)
+	if err != nil {
+		return fmt.Errorf("shared memory: %w", err)
+	}
+	w.closes = append(w.closes, func() { unix.SysvShmCtl(id, unix.IPC_RMID, nil) })
+	return nil
+}
+
+// row tries one case without layers, with all, and with each alone.
+func (w *world) row(c escape) (row, error) {
+	r := row{Case: c.name, Alone: map[string]outcome{}}
+	var err error
+	if r.None, err = w.try(c, 0, &r); err != nil {
+		return r, err
+	}
+	if r.Whole, err = w.try(c, isolate.Whole, &r); err != nil {
+		return r, err
+	}
+	for _, l := range isolate.AllLayers() {
+		if r.Alone[l.String()], err = w.try(c, isolate.Alone(l), &r); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// limits hold the child of the suite; no file may be written and few be open.
+var limits = isolate.Limits{AddressSpace: 4 << 30, CPU: 10, FileSize: 0, Files: 64}
+
+func (w *world) try(c escape, layers isolate.Layers, r *row) (outcome, error) {
+	told := w.facts
+	told.Layers = layers
+	text, err := json.Marshal(told)
+	if err != nil {
+		return "", err
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		return "", err
+	}
+	defer read.Close()
+	if _, err = write.Write(text); err != nil {
+		return "", err
+	}
+	write.Close()
+	leaked, err := os.Open(told.Other)
+	if err != nil {
+		return "", err
+	}
+	defer leaked.Close()
+	cell := isolate.Cell{Mode: c.name, Limits: limits, Files: []string{told.Granted}, Layers: layers}
+	cmd, err := isolate.CommandTrial(w.self, cell, []*os.File{read, leaked})
+	if err != nil {
+		return "", err
+	}
+	err = isolate.Start(cmd)
+	var missing *isolate.Missing
+	if errors.As(err, &missing) {
+		r.Why = missing.Error()
+		return absent, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	late := time.AfterFunc(10*time.Second, func() { cmd.Process.Kill() })
+	cmd.Wait()
+	if !late.Stop() {
+		return "", fmt.Errorf("did not end with %s", layers)
+	}
+	return w.outcome(cmd.ProcessState, r)
+}
+
+func (w *world) outcome(state *os.ProcessState, r *row) (outcome, error) {
+	if m := isolate.MissingFrom(state); m != nil {
+		r.Why = m.Error()
+		return absent, nil
+	}
+	switch status := state.Sys().(syscall.WaitStatus); {
+	case status.Signaled():
+		return killed, nil
+	case status.ExitStatus() == gotThrough, status.ExitStatus() == ranProgram:
+		return through, nil
+	case status.ExitStatus() == wasStopped:
+		return stopped, nil
+	}
+	return "", fmt.Errorf("ended with %s", state)
+}

@@ -1,0 +1,130 @@
+package isolate
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// hostname is what a worker takes its machine for.
+const hostname = "weir-worker"
+
+// staging is where the new root is put together. It is the one folder that surely exists, since the first pass has
+// used it, and it is covered in this mount namespace only.
+const staging = "/proc"
+
+// buildRoot makes a file system of its own the root: empty but for the granted files and, for an intake, one
+// folder that may be written to. Everything else of the machine is unmounted, so there is no path to it.
+func buildRoot(cell Cell) error {
+	// Sources first: what is mounted next may cover them.
+	var sources []source
+	for i, path := range cell.Files {
+		sources = append(sources, source{path: path, inside: Inside(i)})
+	}
+	if cell.Folder != "" {
+		sources = append(sources, source{path: cell.Folder, inside: InsideFolder, folder: true})
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	for i := range sources {
+		if err := sources[i].open(); err != nil {
+			return fmt.Errorf("granted file %d: %w", i, err)
+		}
+	}
+	if err := unix.Mount("weir", staging, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700,size=64k"); err != nil {
+		return fmt.Errorf("mount the root: %w", err)
+	}
+	for i, s := range sources {
+		if err := s.attach(staging); err != nil {
+			return fmt.Errorf("granted file %d: %w", i, err)
+		}
+	}
+	if err := unix.MountSetattr(unix.AT_FDCWD, staging, 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
+		return fmt.Errorf("make the root read-only: %w", err)
+	}
+	return changeRoot(staging)
+}
+
+// changeRoot makes a mount the root and lets go of the old one. Source: pivot_root(2), "pivot_root(".", ".")".
+func changeRoot(to string) error {
+	if err := unix.Chdir(to); err != nil {
+		return err
+	}
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return fmt.Errorf("pivot_root: %w", err)
+	}
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("unmount the old root: %w", err)
+	}
+	return unix.Chdir("/")
+}
+
+// source is a file or folder of the machine that the new root shows.
+type source struct {
+	path, inside string
+	folder       bool
+	mount        int
+}
+
+// open takes hold of the file in a mount of its own, by a path without a symbolic link at its end.
+func (s *source) open() error {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, s.path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_SYMLINK_NOFOLLOW)
+	if err != nil {
+		return fmt.Errorf("open_tree: %w", err)
+	}
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return err
+	}
+	wanted := uint32(unix.S_IFREG)
+	attributes := uint64(unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_RDONLY)
+	if s.folder {
+		wanted, attributes = unix.S_IFDIR, attributes&^unix.MOUNT_ATTR_RDONLY
+	}
+	if stat.Mode&unix.S_IFMT != wanted {
+		return errors.New("neither a regular file nor the folder")
+	}
+	s.mount = fd
+	return unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: attributes})
+}
+
+// attach shows it at its place in the new root.
+func (s *source) attach(root string) error {
+	place := root + s.inside
+	if s.folder {
+		if err := os.MkdirAll(place, 0o700); err != nil {
+			return err
+		}
+	} else {
+		if err := os.MkdirAll(filepath.Dir(place), 0o700); err != nil {
+			return err
+		}
+		f, err := os.OpenFile(place, os.O_CREATE|os.O_EXCL|os.O_RDONLY, 0o400)
+		if err != nil {
+			return err
+		}
+		f.Close()
+	}
+	return unix.MoveMount(s.mount, "", unix.AT_FDCWD, place, unix.MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+// verifyRoot checks that the root is a file system of ours that cannot be written to, without /proc.
+func verifyRoot() error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs("/", &fs); err != nil {
+		return err
+	}
+	if fs.Type != unix.TMPFS_MAGIC || fs.Flags&unix.ST_RDONLY == 0 {
+		return errors.New("the root is not a read-only file system of its own")
+	}
+	for _, path := range []string{"/proc", "/dev", "/sys", "/etc"} {
+		if err := unix.Access(path, unix.F_OK); !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EACCES) {
+			return errors.New("the root holds more than was granted")
+		}
+	}
+	return nil
+}
