@@ -69,13 +69,18 @@ func (j *judging) bounded(i, key int, c guard.Cell) (bool, error) {
 	}
 	greatest, total, rows, units := x[0], x[1], x[2], x[3]
 	whole := !c.Whole || rows == units
-	even := total-2*greatest >= j.rules.DominanceP/100*greatest && 2*greatest <= j.rules.DominanceShare/100*total
-	return whole && even && greatest > 0 && total > float64(j.rules.K-1)*greatest && !math.IsInf(total, 0), nil
+	return whole && !j.dominates(greatest, greatest, total) && greatest > 0 && total > float64(j.rules.K-1)*greatest && !math.IsInf(total, 0), nil
 }
 
-// dominated is the p% rule and the (2, share) rule: neither may the second largest unit be able to estimate the
+// dominates is the p% rule and the (2, share) rule: neither may the second largest unit be able to estimate the
 // largest to within p per cent, nor may two units make up more than the share (Hundepool et al., Statistical
 // Disclosure Control, 2012, ch. 4).
+func (j *judging) dominates(greatest, second, total float64) bool {
+	rest := total - greatest - second
+	return rest < j.rules.DominanceP/100*greatest || greatest+second > j.rules.DominanceShare/100*total
+}
+
+// dominated holds a cell's units of one key to the dominance rules.
 func (j *judging) dominated(i, key int) (bool, error) {
 	var x [3]float64
 	for n, name := range []string{"t", "u", "s"} {
@@ -95,8 +100,7 @@ func (j *judging) dominated(i, key int) (bool, error) {
 	if math.IsNaN(total) || math.IsInf(total, 0) {
 		return true, nil
 	}
-	rest := total - greatest - second
-	return rest < j.rules.DominanceP/100*greatest || greatest+second > j.rules.DominanceShare/100*total, nil
+	return j.dominates(greatest, second, total), nil
 }
 
 // lonelySide reports whether fewer than k units can be shown to lie on one side of a quantile. With at most m

@@ -9,7 +9,6 @@ import (
 	"strconv"
 
 	"weir/export/guard"
-
 	"weir/internal/problem"
 	"weir/policy"
 	"weir/sandbox"
@@ -277,7 +276,6 @@ type Verdict struct {
 	Checks                        []Check
 	Literals                      []string
 	table                         stored
-	filter                        *Filter
 }
 
 // Judge closes the assessment with the table that post-processing made of the released cells.
@@ -301,7 +299,7 @@ func (a *Assessment) Judge(t sandbox.Table) (*Verdict, error) {
 		rows = append(rows, shown)
 	}
 	return &Verdict{
-		Job: a.job, Operator: a.operator, Mode: a.mode, Review: a.review, Cells: a.cells, Checks: a.checks, Literals: a.program.Literals, filter: a.filter,
+		Job: a.job, Operator: a.operator, Mode: a.mode, Review: a.review, Cells: a.cells, Checks: a.checks, Literals: a.program.Literals,
 		table: stored{Names: names, Types: columnsOf(names, t), Rows: rows, Withheld: a.withheld, Sources: a.program.Sources},
 	}, nil
 }

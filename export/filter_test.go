@@ -346,7 +346,7 @@ func TestQueue(t *testing.T) {
 		offer := func(job string, review bool) {
 			t.Helper()
 			v := &Verdict{Job: job, Grant: "g", Operator: "harbour", Subject: "anna", SQL: "SELECT 1", Mode: policy.Exact, Review: review, Cells: 3,
-				Checks: []Check{{Release: "r1", Cells: 3, Withheld: map[string]int{"E1": 2}}}, Literals: []string{"昌邑区"}, filter: f,
+				Checks: []Check{{Release: "r1", Cells: 3, Withheld: map[string]int{"E1": 2}}}, Literals: []string{"昌邑区"},
 				table: stored{Names: []string{"n"}, Types: []string{"BIGINT"}, Rows: [][]any{{json.Number("12345678901234567890")}}, Withheld: true, Sources: []string{"people"}}}
 			r, err := f.Release(t.Context(), v, 7)
 			if err != nil {

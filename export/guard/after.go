@@ -27,7 +27,7 @@ func (c *checker) window(n *node) (*relation, error) {
 	if err != nil {
 		return nil, problem.New("guard.unknown-plan", "what", "window").Because(err)
 	}
-	w, _ := c.wrap(in)
+	w := c.wrap(in)
 	for _, e := range list {
 		v := value{typ: e.Return, sort: freeValue, name: "window", key: -1}
 		if in.kind == protected {
@@ -43,7 +43,7 @@ func (c *checker) window(n *node) (*relation, error) {
 		}
 		w.cols = append(w.cols, v)
 	}
-	closed, _ := c.wrap(w) // a window may not stand in a WHERE
+	closed := c.wrap(w) // a window may not stand in a WHERE
 	return closed, nil
 }
 
@@ -235,7 +235,7 @@ func (c *checker) setOperation(n *node) (*relation, error) {
 		if r.kind == protected && (n.Type != "LOGICAL_UNION" || !n.SetopAll) || i > 0 && (r.kind == protected) != (out.kind == protected) {
 			return nil, c.deny(nil, "guard.set-operation", "operator", strings.ToLower(word))
 		}
-		w, _ := c.wrap(r)
+		w := c.wrap(r)
 		w.dropMeasures()
 		if i > 0 && r.kind == protected && !out.unite(w) {
 			return nil, c.deny(nil, "guard.set-operation", "operator", strings.ToLower(word))

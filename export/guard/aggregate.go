@@ -58,7 +58,7 @@ func (c *checker) distinct(n *node) (*relation, error) {
 		}
 	}
 	if in.kind != protected {
-		w, _ := c.wrap(in)
+		w := c.wrap(in)
 		w.from = "(SELECT DISTINCT * FROM " + w.from + ") AS " + c.alias()
 		return c.realias(w), nil
 	}
@@ -103,7 +103,7 @@ func perUnit(in *relation, groups []value) bool {
 
 // aggregateAfter renders an aggregation over what is already released or open.
 func (c *checker) aggregateAfter(in *relation, groupExprs []*expr, groups []value, list []*expr) (*relation, error) {
-	w, _ := c.wrap(in)
+	w := c.wrap(in)
 	out := &relation{kind: in.kind, reads: in.reads, data: in.data, single: len(groupExprs) == 0}
 	var cols, by []string
 	for i, e := range groupExprs {
@@ -190,7 +190,7 @@ func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []va
 	if in.weighted && len(list) > 0 {
 		return nil, c.deny(list[0], "guard.fan-out")
 	}
-	w, _ := c.wrap(in)
+	w := c.wrap(in)
 	closed := c.alias()
 	var cols, by []string
 	out := &relation{kind: protected, reads: in.reads, data: in.data, told: in.told, thinned: true, proven: in.proven, proofs: in.proofs}

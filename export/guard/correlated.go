@@ -20,7 +20,7 @@ func (c *checker) correlated(n *node) (*relation, error) {
 		return nil, err
 	}
 	j := &joining{checker: c, node: n}
-	j.left, _ = c.wrap(left)
+	j.left = c.wrap(left)
 	outer, err := c.outerValues(n, j.left)
 	if err != nil {
 		return nil, err
@@ -31,7 +31,7 @@ func (c *checker) correlated(n *node) (*relation, error) {
 	if err != nil {
 		return nil, err
 	}
-	j.right, _ = c.wrap(right)
+	j.right = c.wrap(right)
 	return j.typed()
 }
 
@@ -76,6 +76,6 @@ func (c *checker) outerScan(n *node) (*relation, error) {
 	if len(c.outer) == 0 || len(c.outer[len(c.outer)-1].cols) != len(n.ChunkTypes) {
 		return nil, problem.New("guard.unknown-plan", "what", "correlated subquery")
 	}
-	w, _ := c.wrap(c.outer[len(c.outer)-1])
+	w := c.wrap(c.outer[len(c.outer)-1])
 	return w, nil
 }

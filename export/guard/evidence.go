@@ -19,11 +19,6 @@ type guardedQuery struct {
 	quick   bool // render the Quick query
 }
 
-// unique reports whether every unit has at most one row, so that the row is the first step of the evidence already.
-func (g *guardedQuery) unique() bool {
-	return len(g.in.keys) == 1 && g.in.keys[0].unique && !g.in.keys[0].nullable
-}
-
 // Evidence is first taken per group and unit, then per group. Where a unit has one row only, its row is that
 // first step already.
 func (g *guardedQuery) release() (*relation, error) {
@@ -45,7 +40,7 @@ func (g *guardedQuery) release() (*relation, error) {
 		a := &g.cells[i]
 		a.Whole = a.whole()
 		a.Bare = len(a.Terms) == 1 && a.Constant == 0 && a.Terms[0].Coefficient == 1 && a.args[0].poly.isAtom()
-		saves = saves || g.unique() && a.Dominated()
+		saves = saves || g.in.oneRowAUnit() && a.Dominated()
 		r.Cells = append(r.Cells, a.Cell)
 		types = append(types, typeOf(a.Type))
 	}
@@ -68,7 +63,7 @@ func typeOf(sql string) typ {
 
 func (g *guardedQuery) sql() string {
 	by := numbered("g", len(g.groups))
-	unique := g.unique()
+	unique := g.in.oneRowAUnit()
 	q := "WITH base AS (" + g.base() + ")"
 	from := "cells"
 	if unique {
@@ -286,7 +281,7 @@ func (g *guardedQuery) evidence(k int) []string {
 			contributes += fmt.Sprintf(" AND d%d_0 <> 0", i)
 		}
 		units, among := "count(*) FILTER (WHERE "+contributes+")", fmt.Sprintf(" FILTER (WHERE r%d > 0)", i)
-		everybody := g.unique() && a.filter == "" && a.Kind == CountRows
+		everybody := g.in.oneRowAUnit() && a.filter == "" && a.Kind == CountRows
 		if everybody {
 			units = "count(*)" // counted already
 		}

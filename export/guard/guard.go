@@ -30,11 +30,10 @@ type Program struct {
 
 // Final is the last step: post-processing over released tables and open data.
 type Final struct {
-	SQL    string
-	Reads  []string // released tables
-	Data   []string // open data sets
-	Names  []string // the columns' names as shown to people
-	Sorted bool
+	SQL   string
+	Reads []string // released tables
+	Data  []string // open data sets
+	Names []string // the columns' names as shown to people
 }
 
 // checker holds the state of one check. It is used once.

@@ -28,8 +28,8 @@ func (c *checker) join(n *node) (*relation, error) {
 		return nil, err
 	}
 	j := &joining{checker: c, node: n}
-	j.left, _ = c.wrap(left)
-	j.right, _ = c.wrap(right)
+	j.left = c.wrap(left)
+	j.right = c.wrap(right)
 	return j.typed()
 }
 

@@ -83,7 +83,7 @@ func (p polynomial) atoms() []atom {
 }
 
 // under gives the polynomial of a column after its relation was closed: its atoms are hidden columns now.
-func (p polynomial) under(_ string, renamed map[string]string) polynomial {
+func (p polynomial) under(renamed map[string]string) polynomial {
 	if p.isZero() {
 		return p
 	}

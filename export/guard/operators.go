@@ -87,7 +87,7 @@ func (c *checker) child(n *node) (*relation, error) {
 		return nil, err
 	}
 	if r.tail != "" {
-		w, _ := c.wrap(r)
+		w := c.wrap(r)
 		return w, nil
 	}
 	return r.copyOf(), nil
@@ -288,7 +288,7 @@ func (c *checker) orderBy(n *node) (*relation, error) {
 	if r.kind == protected {
 		return r, nil
 	}
-	w, _ := c.wrap(r)
+	w := c.wrap(r)
 	terms, err := c.orderTerms(n.Orders, w)
 	if err != nil {
 		return nil, err
@@ -326,7 +326,7 @@ func (c *checker) limit(n *node) (*relation, error) {
 		return nil, c.deny(nil, "guard.limit-of-rows")
 	}
 	if strings.Contains(r.tail, " LIMIT ") || strings.Contains(r.tail, " OFFSET ") {
-		r, _ = c.wrap(r)
+		r = c.wrap(r)
 	} else {
 		r = r.copyOf()
 	}
@@ -363,6 +363,6 @@ func (c *checker) cteRef(n *node) (*relation, error) {
 	if !ok || n.Recurring || len(n.ChunkTypes) != len(definition.cols) {
 		return nil, c.deny(nil, "guard.operator", "operator", "recursive common table expression")
 	}
-	w, _ := c.wrap(definition)
+	w := c.wrap(definition)
 	return w, nil
 }

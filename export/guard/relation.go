@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"weir/policy"
@@ -86,16 +85,22 @@ type relation struct {
 	proofs   []string       // SQL over those sides, each of which must be true
 }
 
-func (r *relation) names(cols, keys []string, atoms []atom) []string {
+// oneRowAUnit reports whether every row belongs to one unit, and every unit has at most one.
+func (r *relation) oneRowAUnit() bool {
+	return len(r.keys) == 1 && r.keys[0].unique && !r.keys[0].nullable
+}
+
+// columns lists what a query of the relation selects.
+func (r *relation) columns(atoms []atom) []string {
 	var list []string
 	for i, c := range r.cols {
-		list = append(list, c.sql+" AS "+cols[i])
+		list = append(list, c.sql+" AS c"+itoa(i))
 	}
 	for i, k := range r.keys {
-		list = append(list, k.sql+" AS "+keys[i])
+		list = append(list, k.sql+" AS k"+itoa(i))
 	}
 	for i, a := range atoms {
-		list = append(list, a.sql+" AS a"+strconv.Itoa(i))
+		list = append(list, a.sql+" AS a"+itoa(i))
 	}
 	if len(list) == 0 {
 		list = []string{"1 AS c0"}
@@ -105,7 +110,7 @@ func (r *relation) names(cols, keys []string, atoms []atom) []string {
 
 // selectSQL writes the relation as a query whose columns are c0, c1, …, k0, k1, … and a0, a1, ….
 func (r *relation) selectSQL(atoms []atom) string {
-	sql := "SELECT " + strings.Join(r.names(numbered("c", len(r.cols)), numbered("k", len(r.keys)), atoms), ", ")
+	sql := "SELECT " + strings.Join(r.columns(atoms), ", ")
 	if r.from != "" {
 		sql += " FROM " + r.from
 	}
@@ -116,27 +121,27 @@ func (r *relation) selectSQL(atoms []atom) string {
 }
 
 // wrap closes the relation into a subquery, so that its columns are plain names under a new alias.
-func (c *checker) wrap(r *relation) (*relation, string) {
+func (c *checker) wrap(r *relation) *relation {
 	alias := c.alias()
 	atoms := r.hiddenAtoms()
 	w := &relation{kind: r.kind, from: "(" + r.selectSQL(atoms) + ") AS " + alias, reads: r.reads, data: r.data, told: r.told, thinned: r.thinned,
 		single: r.single, weighted: r.weighted, proven: r.proven, proofs: r.proofs}
 	renamed := make(map[string]string, len(atoms))
 	for i, a := range atoms {
-		renamed[a.id] = alias + ".a" + strconv.Itoa(i)
+		renamed[a.id] = alias + ".a" + itoa(i)
 	}
 	for i, v := range r.cols {
 		own := v
-		own.sql = alias + ".c" + strconv.Itoa(i)
+		own.sql = alias + ".c" + itoa(i)
 		own.cond = nil
-		own.poly = v.poly.under(own.sql, renamed)
+		own.poly = v.poly.under(renamed)
 		w.cols = append(w.cols, own)
 	}
 	for i, k := range r.keys {
-		k.sql = alias + ".k" + strconv.Itoa(i)
+		k.sql = alias + ".k" + itoa(i)
 		w.keys = append(w.keys, k)
 	}
-	return w, alias
+	return w
 }
 
 // hiddenAtoms are the measures that the columns' polynomials speak of and that must be carried along beside them.
@@ -168,7 +173,7 @@ func (r *relation) copyOf() *relation {
 func numbered(prefix string, n int) []string {
 	list := make([]string, n)
 	for i := range list {
-		list[i] = prefix + strconv.Itoa(i)
+		list[i] = prefix + itoa(i)
 	}
 	return list
 }

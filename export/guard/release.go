@@ -154,7 +154,7 @@ func (c *checker) share(e *expr, in *relation) ([]cell, error) {
 	if in.weighted || in.weighs(v) {
 		return nil, c.deny(e, "guard.fan-out")
 	}
-	single := len(in.keys) == 1 && in.keys[0].unique && !in.keys[0].nullable
+	single := in.oneRowAUnit()
 	sum := cell{Cell: Cell{Function: "sum", Type: "DOUBLE", Single: single}}
 	rows := cell{Cell: Cell{Kind: CountRows, Function: "count", Type: "BIGINT", Single: single}}
 	if e.Filter != nil {
@@ -195,7 +195,7 @@ func (c *checker) cell(e *expr, in *relation) (cell, error) {
 		return cell{}, c.denyBecause(e, err, "guard.aggregate", "function", e.Name)
 	}
 	weighted := in.weighted
-	a := cell{Cell: Cell{Function: e.Name, Type: t, Single: len(in.keys) == 1 && in.keys[0].unique && !in.keys[0].nullable}}
+	a := cell{Cell: Cell{Function: e.Name, Type: t, Single: in.oneRowAUnit()}}
 	if e.Filter != nil {
 		f, err := c.values(e, []*expr{e.Filter}, in)
 		if err != nil {
