@@ -33,12 +33,17 @@ type Flow struct{ FlowParts }
 // FlowParts is what a query goes through. All of it is required.
 type FlowParts struct {
 	Policy    QueryPolicy
-	Catalogue Catalogue
+	Catalogue Versions
 	Planners  Planners
 	Workers   Workers
 	Filter    *export.Filter
 	Log       Recorder
 	Clock     func() time.Time
+}
+
+// Versions finds the newest version of a data set; sandbox.Vault does.
+type Versions interface {
+	Dataset(ctx context.Context, name string) (policy.Dataset, error)
 }
 
 // QueryPolicy decides on queries and keeps the day's account; policy.Engine does.
