@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"weir/gateway"
 	"weir/policy"
 	"weir/sandbox"
 )
@@ -13,15 +14,25 @@ import (
 // leastRuns of the flow are timed, so that there is a 99th percentile.
 const leastRuns = 200
 
-// BenchmarkSmallJob times a small job from request to release, with its parts, through the real parts. Its peer is
-// the same aggregation without the platform: a worker process, the plain SQL, and its end.
+// BenchmarkSmallJob times a small job from request to release, with its parts, through the real parts, with planners
+// that are started for it and with some that wait. Its peer is the same aggregation without the platform: a worker
+// process, the plain SQL, and its end.
 func BenchmarkSmallJob(b *testing.B) {
 	c := newCity(b)
 	sql := flowQueries["finish in the planner"]
 	var tables strings.Builder
-	for _, mode := range []policy.Mode{policy.Perturbed, policy.Exact} {
-		b.Run(string(mode), func(b *testing.B) {
-			grant := c.grant(b, grantOf(mode))
+	cold := c.parts.Planners
+	for _, run := range []struct {
+		mode policy.Mode
+		warm int // planners that wait for jobs
+	}{{policy.Perturbed, 0}, {policy.Perturbed, sandbox.WarmPlanners}, {policy.Exact, sandbox.WarmPlanners}} {
+		b.Run(fmt.Sprintf("%s/warm=%d", run.mode, run.warm), func(b *testing.B) {
+			grant := c.grant(b, grantOf(run.mode))
+			if c.parts.Planners = cold; run.warm > 0 {
+				planner := sandbox.NewPlanner(realWorker(b), cityLimits).KeepWarm(run.warm)
+				defer planner.Close()
+				c.parts.Planners = gateway.RealPlanners{Planner: planner}
+			}
 			t := &timings{parts: map[string][]time.Duration{}}
 			once := func() {
 				s, req := c.stage(), c.request(recording{SQL: sql})

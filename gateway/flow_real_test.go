@@ -100,6 +100,13 @@ func cityRows(name string) string {
 	return out.String()
 }
 
+// cityLimits are those of the city's workers.
+var cityLimits = func() sandbox.Limits {
+	limits := sandbox.DefaultLimits
+	limits.Threads = 1
+	return limits
+}()
+
 // city is a theatre whose parts are the real ones, with the data sets in a real vault.
 type city struct {
 	*theatre
@@ -135,12 +142,10 @@ func newCity(t testing.TB) *city {
 		must(err)
 		c.data = append(c.data, taken)
 	}
-	limits := sandbox.DefaultLimits
-	limits.Threads = 1
 	c.parts = gateway.FlowParts{
 		Policy: c.engine, Catalogue: vault, Filter: c.filter, Log: c.log, Clock: fixedClock,
-		Planners: gateway.RealPlanners{Planner: sandbox.NewPlanner(worker, limits)},
-		Workers:  gateway.RealWorkers{Workers: sandbox.NewWorkers(worker, vault, limits)},
+		Planners: gateway.RealPlanners{Planner: sandbox.NewPlanner(worker, cityLimits)},
+		Workers:  gateway.RealWorkers{Workers: sandbox.NewWorkers(worker, vault, cityLimits)},
 	}
 	return c
 }

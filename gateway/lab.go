@@ -29,6 +29,7 @@ type Lab struct {
 	queue    *export.Queue
 	log      *audit.Log
 	db       *bun.DB
+	planner  *sandbox.Planner
 	dir      string
 	mode     policy.Mode
 	datasets []policy.Dataset
@@ -101,9 +102,10 @@ func (l *Lab) open(ctx context.Context, worker string, manifests []string) error
 	if err != nil {
 		return err
 	}
+	l.planner = sandbox.NewPlanner(worker, sandbox.DefaultLimits).KeepWarm(sandbox.WarmPlanners)
 	l.flow, err = NewFlow(FlowParts{
 		Policy: l.engine, Catalogue: vault, Filter: filter, Log: l.log, Clock: time.Now,
-		Planners: RealPlanners{sandbox.NewPlanner(worker, sandbox.DefaultLimits)},
+		Planners: RealPlanners{l.planner},
 		Workers:  RealWorkers{sandbox.NewWorkers(worker, vault, sandbox.DefaultLimits)},
 	})
 	return err
@@ -111,6 +113,9 @@ func (l *Lab) open(ctx context.Context, worker string, manifests []string) error
 
 // Close ends the lab and deletes everything that it took in.
 func (l *Lab) Close() error {
+	if l.planner != nil {
+		l.planner.Close()
+	}
 	if l.log != nil {
 		l.log.Close()
 	}

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -100,7 +101,7 @@ func TestHostilePlanner(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			s, err := NewPlanner(script(t, ok+frame(c.reply)+hang), limits).Start(t.Context(), schema)
+			s, err := NewPlanner(script(t, ok+ok+frame(c.reply)+hang), limits).Start(t.Context(), schema)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -154,7 +155,7 @@ func TestGroupDies(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The other process alone holds the pipe's other end, so the pipe ends when it does.
-	s, err := NewPlanner(script(t, "sleep 600 > "+held+" &\n"+frame("{}")+hang), limits).Start(t.Context(), nil)
+	s, err := NewPlanner(script(t, "sleep 600 > "+held+" &\n"+frame("{}")+frame("{}")+hang), limits).Start(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,30 +202,48 @@ func TestPlatformDies(t *testing.T) {
 	if err := parent.Start(); err != nil {
 		t.Fatal(err)
 	}
-	line := make([]byte, 32)
-	n, err := out.Read(line)
+	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(line[:n])))
-	if err != nil {
-		t.Fatal(err)
+	words := strings.Fields(line)
+	if len(words) != 3 {
+		t.Fatalf("the platform says %q", line)
 	}
-	if err := unix.Kill(pid, 0); err != nil {
-		t.Fatal("the worker is not there:", err)
+	var pids []int
+	for _, word := range words {
+		pid, err := strconv.Atoi(word)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Kill(pid, 0); err != nil {
+			t.Fatal("the worker is not there:", err)
+		}
+		pids = append(pids, pid)
 	}
 	parent.Process.Kill()
 	parent.Wait()
-	mustEnd(t, pid)
+	for _, pid := range pids {
+		mustEnd(t, pid)
+	}
 }
 
-// platform is what TestPlatformDies kills: it runs a query that does not end.
+// platform is what TestPlatformDies kills: it runs a query that does not end, and has two more processes wait.
 func platform(executable string) int {
-	s, err := NewPlanner(executable, DefaultLimits).Start(testContext, nil)
+	planner := NewPlanner(executable, DefaultLimits).KeepWarm(1)
+	planner.warm.filler.Wait()
+	s, err := planner.Start(testContext, nil)
 	if err != nil {
 		return 1
 	}
-	os.Stdout.WriteString(strconv.Itoa(s.process.cmd.Process.Pid) + "\n")
+	planner.warm.size = 2
+	planner.warm.fill()
+	planner.warm.filler.Wait()
+	line := strconv.Itoa(s.process.cmd.Process.Pid)
+	for _, p := range planner.warm.waiting {
+		line += " " + strconv.Itoa(p.cmd.Process.Pid)
+	}
+	os.Stdout.WriteString(line + "\n")
 	s.Finish(testContext, Query{SQL: "SELECT sum(sin(i)) FROM range(100000000000) t(i)"})
 	return 1
 }

@@ -19,14 +19,35 @@ const MaxText = 64 << 10
 // bindWall is the time in which a text must be understood.
 const bindWall = 2 * time.Second
 
+// WarmPlanners is how many planners a platform has waiting. Each takes some 50 MB of memory, most of it shared with the
+// others, and two are enough for jobs that come one after the other; more at once wait for the processors anyway.
+const WarmPlanners = 2
+
 // Planner starts processes that read what people wrote.
 type Planner struct {
 	executable string
 	limits     Limits
+	warm       *pool // nil: each process is started when it is needed
 }
 
 // NewPlanner makes a planner of the worker program at the given path.
-func NewPlanner(executable string, l Limits) *Planner { return &Planner{executable, l} }
+func NewPlanner(executable string, l Limits) *Planner {
+	return &Planner{executable: executable, limits: l}
+}
+
+// KeepWarm has n processes wait, fully confined and sealed, for jobs to come: each serves one job and ends with it,
+// like any other. It is called once, before the first Start, and what it keeps ends with Close.
+func (p *Planner) KeepWarm(n int) *Planner {
+	p.warm = newPool(n, p.launch)
+	return p
+}
+
+// Close ends the processes that wait. Those that serve a job go on.
+func (p *Planner) Close() {
+	if p.warm != nil {
+		p.warm.close()
+	}
+}
 
 // Planning is one such process, for one job. It holds no data: it knows the granted columns of empty tables, and
 // later the cells that were released.
@@ -34,6 +55,7 @@ type Planning struct {
 	process *process
 	limits  Limits
 	wall    budget
+	ended   func() // tells the pool that there is room for another
 }
 
 // Bound is a text as the engine understood it.
@@ -46,7 +68,43 @@ type Bound struct {
 // Start starts a process that knows the data sets of schema, with their granted columns and no rows. It must be
 // closed. Errors are of the platform, never of a person.
 func (p *Planner) Start(ctx context.Context, schema []policy.Dataset) (*Planning, error) {
+	create, err := tables(schema)
+	if err != nil {
+		return nil, err
+	}
+	planning := &Planning{limits: p.limits, wall: budget{left: p.limits.Wall}, ended: func() {}}
+	if p.warm != nil {
+		planning.process, planning.ended = p.warm.take(ctx), p.warm.fill
+	}
+	if planning.process == nil {
+		if planning.process, err = p.launch(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := planning.call(ctx, wire.Request{Create: create}); err != nil {
+		planning.Close()
+		return nil, fmt.Errorf("start planner: %w", err)
+	}
+	return planning, nil
+}
+
+// launch starts a process that can be told of tables: its engine is open and shut, and it has sealed itself.
+func (p *Planner) launch(ctx context.Context) (*process, error) {
+	process, err := spawn(ctx, p.executable, isolate.Cell{Mode: wire.ModePlan, Limits: p.limits.kernel()}, nil)
+	if err != nil {
+		return nil, err
+	}
 	open := &wire.Open{Memory: p.limits.Memory, Threads: 1, Rows: p.limits.Rows, Bytes: p.limits.Bytes}
+	if _, err := process.call(ctx, p.limits.Wall, wire.Request{Open: open}, p.limits.Bytes); err != nil {
+		process.close()
+		return nil, fmt.Errorf("start planner: %w", err)
+	}
+	return process, nil
+}
+
+// tables are the data sets as a planner knows them.
+func tables(schema []policy.Dataset) (*wire.Create, error) {
+	create := &wire.Create{Tables: []wire.Schema{}}
 	for _, d := range schema {
 		table := wire.Schema{Name: d.Name}
 		for _, c := range d.Columns {
@@ -56,18 +114,9 @@ func (p *Planner) Start(ctx context.Context, schema []policy.Dataset) (*Planning
 			}
 			table.Columns = append(table.Columns, wire.Column{Name: c.Name, Type: typeName})
 		}
-		open.Tables = append(open.Tables, table)
+		create.Tables = append(create.Tables, table)
 	}
-	process, err := spawn(ctx, p.executable, isolate.Cell{Mode: wire.ModePlan, Limits: p.limits.kernel()}, nil)
-	if err != nil {
-		return nil, err
-	}
-	planning := &Planning{process: process, limits: p.limits, wall: budget{left: p.limits.Wall}}
-	if _, err := planning.call(ctx, wire.Request{Open: open}); err != nil {
-		process.close()
-		return nil, fmt.Errorf("start planner: %w", err)
-	}
-	return planning, nil
+	return create, nil
 }
 
 // Bind asks what the text means. What is wrong with it is a problem "sql.…" with its place; a text that the
@@ -100,7 +149,10 @@ func (s *Planning) Finish(ctx context.Context, q Query) (Table, error) {
 }
 
 // Close ends the process and tells what it took.
-func (s *Planning) Close() Usage { return s.process.close() }
+func (s *Planning) Close() Usage {
+	defer s.ended()
+	return s.process.close()
+}
 
 func (s *Planning) call(ctx context.Context, r wire.Request) (wire.Reply, error) {
 	return s.wall.call(ctx, s.process, r, s.limits.Bytes)

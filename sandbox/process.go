@@ -99,6 +99,20 @@ func (p *process) reap() {
 	close(p.gone)
 }
 
+// handOver gives a process that waited to the job of ctx: it dies when that ends, and its time counts from now. It
+// reports false where the process had ended while it waited.
+func (p *process) handOver(ctx context.Context) bool {
+	p.stop()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reaped || p.why != nil {
+		return false
+	}
+	p.started = time.Now()
+	p.stop = context.AfterFunc(ctx, func() { p.kill(context.Cause(ctx)) })
+	return true
+}
+
 // kill ends the process and its group. The first reason stands.
 func (p *process) kill(why error) {
 	p.mu.Lock()

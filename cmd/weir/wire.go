@@ -152,9 +152,11 @@ func (a *assembly) path(ctx context.Context, s settings, worker string, vault *s
 	if err != nil {
 		return nil, err
 	}
+	planner := sandbox.NewPlanner(worker, sandbox.DefaultLimits).KeepWarm(sandbox.WarmPlanners)
+	a.onClose(func(context.Context) error { planner.Close(); return nil })
 	return gateway.NewFlow(gateway.FlowParts{
 		Policy: a.engine, Catalogue: vault, Filter: filter, Log: a.log, Clock: time.Now,
-		Planners: gateway.RealPlanners{Planner: sandbox.NewPlanner(worker, sandbox.DefaultLimits)},
+		Planners: gateway.RealPlanners{Planner: planner},
 		Workers:  gateway.RealWorkers{Workers: sandbox.NewWorkers(worker, vault, sandbox.DefaultLimits)},
 	})
 }

@@ -74,6 +74,7 @@ func (t Table) Check() error {
 // Request is one thing to do. Exactly one field is set.
 type Request struct {
 	Open   *Open   `json:"open,omitempty"`   // first of all, for a planner or a job
+	Create *Create `json:"create,omitempty"` // planner, once
 	Bind   *Bind   `json:"bind,omitempty"`   // planner
 	Query  *Query  `json:"query,omitempty"`  // planner without data, or job
 	Intake *Intake `json:"intake,omitempty"` // intake, its only request
@@ -81,12 +82,17 @@ type Request struct {
 
 // Open starts the engine.
 type Open struct {
-	Memory  int64    `json:"memory"` // bytes that the engine may use
-	Threads int      `json:"threads"`
-	Rows    int      `json:"rows"`  // most rows of a result
-	Bytes   int64    `json:"bytes"` // most bytes of a reply
-	Tables  []Schema `json:"tables,omitempty"`
-	Files   []File   `json:"files,omitempty"`
+	Memory  int64  `json:"memory"` // bytes that the engine may use
+	Threads int    `json:"threads"`
+	Rows    int    `json:"rows"`            // most rows of a result
+	Bytes   int64  `json:"bytes"`           // most bytes of a reply
+	Files   []File `json:"files,omitempty"` // job
+}
+
+// Create makes the empty tables that a planner knows. It comes apart from Open, so that a planner can be started
+// before it is known what for.
+type Create struct {
+	Tables []Schema `json:"tables"`
 }
 
 // Schema is a data set as the planner knows it: a name and typed columns, no rows.

@@ -13,21 +13,29 @@ import (
 	"weir/sandbox/wire"
 )
 
-// newPlanner serves a process that reads a person's text and holds no data.
+// newPlanner serves a process that reads a person's text and holds no data. It has shut its engine and sealed itself
+// before it learns even the names of tables, so it may have waited for them for any time.
 func newPlanner() handler {
 	ctx := context.Background()
 	var e *engine
+	created := false
 	return func(request wire.Request) (wire.Reply, int64) {
 		switch {
-		case e == nil && request.Open != nil:
+		case e == nil && request.Open != nil && len(request.Open.Files) == 0:
 			var err error
-			if e, err = start(ctx, *request.Open, func(e *engine) error { return create(ctx, e) }); err != nil {
+			if e, err = start(ctx, *request.Open, func(*engine) error { return nil }); err != nil {
 				return failed(err), smallReply
 			}
 			return wire.Reply{}, smallReply
-		case e != nil && request.Bind != nil:
+		case e != nil && !created && request.Create != nil:
+			if err := create(ctx, e, request.Create.Tables); err != nil {
+				return failed(err), smallReply
+			}
+			created = true
+			return wire.Reply{}, smallReply
+		case created && request.Bind != nil:
 			return bind(ctx, e, request.Bind.SQL), e.open.Bytes
-		case e != nil && request.Query != nil:
+		case created && request.Query != nil:
 			table, err := e.query(ctx, *request.Query)
 			if err != nil {
 				return failed(err), smallReply
@@ -38,8 +46,8 @@ func newPlanner() handler {
 	}
 }
 
-func create(ctx context.Context, e *engine) error {
-	for _, table := range e.open.Tables {
+func create(ctx context.Context, e *engine, tables []wire.Schema) error {
+	for _, table := range tables {
 		var columns []string
 		for _, c := range table.Columns {
 			columns = append(columns, quote(c.Name)+" "+c.Type)
