@@ -72,7 +72,7 @@ func readAttacks(t *testing.T, path string) []attack {
 }
 
 // dataFolder makes a folder of a committed manifest and its file.
-func dataFolder(t *testing.T, name string, content []byte) (manifest string) {
+func dataFolder(t testing.TB, name string, content []byte) (manifest string) {
 	t.Helper()
 	dir := t.TempDir()
 	text, err := os.ReadFile(filepath.Join("testdata", "attacks", name+".yaml"))
@@ -253,7 +253,7 @@ func askUseful(t *testing.T, manifest, table, list string, least int) {
 }
 
 // plainEngine answers the same texts on the same data with no guard.
-func plainEngine(t *testing.T, manifest, table string) func(*testing.T, string) [][]any {
+func plainEngine(t testing.TB, manifest, table string) func(testing.TB, string) [][]any {
 	t.Helper()
 	vault, err := sandbox.OpenVault(t.Context(), t.TempDir(), storetest.Open(t, storetest.SQLite(t)), realWorker(t))
 	if err != nil {
@@ -270,7 +270,8 @@ func plainEngine(t *testing.T, manifest, table string) func(*testing.T, string) 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { session.Close() })
-	return func(t *testing.T, sql string) [][]any {
+	return func(t testing.TB, sql string) [][]any {
+		t.Helper()
 		with := fmt.Sprintf(`WITH %s AS (SELECT * EXCLUDE (__unit_0) FROM "ds_%s"."main"."data")`, table, table)
 		if rest, ok := strings.CutPrefix(sql, "WITH "); ok {
 			sql = ", " + rest
