@@ -50,6 +50,7 @@ type Assessment struct {
 	checks   []Check
 	withheld bool
 	cells    int
+	share    share // private mode: what each draw may use
 }
 
 // Check says for one guarded aggregation how its cells fared, for the officer. An analyst never sees it.
@@ -63,13 +64,19 @@ type Check struct {
 // Begin starts to judge a program's cells under what policy decided. Exact values always wait for an officer,
 // whatever else is said.
 func (f *Filter) Begin(job string, p *guard.Program, d policy.Decision) (*Assessment, error) {
-	if d.Mode != policy.Exact && d.Mode != policy.Perturbed {
-		return nil, problem.New("export.private-not-there")
-	}
-	return &Assessment{
+	a := &Assessment{
 		filter: f, program: p, rules: d.Rules, mode: d.Mode, review: d.Review || d.Mode == policy.Exact,
 		operator: d.Grant.Operator, job: job,
-	}, nil
+	}
+	switch d.Mode {
+	case policy.Exact, policy.Perturbed:
+		return a, nil
+	case policy.Private:
+		var err error
+		a.share, err = shareOf(p, d.Grant.Privacy)
+		return a, err
+	}
+	return nil, fmt.Errorf("no way to release in mode %q", d.Mode)
 }
 
 // Tables gives the released tables of the given names, for a query that reads them.
@@ -93,17 +100,14 @@ func (a *Assessment) Admit(ctx context.Context, r guard.Release, cells sandbox.T
 	if a.mode == policy.Exact && len(cells.Rows) > MaxReviewed {
 		return problem.New("export.too-many-cells", "limit", strconv.Itoa(MaxReviewed))
 	}
+	if a.mode == policy.Private {
+		return a.admitPrivate(r, cells)
+	}
 	j := a.judging(r, cells)
 	if err := j.complete(); err != nil {
 		return problem.New("export.evidence").Because(err)
 	}
-	out := sandbox.Named{Name: r.Name, Table: sandbox.Table{Rows: [][]any{}}}
-	for i, g := range r.Groups {
-		out.Table.Columns = append(out.Table.Columns, sandbox.Column{Name: "c" + strconv.Itoa(i), Type: g.Type})
-	}
-	for i, c := range r.Cells {
-		out.Table.Columns = append(out.Table.Columns, sandbox.Column{Name: "c" + strconv.Itoa(len(r.Groups)+i), Type: c.Type})
-	}
+	out := sandbox.Named{Name: r.Name, Table: tableOf(r)}
 	judge := func(known map[string]*history) error {
 		j.known = known
 		for _, row := range cells.Rows {
@@ -165,10 +169,8 @@ func (j *judging) row(row []any) ([]any, error) {
 	if some {
 		j.leftOut()
 	}
-	for i := range j.release.Proofs {
-		if alike, ok := j.value("p" + strconv.Itoa(i)).(bool); !ok || !alike {
-			return nil, problem.New("export.fan-out")
-		}
+	if err := j.proven(); err != nil {
+		return nil, err
 	}
 	for k := range j.release.Keys {
 		n, err := j.number("n", k)
@@ -205,6 +207,28 @@ func (j *judging) row(row []any) ([]any, error) {
 	j.check.Cells += shown
 	j.cells += shown
 	return out, nil
+}
+
+// proven reports whether the joined sides did not multiply protected rows.
+func (j *judging) proven() error {
+	for i := range j.release.Proofs {
+		if alike, ok := j.value("p" + strconv.Itoa(i)).(bool); !ok || !alike {
+			return problem.New("export.fan-out")
+		}
+	}
+	return nil
+}
+
+// tableOf is the released table of a guarded aggregation, without rows.
+func tableOf(r guard.Release) sandbox.Table {
+	t := sandbox.Table{Rows: [][]any{}}
+	for i, g := range r.Groups {
+		t.Columns = append(t.Columns, sandbox.Column{Name: "c" + strconv.Itoa(i), Type: g.Type})
+	}
+	for i, c := range r.Cells {
+		t.Columns = append(t.Columns, sandbox.Column{Name: "c" + strconv.Itoa(len(r.Groups)+i), Type: c.Type})
+	}
+	return t
 }
 
 // cell judges one value. nil, which is SQL's NULL, means that it is withheld.

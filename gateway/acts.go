@@ -19,6 +19,7 @@ import (
 type Grants interface {
 	CreateGrant(ctx context.Context, who policy.Principal, grant policy.Grant) (policy.Grant, error)
 	Grant(ctx context.Context, who policy.Principal, id string) (policy.Grant, error)
+	PrivacySpent(ctx context.Context, who policy.Principal, id string) (map[string]float64, error)
 	Grants(ctx context.Context, who policy.Principal, operator string) ([]policy.Grant, error)
 	Suspend(ctx context.Context, who policy.Principal, id, reason string) error
 	Restore(ctx context.Context, who policy.Principal, id, reason string) error

@@ -41,6 +41,11 @@ func (a *Acts) Grant(ctx context.Context, who policy.Principal, id string) (poli
 	return a.Grants.Grant(ctx, who, id)
 }
 
+// PrivacySpent tells for each data set of a grant how much epsilon its scenario has used up.
+func (a *Acts) PrivacySpent(ctx context.Context, who policy.Principal, id string) (map[string]float64, error) {
+	return a.Grants.PrivacySpent(ctx, who, id)
+}
+
 // SuspendGrant stops a grant until it is restored, and every job under it at once.
 func (a *Acts) SuspendGrant(ctx context.Context, who policy.Principal, id, reason string) (policy.Grant, error) {
 	return a.changeGrant(ctx, who, policy.GrantSuspend, id, reason, func(ctx context.Context) error {

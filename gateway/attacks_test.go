@@ -129,7 +129,7 @@ func TestAttacksOnAdult(t *testing.T) {
 
 func attackData(t *testing.T, name, manifest, list string, values []string) {
 	attacks := readAttacks(t, list)
-	for _, mode := range []policy.Mode{policy.Exact, policy.Perturbed} {
+	for _, mode := range []policy.Mode{policy.Exact, policy.Perturbed, policy.Private} {
 		lab, err := gateway.OpenLab(t.Context(), realWorker(t), []string{manifest}, mode)
 		if err != nil {
 			t.Fatal(err)

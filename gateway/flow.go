@@ -50,6 +50,7 @@ type Versions interface {
 type QueryPolicy interface {
 	Authorize(ctx context.Context, who policy.Principal, grant string) (policy.Decision, error)
 	Spend(ctx context.Context, grant string, jobs, cells int) error
+	SpendPrivacy(ctx context.Context, grant string, datasets []string) error
 }
 
 // Planners starts processes that read the analyst's text and hold no data; sandbox.Planner does.
@@ -107,6 +108,13 @@ func (f *Flow) Run(ctx context.Context, who policy.Principal, req Request) (resu
 	program, err := guard.Check(req.SQL, bound, schema, decision.Rules, decision.Mode)
 	if err != nil {
 		return f.refuse(ctx, who, req, err)
+	}
+
+	// What differential privacy costs is paid before anything is known, and never given back.
+	if decision.Mode == policy.Private {
+		if err := f.Policy.SpendPrivacy(ctx, req.Grant, protected(schema, dataOf(program.Releases))); err != nil {
+			return f.refuse(ctx, who, req, err)
+		}
 	}
 
 	// From here on data is touched, and that stands on the log first.

@@ -37,6 +37,14 @@ func TestFlowFaults(t *testing.T) {
 			}), req
 		}))
 	})
+	t.Run("private values", func(t *testing.T) {
+		th, r := newTheatre(t), recorded(t, policy.Private)["finish in the planner"]
+		compareGolden(t, "private values", everyFault(t, th, func() (*stage, gateway.Request) {
+			return th.play(r, func(p *played) {
+				p.decision.Mode, p.decision.Grant = policy.Private, grantOf(policy.Private)
+			}), th.request(r)
+		}))
+	})
 }
 
 // everyFault runs a query again and again, with call 0, 1, 2, … going wrong, until there is no such call and the run

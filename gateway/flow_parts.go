@@ -70,6 +70,17 @@ func openOnly(schema []policy.Dataset, names []string) []policy.Dataset {
 	return slices.DeleteFunc(only(schema, names), func(d policy.Dataset) bool { return !d.Open })
 }
 
+// protected names those of the data sets that are not declared open.
+func protected(schema []policy.Dataset, names []string) []string {
+	var list []string
+	for _, d := range only(schema, names) {
+		if !d.Open {
+			list = append(list, d.Name)
+		}
+	}
+	return list
+}
+
 func dataOf(releases []guard.Release) []string {
 	var names []string
 	for _, r := range releases {

@@ -62,7 +62,7 @@ var cityData = []policy.Dataset{
 			{Name: "id", Type: "VARCHAR", Class: policy.Identifier},
 			{Name: "district", Type: "VARCHAR", Class: policy.Quasi},
 			{Name: "sex", Type: "VARCHAR", Class: policy.Quasi},
-			{Name: "income", Type: "INTEGER", Class: policy.Measure},
+			{Name: "income", Type: "INTEGER", Class: policy.Measure, Bound: &policy.Bounds{Min: new(0.0), Max: new(1e6)}},
 		},
 	},
 	{
@@ -160,7 +160,11 @@ func cityManifest(t testing.TB, d policy.Dataset) string {
 		units = append(units, map[string]any{"domain": u.Domain, "key": u.Key})
 	}
 	for _, c := range d.Columns {
-		columns = append(columns, map[string]any{"name": c.Name, "type": c.Type, "class": c.Class})
+		column := map[string]any{"name": c.Name, "type": c.Type, "class": c.Class}
+		if c.Bound != nil {
+			column["measure"] = c.Bound
+		}
+		columns = append(columns, column)
 	}
 	manifest := map[string]any{"name": d.Name, "title": d.Title, "provider": d.Provider, "file": d.Name + ".csv", "columns": columns}
 	if d.Open {
@@ -241,6 +245,21 @@ func TestTheRealFlow(t *testing.T) {
 		t.Errorf("eight cells for a quota of seven: %v, on the log: %s", err, s.onLog())
 	}
 	check(t, c.theatre, s, req, released, err)
+
+	g = grantOf(policy.Private) // with a budget for one query
+	grant = c.grant(t, g)
+	for _, want := range []struct{ code, log string }{
+		{"", "intent outcome:released"},
+		{"policy.budget-spent", "refused:policy.budget-spent"},
+	} {
+		s, req := c.stage(), c.request(recording{SQL: flowQueries["finish over open data"]})
+		req.Grant = grant
+		released, err := s.run(t.Context(), analyst, req)
+		check(t, c.theatre, s, req, released, err)
+		if flowCode(err) != want.code || s.onLog() != want.log {
+			t.Errorf("in private mode: %v, want %q; on the log: %s", err, want.code, s.onLog())
+		}
+	}
 }
 
 // erasable shows that what the analyst wrote is in the erasable part of the log, and not in the tree.

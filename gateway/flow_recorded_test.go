@@ -40,7 +40,7 @@ func recorded(t testing.TB, mode policy.Mode) map[string]recording {
 	for name, sql := range flowQueries {
 		s, req := c.stage(), c.request(recording{SQL: sql})
 		g := grantOf(mode)
-		g.Operator = req.Job // nobody's history
+		g.Operator, g.Scenario = req.Job, req.Job // nobody's history and nobody's budget
 		req.Grant = c.grant(t, g)
 		who := analyst
 		who.Organisation = g.Operator
@@ -106,6 +106,9 @@ func grantOf(mode policy.Mode) policy.Grant {
 		ID: "grant-1", Operator: "harbour", Scenario: "housing", Title: "Housing", Mode: mode, Rules: policy.DefaultRules, State: policy.GrantActive,
 		Quota: policy.Quota{JobsPerDay: 10_000, CellsPerDay: 100_000}, From: time.Now().Add(-time.Hour), Until: time.Now().Add(24 * time.Hour),
 	}
+	if mode == policy.Private {
+		g.Privacy = policy.Privacy{Epsilon: 20, Delta: 1e-5, QueryEpsilon: 20}
+	}
 	for _, d := range cityData {
 		columns := columnsOf(d)
 		if d.Name == "residents" {
@@ -135,6 +138,13 @@ func (p *played) Authorize(ctx context.Context, _ policy.Principal, _ string) (p
 func (p *played) Spend(ctx context.Context, _ string, jobs, cells int) error {
 	if p.charge != nil {
 		return p.charge(jobs, cells)
+	}
+	return ctx.Err()
+}
+
+func (p *played) SpendPrivacy(ctx context.Context, _ string, datasets []string) error {
+	if len(datasets) != 1 || datasets[0] != "residents" {
+		return fmt.Errorf("charged %v", datasets)
 	}
 	return ctx.Err()
 }

@@ -135,6 +135,11 @@ func (s stagedPolicy) Spend(ctx context.Context, grant string, jobs, cells int) 
 	return err
 }
 
+func (s stagedPolicy) SpendPrivacy(ctx context.Context, grant string, datasets []string) error {
+	_, err := call(s.stage, "charge privacy", func() (struct{}, error) { return struct{}{}, s.parts.Policy.SpendPrivacy(ctx, grant, datasets) })
+	return err
+}
+
 type stagedCatalogue struct {
 	*stage
 	gateway.Catalogue // of which a flow uses what follows

@@ -141,13 +141,15 @@ func TestWhatWaits(t *testing.T) {
 			}
 		})
 	}
-	r := recorded(t, policy.Perturbed)["finish in the planner"]
-	s := th.play(r, func(p *played) { p.decision.Mode = policy.Private })
-	req := th.request(r)
-	released, err := s.run(t.Context(), analyst, req)
-	check(t, th, s, req, released, err)
-	if flowCode(err) != "export.private-not-there" || len(s.opened) > 0 {
-		t.Errorf("a mode without a release path: %v, opened %v", err, s.opened)
+	for _, mode := range []policy.Mode{policy.Private, "raw"} { // private without a budget, and a mode unheard of
+		r := recorded(t, policy.Perturbed)["finish in the planner"]
+		s := th.play(r, func(p *played) { p.decision.Mode = mode })
+		req := th.request(r)
+		released, err := s.run(t.Context(), analyst, req)
+		check(t, th, s, req, released, err)
+		if flowCode(err) != "internal" || len(s.opened) > 0 {
+			t.Errorf("mode %s: %v, opened %v", mode, err, s.opened)
+		}
 	}
 }
 

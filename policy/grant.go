@@ -9,7 +9,7 @@ type Mode string
 const (
 	Exact     Mode = "exact"     // true values, after an officer released them
 	Perturbed Mode = "perturbed" // values with sticky noise, at once
-	Private   Mode = "private"   // differential privacy, while budget lasts; no release path exists yet
+	Private   Mode = "private"   // differential privacy, at once, while budget lasts
 )
 
 // Rules are the thresholds of the disclosure model that a grant's results are held to. A grant may only tighten
@@ -57,6 +57,7 @@ type Grant struct {
 	Mode     Mode             `json:"mode"`
 	Rules    Rules            `json:"rules"`
 	Quota    Quota            `json:"quota"`
+	Privacy  Privacy          `json:"privacy,omitzero"`
 	From     time.Time        `json:"from"`
 	Until    time.Time        `json:"until"`
 	State    GrantState       `json:"state"`

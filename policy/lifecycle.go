@@ -34,6 +34,9 @@ type row struct {
 	Digits         int              `bun:"digits"`
 	JobsPerDay     int              `bun:"jobs_per_day"`
 	CellsPerDay    int              `bun:"cells_per_day"`
+	Epsilon        float64          `bun:"epsilon"`
+	Delta          float64          `bun:"delta"`
+	QueryEpsilon   float64          `bun:"query_epsilon"`
 	From           int64            `bun:"valid_from"`
 	Until          int64            `bun:"valid_until"`
 	State          GrantState       `bun:"state"`
@@ -43,8 +46,8 @@ func (r row) grant(zone *time.Location) Grant {
 	return Grant{
 		ID: r.ID, Operator: r.Operator, Scenario: r.Scenario, Title: r.Title, Datasets: r.Datasets, Mode: r.Mode,
 		Rules: Rules{K: r.K, DominanceP: r.DominanceP, DominanceShare: r.DominanceShare, Digits: r.Digits},
-		Quota: Quota{JobsPerDay: r.JobsPerDay, CellsPerDay: r.CellsPerDay},
-		From:  time.Unix(r.From, 0).In(zone), Until: time.Unix(r.Until, 0).In(zone), State: r.State,
+		Quota: Quota{JobsPerDay: r.JobsPerDay, CellsPerDay: r.CellsPerDay}, Privacy: Privacy{Epsilon: r.Epsilon, Delta: r.Delta, QueryEpsilon: r.QueryEpsilon},
+		From: time.Unix(r.From, 0).In(zone), Until: time.Unix(r.Until, 0).In(zone), State: r.State,
 	}
 }
 
@@ -53,6 +56,7 @@ func rowOf(g Grant) *row {
 		ID: g.ID, Operator: g.Operator, Scenario: g.Scenario, Title: g.Title, Datasets: g.Datasets, Mode: g.Mode,
 		K: g.Rules.K, DominanceP: g.Rules.DominanceP, DominanceShare: g.Rules.DominanceShare, Digits: g.Rules.Digits,
 		JobsPerDay: g.Quota.JobsPerDay, CellsPerDay: g.Quota.CellsPerDay,
+		Epsilon: g.Privacy.Epsilon, Delta: g.Privacy.Delta, QueryEpsilon: g.Privacy.QueryEpsilon,
 		From: g.From.Unix(), Until: g.Until.Unix(), State: g.State,
 	}
 }

@@ -24,7 +24,7 @@ func TestNothingLoosens(t *testing.T) {
 			}
 		}
 		g := terms()
-		g.Mode = rapid.SampledFrom([]Mode{Exact, Perturbed}).Draw(t, "mode")
+		g.Mode = rapid.SampledFrom([]Mode{Exact, Perturbed, Private}).Draw(t, "mode")
 		g.Rules = rules("grant's")
 		policys := rules("policy's")
 		used := usage{Cells: rapid.IntRange(0, 200).Draw(t, "used")}
@@ -113,7 +113,7 @@ func complete(f facts) bool {
 	return text("person", "subject") != "" && text("person", "organisation") != "" &&
 		text("person", "organisation") == text("grant", "operator") && text("grant", "id") != "" &&
 		text("grant", "scenario") != "" && len(datasets) > 0 && text("grant", "state") == "active" &&
-		(mode == string(Exact) || mode == string(Perturbed)) &&
+		slices.Contains([]Mode{Exact, Perturbed, Private}, Mode(mode)) &&
 		number("now") >= number("grant", "from") && number("now") < number("grant", "until") &&
 		number("used", "jobs") < number("grant", "quota", "jobs_per_day") &&
 		number("used", "cells") < number("grant", "quota", "cells_per_day")

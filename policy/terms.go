@@ -38,10 +38,10 @@ func checkGrant(g Grant, now time.Time) error {
 	if strings.ContainsAny(g.Scenario, ",;、，；|") {
 		return problem.New("policy.grant-scenarios")
 	}
-	if g.Mode != Exact && g.Mode != Perturbed {
+	if g.Mode != Exact && g.Mode != Perturbed && g.Mode != Private {
 		return problem.New("policy.grant-mode")
 	}
-	for _, check := range []error{checkDatasets(g.Datasets), checkTerm(g, now), checkRules(g.Rules), checkQuota(g.Quota)} {
+	for _, check := range []error{checkDatasets(g.Datasets), checkTerm(g, now), checkRules(g.Rules), checkQuota(g.Quota), checkPrivacy(g.Mode, g.Privacy)} {
 		if check != nil {
 			return check
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -105,9 +106,19 @@ func printGrant(t *terminal, g client.Grant) error {
 	t.say("Operator %s, scenario %s, mode %s, %s", g.Operator, g.Scenario, string(g.Mode), string(g.State))
 	t.say("From %s until %s", local(g.From), local(g.Until))
 	t.say("At least %d units in a cell; at most %d jobs and %d cells a day", g.Rules.K, g.Quota.JobsPerDay, g.Quota.CellsPerDay)
+	if p := g.Privacy; p != nil {
+		t.say("Privacy budget of the scenario on each data set: epsilon %v, delta %v; a query costs %v", p.Epsilon, p.Delta, p.QueryEpsilon)
+	}
 	shown := table{head: []string{t.text("Data set"), t.text("Columns")}}
+	if g.PrivacySpent != nil {
+		shown.head = append(shown.head, t.text("Epsilon used up"))
+	}
 	for _, d := range g.Datasets {
-		shown.add(d.Name, strings.Join(d.Columns, ", "))
+		cells := []string{d.Name, strings.Join(d.Columns, ", ")}
+		if g.PrivacySpent != nil {
+			cells = append(cells, strconv.FormatFloat((*g.PrivacySpent)[d.Name], 'f', -1, 64))
+		}
+		shown.add(cells...)
 	}
 	return shown.write(t.out)
 }

@@ -264,7 +264,7 @@ func (r *relation) dropMeasures() {
 		} else {
 			id = strings.TrimSuffix(id, "^1")
 		}
-		r.cols[i].poly = polynomialOf(atom{id: id, sql: "CAST(" + v.sql + " AS DOUBLE)"})
+		r.cols[i].poly = polynomialOf(atom{id: id, sql: "CAST(" + v.sql + " AS DOUBLE)", within: v.poly.within()})
 	}
 }
 
@@ -291,7 +291,7 @@ func (r *relation) unite(other *relation) bool {
 		case !same:
 			a.sort, a.poly = plainValue, polynomial{}
 		case a.sort == measureValue && strings.Join(a.poly.measures(), "") != strings.Join(b.poly.measures(), ""):
-			a.poly = polynomialOf(atom{id: strings.Join(a.poly.measures(), "+") + " or " + strings.Join(b.poly.measures(), "+"), sql: ""})
+			a.poly = polynomialOf(atom{id: strings.Join(a.poly.measures(), "+") + " or " + strings.Join(b.poly.measures(), "+"), within: hull(a.poly.within(), b.poly.within())})
 		}
 	}
 	return true

@@ -75,7 +75,7 @@ func (c *checker) realias(r *relation) *relation {
 		v := &r.cols[i]
 		v.sql = alias + ".c" + itoa(i)
 		if v.sort == measureValue {
-			v.poly = polynomialOf(atom{id: v.poly.atoms()[0].id, sql: "CAST(" + v.sql + " AS DOUBLE)"})
+			v.poly = polynomialOf(atom{id: v.poly.atoms()[0].id, sql: "CAST(" + v.sql + " AS DOUBLE)", within: v.poly.within()})
 		}
 	}
 	for i := range r.keys {
@@ -213,7 +213,7 @@ func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []va
 		unique = unique && v.sort == keyValue
 		v.sql, v.cond, v.poly = closed+".c"+itoa(i), nil, polynomial{}
 		if v.sort == measureValue {
-			v.poly = polynomialOf(atom{id: c.atomID("group", g), sql: "CAST(" + v.sql + " AS DOUBLE)"})
+			v.poly = polynomialOf(atom{id: c.atomID("group", g), sql: "CAST(" + v.sql + " AS DOUBLE)", within: g.poly.within()})
 		}
 		out.cols = append(out.cols, v)
 	}
@@ -223,7 +223,7 @@ func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []va
 		out.keys = append(out.keys, unitKey{domain: k.domain, sql: closed + ".k" + itoa(i), unique: unique && len(w.keys) == 1})
 	}
 	for i, e := range list {
-		sql, v, err := c.unitFact(e, w)
+		sql, v, args, err := c.unitFact(e, w)
 		if err != nil {
 			return nil, err
 		}
@@ -231,7 +231,7 @@ func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []va
 		cols = append(cols, sql+" AS "+place)
 		v.sql = closed + "." + place
 		if v.sort == measureValue {
-			v.poly = polynomialOf(atom{id: v.name, sql: "CAST(" + v.sql + " AS DOUBLE)"})
+			v.poly = polynomialOf(atom{id: v.name, sql: "CAST(" + v.sql + " AS DOUBLE)", within: withinUnit(e.Name, args)})
 		}
 		out.cols = append(out.cols, v)
 	}
@@ -240,29 +240,29 @@ func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []va
 }
 
 // unitFact types one aggregate inside one unit's rows.
-func (c *checker) unitFact(e *expr, w *relation) (string, value, error) {
+func (c *checker) unitFact(e *expr, w *relation) (sql string, v value, args []value, err error) {
 	if e.OrderBys != nil || len(e.OriginalArgs) > len(e.Children) {
-		return "", value{}, c.deny(e, "guard.aggregate", "function", e.Name)
+		return "", value{}, nil, c.deny(e, "guard.aggregate", "function", e.Name)
 	}
-	sql, err := c.plainAggregate(e, w, unitAggregate)
+	sql, err = c.plainAggregate(e, w, unitAggregate)
 	if err != nil {
-		return "", value{}, err
+		return "", value{}, nil, err
 	}
-	args, err := c.values(e, e.Children, w)
+	args, err = c.values(e, e.Children, w)
 	if err != nil {
-		return "", value{}, err
+		return "", value{}, nil, err
 	}
-	v := derived("", e.Return, e.Name, args...)
+	v = derived("", e.Return, e.Name, args...)
 	v.sort = plainValue
 	for _, a := range args {
 		if w.weighs(a) {
-			return "", value{}, c.deny(e, "guard.fan-out")
+			return "", value{}, nil, c.deny(e, "guard.fan-out")
 		}
 	}
 	if e.Filter != nil {
 		f, err := c.expr(e.Filter, w)
 		if err != nil {
-			return "", value{}, err
+			return "", value{}, nil, err
 		}
 		v.sensitive = v.sensitive || f.sensitive
 	}
@@ -276,7 +276,7 @@ func (c *checker) unitFact(e *expr, w *relation) (string, value, error) {
 		v.sort = measureValue
 		v.name = c.atomID(e.Name, args...)
 	}
-	return sql, v, nil
+	return sql, v, args, nil
 }
 
 // atomID names a per-unit fact after what it is made of, so that the same fact reached again has the same name:

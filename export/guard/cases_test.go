@@ -16,15 +16,16 @@ import (
 // verdictCase is one query and what the guard must say of it. Cases stand in testdata/cases, each allow beside its
 // nearest deny; whoever finds a new way in or a question that ought to pass adds a case there and nothing else.
 type verdictCase struct {
-	SQL      string   `yaml:"sql"`
-	Allow    bool     `yaml:"allow"`
-	Deny     string   `yaml:"deny"`   // the code
-	Line     int      `yaml:"line"`   // of its place, where the case is about the place too
-	Column   int      `yaml:"column"` //
-	Releases int      `yaml:"releases"`
-	Keys     []string `yaml:"keys"` // domains of the keys that the first release is guarded by
-	Names    []string `yaml:"names"`
-	Why      string   `yaml:"why"`
+	SQL      string      `yaml:"sql"`
+	Allow    bool        `yaml:"allow"`
+	Deny     string      `yaml:"deny"`   // the code
+	Line     int         `yaml:"line"`   // of its place, where the case is about the place too
+	Column   int         `yaml:"column"` //
+	Releases int         `yaml:"releases"`
+	Mode     policy.Mode `yaml:"mode"` // default: every mode but private
+	Keys     []string    `yaml:"keys"` // domains of the keys that the first release is guarded by
+	Names    []string    `yaml:"names"`
+	Why      string      `yaml:"why"`
 
 	file string
 }
@@ -59,7 +60,11 @@ func TestCases(t *testing.T) {
 	p := newPlanner(t, schemaOf(t, "testdata/schema.yaml"))
 	for _, c := range cases(t) {
 		t.Run(c.file+"/"+c.SQL, func(t *testing.T) {
-			for _, mode := range []policy.Mode{policy.Exact, policy.Perturbed} {
+			modes := []policy.Mode{policy.Exact, policy.Perturbed}
+			if c.Mode != "" {
+				modes = []policy.Mode{c.Mode}
+			}
+			for _, mode := range modes {
 				program, err := p.check(t.Context(), c.SQL, mode)
 				if c.Allow {
 					if err != nil {
@@ -200,10 +205,14 @@ func TestExamplesOfMessages(t *testing.T) {
 				return
 			}
 			shown++
-			if _, err := p.check(t.Context(), e.Example, policy.Exact); problem.Of(err).Code != code {
+			modes := []policy.Mode{policy.Exact, policy.Perturbed}
+			if e.Mode != "" {
+				modes = []policy.Mode{policy.Mode(e.Mode)}
+			}
+			if _, err := p.check(t.Context(), e.Example, modes[0]); problem.Of(err).Code != code {
 				t.Errorf("%s\ngot %v", e.Example, err)
 			}
-			for _, mode := range []policy.Mode{policy.Exact, policy.Perturbed} {
+			for _, mode := range modes {
 				program, err := p.check(t.Context(), e.Instead, mode)
 				if err != nil {
 					t.Fatalf("%s\ngot %v", e.Instead, err)

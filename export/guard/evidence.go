@@ -44,6 +44,17 @@ func (g *guardedQuery) release() (*relation, error) {
 		r.Cells = append(r.Cells, a.Cell)
 		types = append(types, typeOf(a.Type))
 	}
+	if g.mode == policy.Private {
+		r.UnitGroups, r.UnitRows = UnitGroups, UnitRows
+		if g.in.oneRowAUnit() {
+			r.UnitGroups, r.UnitRows = 1, 1
+		}
+		if len(g.groups) == 0 {
+			r.UnitGroups = 1
+		}
+		r.SQL = g.privateSQL()
+		return g.finishRelease(r, g.in, g.outputs, types)
+	}
 	r.SQL = g.sql()
 	if saves && g.mode == policy.Perturbed { // in exact mode the fingerprints outweigh what would be saved
 		g.quick = true

@@ -16,6 +16,8 @@ import (
 type atom struct {
 	id  string // "data set.column": the same however the measure is reached
 	sql string // its value as DOUBLE
+	// within is the range of its values as far as one is declared, for private mode.
+	within *Range
 }
 
 // term is coefficient · product of atoms with whole exponents.
@@ -89,7 +91,7 @@ func (p polynomial) under(renamed map[string]string) polynomial {
 	}
 	n := polynomial{terms: p.terms, known: map[string]atom{}}
 	for id := range p.known {
-		n.known[id] = atom{id: id, sql: renamed[id]}
+		n.known[id] = atom{id: id, sql: renamed[id], within: p.known[id].within}
 	}
 	return n
 }

@@ -11,13 +11,16 @@ import (
 )
 
 // evidenceColumns are the only columns that a guarded aggregation may bring out of the process with the data.
-var evidenceColumns = regexp.MustCompile(`^(g\d+|w|e\d+|n\d+|p\d+|x\d+|v\d+|b\d+|[nztushxFE]\d+_\d+|rr\d+_\d+|[qy]\d+_\d+_\d+|sum\d+|m\d_(avg|var|min|max)\d+|cov\d+)$`)
+var evidenceColumns = regexp.MustCompile(`^(g\d+|w|e\d+|n\d+|p\d+|x\d+|v\d+|b\d+|[nztushxFE]\d+_\d+|rr\d+_\d+|[qy]\d+_\d+_\d+|sum\d+|d\d+_\d+|m\d_(avg|var|min|max)\d+|cov\d+)$`)
 
 // evidenceSources are what its last SELECT may read: relations that are grouped already.
 var evidenceSources = regexp.MustCompile(`^(cells|vals|proofs|ev\d+|fp\d+)$`)
 
 // guardedValue is a value that enough units contribute to, or that bounds show so.
 var guardedValue = regexp.MustCompile(`^CASE WHEN (n\d+_\d+ >= \d+|s\d+_\d+ > \d+ \* t\d+_\d+)( AND (n\d+_\d+ >= \d+|s\d+_\d+ > \d+ \* t\d+_\d+))* THEN `)
+
+// enough is how small groups are left out.
+var enough = regexp.MustCompile(` (QUALIFY|WHERE) n0 >= \d+( |$)`)
 
 var dataName = regexp.MustCompile(`"ds_([a-z0-9_]+)"`)
 
@@ -78,7 +81,7 @@ func checkRelease(t testing.TB, r guard.Release) {
 func checkEvidence(t testing.TB, r guard.Release, sql string) {
 	t.Helper()
 	list, rest := lastSelect(sql)
-	if !strings.Contains(rest, " QUALIFY n0 >= ") {
+	if !enough.MatchString(rest) {
 		t.Errorf("%s lets small groups out of the worker: %s", r.Name, rest)
 	}
 	for _, column := range list {

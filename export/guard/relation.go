@@ -204,7 +204,7 @@ func columnValue(d policy.Dataset, col policy.Column, sql string, t typ) value {
 		v.sort = textValue
 	case col.IsMeasure() && t.numeric():
 		v.sort = measureValue
-		v.poly = polynomialOf(atom{id: d.Name + "." + col.Name, sql: "CAST(" + sql + " AS DOUBLE)"})
+		v.poly = polynomialOf(atom{id: d.Name + "." + col.Name, sql: "CAST(" + sql + " AS DOUBLE)", within: rangeOf(col.Bound)})
 	default:
 		v.sort = plainValue
 	}

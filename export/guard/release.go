@@ -53,6 +53,8 @@ type Release struct {
 	Groups []Group
 	Keys   []string // the domain of each unit key
 	Cells  []Cell
+	// In private mode, the most groups that one unit adds to, and the most rows of it in each.
+	UnitGroups, UnitRows int
 }
 
 // Group is a column that cells are grouped by.
@@ -75,6 +77,7 @@ type Cell struct {
 	Fraction    float64 // Quantile
 	Terms       []Term  // Sum, Average: what the argument is made of; CountDistinct: what is counted
 	Constant    float64 // Sum, Average: the argument's constant part, times the rows
+	Ranges      []Range // private mode: what each argument is held to
 }
 
 // Dominated reports whether one unit can weigh more in the cell than another, so that E3 must be checked.
@@ -115,6 +118,9 @@ func (c *checker) guarded(in *relation, groupExprs []*expr, groups []value, list
 			return nil, c.denyGroup(groupExprs[i], g)
 		}
 	}
+	if err := c.hold(nil, in, nil); err != nil {
+		return nil, err
+	}
 	for _, e := range list {
 		r.outputs = append(r.outputs, output{cell: len(r.cells), over: -1, name: e.Name})
 		cells, err := c.share(e, in)
@@ -123,14 +129,17 @@ func (c *checker) guarded(in *relation, groupExprs []*expr, groups []value, list
 		}
 		if cells != nil {
 			r.outputs[len(r.outputs)-1].over = len(r.cells) + 1
-			r.cells = append(r.cells, cells...)
-			continue
+		} else {
+			a, err := c.cell(e, in)
+			if err != nil {
+				return nil, err
+			}
+			cells = []cell{a}
 		}
-		a, err := c.cell(e, in)
-		if err != nil {
+		if err := c.hold(e, in, cells); err != nil {
 			return nil, err
 		}
-		r.cells = append(r.cells, a)
+		r.cells = append(r.cells, cells...)
 	}
 	return r.release()
 }

@@ -83,6 +83,7 @@ type Acts interface {
 
 	ListGrants(ctx context.Context, who policy.Principal) ([]policy.Grant, error)
 	Grant(ctx context.Context, who policy.Principal, id string) (policy.Grant, error)
+	PrivacySpent(ctx context.Context, who policy.Principal, id string) (map[string]float64, error)
 	CreateGrant(ctx context.Context, who policy.Principal, grant policy.Grant) (policy.Grant, error)
 	SuspendGrant(ctx context.Context, who policy.Principal, id, reason string) (policy.Grant, error)
 	RestoreGrant(ctx context.Context, who policy.Principal, id, reason string) (policy.Grant, error)

@@ -29,7 +29,15 @@ func (s *server) GetGrant(ctx context.Context, req gen.GetGrantRequestObject) (g
 	if err != nil {
 		return nil, err
 	}
-	return gen.GetGrant200JSONResponse(grant(g)), nil
+	shown := grant(g)
+	if g.Mode == policy.Private {
+		spent, err := s.Acts.PrivacySpent(ctx, person, g.ID)
+		if err != nil {
+			return nil, err
+		}
+		shown.PrivacySpent = &spent
+	}
+	return gen.GetGrant200JSONResponse(shown), nil
 }
 
 func (s *server) CreateGrant(ctx context.Context, req gen.CreateGrantRequestObject) (gen.CreateGrantResponseObject, error) {
@@ -46,6 +54,9 @@ func (s *server) CreateGrant(ctx context.Context, req gen.CreateGrantRequestObje
 		Rules: rules(req.Body.Rules),
 		Quota: policy.Quota{JobsPerDay: req.Body.Quota.JobsPerDay, CellsPerDay: req.Body.Quota.CellsPerDay},
 		From:  time.Now(), Until: req.Body.Until,
+	}
+	if p := req.Body.Privacy; p != nil {
+		wanted.Privacy = policy.Privacy{Epsilon: p.Epsilon, Delta: p.Delta, QueryEpsilon: p.QueryEpsilon}
 	}
 	if req.Body.From != nil {
 		wanted.From = *req.Body.From
@@ -94,7 +105,7 @@ func (s *server) TerminateGrant(ctx context.Context, req gen.TerminateGrantReque
 }
 
 func grant(g policy.Grant) gen.Grant {
-	return gen.Grant{
+	shown := gen.Grant{
 		ID: g.ID, Operator: g.Operator, Scenario: g.Scenario, Title: g.Title,
 		Datasets: convert(g.Datasets, func(d policy.GrantedDataset) gen.GrantedDataset {
 			return gen.GrantedDataset{Name: d.Name, Columns: d.Columns}
@@ -104,6 +115,10 @@ func grant(g policy.Grant) gen.Grant {
 		Quota: gen.Quota{JobsPerDay: g.Quota.JobsPerDay, CellsPerDay: g.Quota.CellsPerDay},
 		From:  g.From, Until: g.Until, State: gen.GrantState(g.State),
 	}
+	if g.Mode == policy.Private {
+		shown.Privacy = &gen.Privacy{Epsilon: g.Privacy.Epsilon, Delta: g.Privacy.Delta, QueryEpsilon: g.Privacy.QueryEpsilon}
+	}
+	return shown
 }
 
 // rules are the model's own where none are given.

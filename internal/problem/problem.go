@@ -43,6 +43,7 @@ type Entry struct {
 	Chinese Text   `yaml:"zh"`
 	Example string `yaml:"example"` // SQL that gets this code, where it is a refusal of SQL
 	Instead string `yaml:"instead"` // the nearest SQL that would pass
+	Mode    string `yaml:"mode"`    // the mode of the grant under which, where it is not the same in all
 }
 
 // Position is a place in the analyst's text, counted from 1. The zero value means "no place".

@@ -304,7 +304,13 @@ type Grant struct {
 	ID       string           `json:"id"`
 	Mode     Mode             `json:"mode"`
 	Operator string           `json:"operator"`
-	Quota    Quota            `json:"quota"`
+
+	// Privacy Budget of differential privacy, for each data set and scenario. Private mode only.
+	Privacy *Privacy `json:"privacy,omitempty"`
+
+	// PrivacySpent Epsilon that the scenario has used up on each data set; with one grant in private mode only
+	PrivacySpent *map[string]float64 `json:"privacy_spent,omitempty"`
+	Quota        Quota               `json:"quota"`
 
 	// Rules Thresholds of the disclosure model. A grant may only tighten the defaults.
 	Rules    Rules      `json:"rules"`
@@ -423,7 +429,10 @@ type NewGrant struct {
 	From     *time.Time `json:"from,omitempty"`
 	Mode     Mode       `json:"mode"`
 	Operator string     `json:"operator"`
-	Quota    Quota      `json:"quota"`
+
+	// Privacy Budget of differential privacy, for each data set and scenario. Private mode only.
+	Privacy *Privacy `json:"privacy,omitempty"`
+	Quota   Quota    `json:"quota"`
 
 	// Rules Thresholds of the disclosure model. A grant may only tighten the defaults.
 	Rules    *Rules    `json:"rules,omitempty"`
@@ -480,6 +489,15 @@ type Principal struct {
 	Organisation string `json:"organisation"`
 	Roles        []Role `json:"roles"`
 	Subject      string `json:"subject"`
+}
+
+// Privacy Budget of differential privacy, for each data set and scenario. Private mode only.
+type Privacy struct {
+	Delta   float64 `json:"delta"`
+	Epsilon float64 `json:"epsilon"`
+
+	// QueryEpsilon What one query costs
+	QueryEpsilon float64 `json:"query_epsilon"`
 }
 
 // Problem A problem document (RFC 9457).

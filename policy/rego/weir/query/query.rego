@@ -10,7 +10,7 @@ import data.weir.person
 
 # METADATA
 # description: The modes that have a release path, and whether an officer reviews what they release.
-modes := {"exact": true, "perturbed": false}
+modes := {"exact": true, "perturbed": false, "private": false}
 
 default allow := false
 

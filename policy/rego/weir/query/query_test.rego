@@ -48,6 +48,11 @@ test_perturbed_leaves_at_once if {
 	obligations.review == false
 }
 
+test_private_leaves_at_once_too if {
+	obligations := query.obligations with input as patched("/grant/mode", "private")
+	obligations.review == false
+}
+
 test_nothing_known if {
 	query.decision == {"allow": false, "reason": "policy.person-incomplete"} with input as {}
 }
@@ -63,7 +68,7 @@ test_reasons if {
 		["/grant/state", "unheard of", "policy.denied"],
 		["/now", 999, "policy.grant-not-yet-valid"],
 		["/now", 1001, "policy.grant-expired"],
-		["/grant/mode", "private", "policy.mode-unavailable"],
+		["/grant/mode", "raw", "policy.mode-unavailable"],
 		["/used/jobs", 2, "policy.quota-jobs"],
 		["/used/cells", 100, "policy.quota-cells"],
 		["/grant/scenario", "", "policy.denied"],
