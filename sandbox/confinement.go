@@ -47,6 +47,13 @@ func CheckConfinement(executable string) error {
 	return nil
 }
 
-// ControlGroups tells which control groups the machine has (1, 2 or none, 0) and whether the platform could limit
-// its workers with them. It does not: limits of the process hold everywhere.
-func ControlGroups() (version int, delegated bool) { return isolate.ControlGroups() }
+// ControlGroups is which of memory, threads ("pids") and processors ("cpu") the machine lets the platform limit for each
+// worker by control groups. None of it is needed: the limits of the process hold everywhere.
+type ControlGroups struct {
+	Version     int      // 1 or 2; 0: nothing is delegated
+	Controllers []string // what is limited by them
+	Cause       error    // why the rest is not, for a maintainer; nil: all of it is
+}
+
+// DelegatedGroups tries what the machine delegates, by making a group and removing it.
+func DelegatedGroups() ControlGroups { return ControlGroups(isolate.Delegated()) }

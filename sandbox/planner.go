@@ -19,8 +19,7 @@ const MaxText = 64 << 10
 // bindWall is the time in which a text must be understood.
 const bindWall = 2 * time.Second
 
-// WarmPlanners is how many planners a platform has waiting. Each takes some 50 MB of memory, most of it shared with the
-// others, and two are enough for jobs that come one after the other; more at once wait for the processors anyway.
+// WarmPlanners is how many planners a platform has waiting. Each takes 30 MB of memory, and two are enough for jobs that come one after the other; more at once wait for the processors anyway.
 const WarmPlanners = 2
 
 // Planner starts processes that read what people wrote.

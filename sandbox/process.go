@@ -22,6 +22,7 @@ var (
 	errWallClock = errors.New("killed: wall clock")
 	errClosed    = errors.New("killed: closed")
 	errProtocol  = errors.New("killed: malformed reply")
+	errExhausted = errors.New("killed: the memory of its control group was used up")
 )
 
 // failure is what a worker said about a request that failed; only its class is a text that may be logged.
@@ -33,6 +34,7 @@ func (f *failure) Error() string { return "worker: " + known(f.Class) }
 type process struct {
 	requests, replies *os.File
 	cmd               *exec.Cmd
+	group             *isolate.Group
 	started           time.Time
 	gone              chan struct{} // closed when the process has been waited for
 	stop              func() bool   // forgets the context that it was started with
@@ -43,6 +45,7 @@ type process struct {
 	reaped bool
 	why    error // the first reason for which it was killed
 	usage  Usage
+	left   error // what of it could not be removed
 }
 
 // spawn starts a worker. It dies when ctx ends, and with the platform. input, where there is one, becomes the
@@ -65,12 +68,15 @@ func spawn(ctx context.Context, executable string, cell isolate.Cell, input *os.
 	}
 	p := &process{requests: requestsWrite, replies: repliesRead, started: time.Now(), gone: make(chan struct{})}
 	if p.cmd, err = isolate.Command(executable, cell, files); err == nil {
-		err = isolate.Start(p.cmd)
+		p.group, err = isolate.NewGroup(cell.Limits.Group)
+	}
+	if err == nil {
+		err = isolate.Start(p.cmd, p.group)
 	}
 	requestsRead.Close()
 	repliesWrite.Close()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start worker: %w", err), requestsWrite.Close(), repliesRead.Close())
+		return nil, errors.Join(fmt.Errorf("start worker: %w", err), requestsWrite.Close(), repliesRead.Close(), p.group.Remove())
 	}
 	go p.reap()
 	p.stop = context.AfterFunc(ctx, func() { p.kill(context.Cause(ctx)) })
@@ -90,6 +96,10 @@ func (p *process) reap() {
 	defer p.mu.Unlock()
 	unix.Kill(-p.cmd.Process.Pid, unix.SIGKILL)
 	p.cmd.Wait() // the status says nothing that p.why does not
+	if p.why == nil && p.group.Exhausted() {
+		p.why = errExhausted
+	}
+	p.left = p.group.Remove()
 	p.reaped = true
 	state := p.cmd.ProcessState
 	p.usage = Usage{CPU: state.UserTime() + state.SystemTime(), Wall: time.Since(p.started)}
@@ -177,7 +187,7 @@ func (p *process) ended(err error) error {
 	if missing := isolate.MissingFrom(p.cmd.ProcessState); missing != nil {
 		return missing
 	}
-	return fmt.Errorf("worker ended by itself: %s", p.cmd.ProcessState)
+	return errors.Join(fmt.Errorf("worker ended by itself: %s", p.cmd.ProcessState), p.left)
 }
 
 // known lets a class through that this side knows, and no other word of the worker's.

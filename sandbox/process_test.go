@@ -20,10 +20,13 @@ func numbered(n int) string {
 	return strings.Join(list, ",")
 }
 
-// mustBeGone fails if a process of the child's group is left.
+// mustBeGone fails if a process of the child's group is left, or its control group.
 func mustBeGone(t *testing.T, p *process) {
 	t.Helper()
 	if err := unix.Kill(-p.cmd.Process.Pid, 0); !errors.Is(err, unix.ESRCH) {
 		t.Errorf("process group %d is still there: %v", p.cmd.Process.Pid, err)
+	}
+	if p.left != nil {
+		t.Errorf("its control group is still there: %v", p.left)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -65,12 +66,20 @@ const addressSpace = 1792 << 20
 // descriptors is enough for the attached files, the pipes and the runtime.
 const descriptors = 128
 
+// residence is what a worker has in memory besides the engine's: 30 MB after its start, and what the engine takes without
+// counting it, of which the limit on address space leaves it less.
+const residence = 384 << 20
+
+// threads is enough for the engine's, as many as the machine has processors when it opens, and for the runtime's.
+func threads() uint64 { return 64 + 4*uint64(runtime.NumCPU()) }
+
 func (l Limits) kernel() isolate.Limits {
 	return isolate.Limits{
 		AddressSpace: uint64(l.Memory) + addressSpace,
 		CPU:          uint64((l.CPU + time.Second - 1) / time.Second),
 		FileSize:     0,
 		Files:        descriptors,
+		Group:        isolate.Share{Memory: uint64(l.Memory) + residence, Tasks: threads(), Processors: uint64(l.Threads)},
 	}
 }
 

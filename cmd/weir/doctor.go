@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"weir/internal/problem"
 	"weir/sandbox"
@@ -20,10 +21,14 @@ func (d *doctorCommand) Run(t *terminal) error {
 	if err != nil {
 		return problem.New("sandbox.bad-worker").Because(err)
 	}
-	if err := t.showLayers(states); err != nil {
+	groups := sandbox.DelegatedGroups()
+	if err := t.showLayers(states, groups); err != nil {
 		return err
 	}
-	t.showControlGroups(sandbox.ControlGroups())
+	if groups.Cause != nil {
+		t.say("Control groups are not needed. To have them limit the workers too, run weir as a service with Delegate=yes, as its unit does.")
+		t.note("  (%s)", lines(fmt.Sprint(groups.Cause)))
+	}
 	told := map[string]bool{}
 	for _, s := range states {
 		if s.Missing != "" && !told[s.Missing] {
@@ -43,7 +48,7 @@ func (d *doctorCommand) Run(t *terminal) error {
 	return nil
 }
 
-func (t *terminal) showLayers(states []sandbox.LayerState) error {
+func (t *terminal) showLayers(states []sandbox.LayerState, groups sandbox.ControlGroups) error {
 	shown := table{head: []string{t.text("Layer"), t.text("State"), t.text("What it keeps from a worker")}}
 	for _, s := range states {
 		state := t.text("on")
@@ -52,18 +57,15 @@ func (t *terminal) showLayers(states []sandbox.LayerState) error {
 		}
 		shown.add(t.layer(s.Layer), state, t.purpose(s.Layer))
 	}
-	return shown.write(t.out)
-}
-
-func (t *terminal) showControlGroups(version int, delegated bool) {
+	state := t.text("on")
 	switch {
-	case version == 0:
-		t.say("Control groups: none can be seen. They are not needed; workers are held by limits of the process.")
-	case delegated:
-		t.say("Control groups: version %d, delegated. They are not used; workers are held by limits of the process.", version)
-	default:
-		t.say("Control groups: version %d, not delegated. They are not needed; workers are held by limits of the process.", version)
+	case groups.Version == 0:
+		state = t.text("not delegated here; the limits hold")
+	case groups.Cause != nil:
+		state = t.text("on for %s; for the rest the limits hold", strings.Join(groups.Controllers, ", "))
 	}
+	shown.add(t.text("control group"), state, t.text("more memory, threads and processors than its share, as the kernel counts them"))
+	return shown.write(t.out)
 }
 
 // layer is a layer's name for a person.

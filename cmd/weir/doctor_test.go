@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -66,6 +67,26 @@ func TestDoctorKnowsEveryLayer(t *testing.T) {
 	for _, s := range states {
 		if term.purpose(s.Layer) == "" || term.remedy(s.Layer) == "" {
 			t.Errorf("nothing to say about %s", s.Layer)
+		}
+	}
+}
+
+// What the machine does not delegate is told, and what holds instead.
+func TestDoctorTellsOfControlGroups(t *testing.T) {
+	refused := errors.New("permission denied")
+	for _, c := range []struct {
+		groups sandbox.ControlGroups
+		en, zh string
+	}{
+		{sandbox.ControlGroups{Version: 2, Controllers: []string{"memory", "pids", "cpu"}}, "control group  on ", "控制组  已启用 "},
+		{sandbox.ControlGroups{Version: 1, Controllers: []string{"memory", "cpu"}, Cause: refused}, "on for memory, cpu; for the rest the limits hold", "已启用：memory, cpu；其余由资源限制约束"},
+		{sandbox.ControlGroups{Cause: refused}, "not delegated here; the limits hold", "本机未委派；由资源限制约束"},
+	} {
+		for lang, want := range map[problem.Lang]string{problem.English: c.en, problem.Chinese: c.zh} {
+			term := testTerminal(t, lang)
+			if err := term.showLayers(nil, c.groups); err != nil || !strings.Contains(term.out.String(), want) {
+				t.Errorf("%+v does not say %q: %v\n%s", c.groups, want, err, term.out)
+			}
 		}
 	}
 }

@@ -1,6 +1,9 @@
 package isolate
 
-import "testing"
+import (
+	"errors"
+	"testing"
+)
 
 // BenchmarkStart is what it takes to start a program that confines itself and ends: without a layer, with each alone
 // (and those that it cannot be had without), and with all.
@@ -19,4 +22,22 @@ func BenchmarkStart(b *testing.B) {
 		start(l.String(), Alone(l))
 	}
 	start("all", Whole)
+	b.Run("all, and a control group", func(b *testing.B) {
+		for b.Loop() {
+			group, err := NewGroup(share)
+			if err != nil {
+				b.Fatal(err)
+			}
+			cmd, err := Command(probe, Cell{Mode: Check, Limits: checkLimits}, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := Start(cmd, group); err != nil {
+				b.Fatal(err)
+			}
+			if err := errors.Join(cmd.Wait(), group.Remove()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

@@ -26,7 +26,7 @@ func try(executable string, layers Layers) error {
 	if err != nil {
 		return err
 	}
-	if err := Start(cmd); err != nil {
+	if err := Start(cmd, nil); err != nil {
 		return err
 	}
 	err = cmd.Wait()

@@ -109,16 +109,16 @@ func describe(cell Cell) (*os.File, error) {
 	return f, nil
 }
 
-// Start starts the process. The kernel sends the signal of Pdeathsig when the thread that made the process ends,
+// Start starts the process in its control group, where it has one. The kernel sends the signal of Pdeathsig when the thread that made the process ends,
 // so all are made by one thread that lives as long as the platform. Where the kernel refuses the namespaces, the
 // error is a Missing.
-func Start(cmd *exec.Cmd) error {
+func Start(cmd *exec.Cmd, group *Group) error {
 	defer cmd.Stdin.(*os.File).Close()
 	if _, err := os.Stat(cmd.Path); err != nil {
 		return err
 	}
 	done := make(chan error)
-	maker() <- func() { done <- cmd.Start() }
+	maker() <- func() { done <- group.start(cmd) }
 	err := <-done
 	if err != nil && cmd.SysProcAttr.Cloneflags != 0 && refusesNamespaces(err) {
 		return missing(User, err)

@@ -65,7 +65,7 @@ func enterProbe(t *testing.T, c Cell, change func(*exec.Cmd)) (string, *os.Proce
 		t.Fatal(err)
 	}
 	change(cmd)
-	err = Start(cmd)
+	err = Start(cmd, nil)
 	write.Close()
 	var missing *Missing
 	if errors.As(err, &missing) {
@@ -187,7 +187,7 @@ func TestStartSaysWhatFailed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Start(cmd); !errors.Is(err, fs.ErrNotExist) {
+	if err := Start(cmd, nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 }
@@ -237,34 +237,5 @@ func TestTrialsStayHere(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestControlGroups(t *testing.T) {
-	root := t.TempDir()
-	for path, controllers := range map[string]string{"two": "cpu memory pids\n", "plain": "cpu\n"} {
-		if err := errors.Join(os.Mkdir(filepath.Join(root, path), 0o755),
-			os.WriteFile(filepath.Join(root, path, "cgroup.controllers"), []byte(controllers), 0o644)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.MkdirAll(filepath.Join(root, "memory/one"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		own       string
-		version   int
-		delegated bool
-	}{
-		{"0::/two\n", 2, true},
-		{"0::/plain\n", 2, false},
-		{"0::/none\n", 0, false},
-		{"4:memory:/one\n0::/\n", 1, true},
-		{"4:memory:/none\n0::/two\n", 1, false},
-		{"nonsense", 0, false},
-	} {
-		if version, delegated := controlGroups(c.own, root); version != c.version || delegated != c.delegated {
-			t.Errorf("%q: version %d, delegated %t", c.own, version, delegated)
-		}
 	}
 }

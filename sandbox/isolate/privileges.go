@@ -17,6 +17,7 @@ type Limits struct {
 	CPU          uint64 `json:"cpu"`           // seconds of processor time
 	FileSize     uint64 `json:"file_size"`     // bytes of the largest file that may be written
 	Files        uint64 `json:"files"`         // open descriptors
+	Group        Share  `json:"-"`             // what its control group may take, where the machine delegates one
 }
 
 func (l Limits) arguments() []string {

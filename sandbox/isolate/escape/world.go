@@ -98,7 +98,7 @@ func isolateStart(cmd *exec.Cmd) error {
 		return err
 	}
 	cmd.Stdin = null
-	return isolate.Start(cmd)
+	return isolate.Start(cmd, nil)
 }
 
 func (w *world) addShared() error {
@@ -158,7 +158,7 @@ func (w *world) try(c escape, layers isolate.Layers, r *row) (outcome, error) {
 	if err != nil {
 		return "", err
 	}
-	err = isolate.Start(cmd)
+	err = isolate.Start(cmd, nil)
 	var missing *isolate.Missing
 	if errors.As(err, &missing) {
 		r.Why = missing.Error()

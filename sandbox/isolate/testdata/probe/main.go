@@ -4,6 +4,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -20,11 +21,46 @@ func main() {
 		fmt.Println(err)
 		os.Exit(0)
 	}
-	_, err := isolate.Enter(func(string) int { return 3 })
+	mode, err := isolate.Enter(func(string) int { return 3 })
 	if err != nil {
 		os.Exit(isolate.Status(err))
 	}
-	os.NewFile(3, "replies").WriteString(report())
+	said := os.NewFile(3, "replies")
+	switch mode {
+	case "eat":
+		said.WriteString("eating")
+		eat()
+	case "threads":
+		said.WriteString("multiplying")
+		multiply()
+	default:
+		said.WriteString(report())
+	}
+}
+
+// eat takes memory, and uses it, until something stops it.
+func eat() {
+	var eaten [][]byte
+	for {
+		bite := make([]byte, 1<<20)
+		for i := 0; i < len(bite); i += 4096 {
+			bite[i] = 1
+		}
+		eaten = append(eaten, bite)
+	}
+}
+
+// multiply makes threads, each of which is kept, until something stops it.
+func multiply() {
+	for {
+		made := make(chan bool)
+		go func() {
+			runtime.LockOSThread()
+			made <- true
+			select {}
+		}()
+		<-made
+	}
 }
 
 // report says what there is to see inside, one line for each thing.
