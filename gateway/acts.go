@@ -54,7 +54,8 @@ type ReleaseQueue interface {
 
 // Stopper stops what runs; Jobs does.
 type Stopper interface {
-	StopGrant(ctx context.Context, grant string) (stopped int, err error)
+	StopGrant(ctx context.Context, grant string) error
+	StopAccount(ctx context.Context, account string) error
 	Cancel(ctx context.Context, id string) (Job, error)
 	Settle(ctx context.Context, id string) (Job, error)
 	Find(ctx context.Context, id string) (Job, error)

@@ -90,6 +90,5 @@ func (a *Acts) close(ctx context.Context, id string, changed error) error {
 	if refusal(changed) {
 		return changed
 	}
-	_, err := a.Jobs.StopGrant(ctx, id)
-	return errors.Join(changed, err)
+	return errors.Join(changed, a.Jobs.StopGrant(ctx, id))
 }

@@ -95,7 +95,7 @@ func (a *Acts) CreateAccount(ctx context.Context, who policy.Principal, account 
 	})
 }
 
-// DisableAccount ends everything that an account could do, at once.
+// DisableAccount ends everything that an account could do, at once, and every job of it.
 func (a *Acts) DisableAccount(ctx context.Context, who policy.Principal, name, reason string) error {
 	d := deed{action: policy.UserDisable, about: "account", private: name + ": " + reason}
 	account, err := a.account(ctx, name)
@@ -105,7 +105,14 @@ func (a *Acts) DisableAccount(ctx context.Context, who policy.Principal, name, r
 	// For a name that nobody has, the rules are asked all the same: only who may disable some account learns
 	// that there is none of this name.
 	d.object = policy.Object{Organisation: account.Organisation, Roles: account.Roles}
-	return perform(ctx, a, who, d, func(ctx context.Context) error { return a.Accounts.DisableAccount(ctx, name) })
+	return perform(ctx, a, who, d, func(ctx context.Context) error {
+		ctx = context.WithoutCancel(ctx) // announced, it is not given up because its author went away
+		disabled := a.Accounts.DisableAccount(ctx, name)
+		if refusal(disabled) {
+			return disabled
+		}
+		return errors.Join(disabled, a.Jobs.StopAccount(ctx, name))
+	})
 }
 
 // ListAccounts shows the accounts: all, or those of the person's own organisation.

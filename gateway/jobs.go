@@ -2,12 +2,8 @@ package gateway
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
-	"runtime"
+	"reflect"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,7 +12,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect"
-	"go.uber.org/zap"
 
 	"weir/audit"
 	"weir/export"
@@ -48,11 +43,27 @@ type Recorder interface {
 	Append(ctx context.Context, event audit.Event) (audit.Receipt, error)
 }
 
+// LogSearch finds what stands on the log; audit.Log does.
+type LogSearch interface {
+	Search(ctx context.Context, filter audit.Filter) ([]audit.Record, error)
+}
+
+// Standing tells which grants authorise nothing any more; policy.Engine does.
+type Standing interface {
+	Lapsed(ctx context.Context, grants []string) ([]string, error)
+}
+
+// People tells who somebody is now, and who may do nothing any more; identity.Identity does.
+type People interface {
+	Person(ctx context.Context, account string) (policy.Principal, error)
+	Barred(ctx context.Context, accounts []string) ([]string, error)
+}
+
 // JobState is where a job stands.
 type JobState string
 
 // The states of a job. Queued leads to running, running to one of the rest; waiting leads to released or denied,
-// by an officer. Released, denied, failed and cancelled are final.
+// by an officer. Released, denied, failed and cancelled are final. Nothing leads back to queued.
 const (
 	JobQueued    JobState = "queued"
 	JobRunning   JobState = "running"
@@ -76,127 +87,91 @@ type Job struct {
 	Operator string // the person's organisation
 	Grant    string
 	State    JobState
+	Progress int         // of a running job, in steps of ten percent; see progressStep
 	Problem  *JobProblem // why it was denied, failed or cancelled
 	Created  time.Time
 	Started  time.Time // zero until it runs
 	Ended    time.Time // zero until nothing runs any more
 }
 
-// JobOptions say how jobs are run. The zero value of each field but Secret means the default.
-type JobOptions struct {
-	Secret     []byte           // keys the fingerprints of requests; at least 32 bytes; required
-	Workers    int              // jobs that run at once; default: the number of CPUs
-	Queue      int              // jobs that may wait for a worker; default 1000
-	PerAccount int              // queued and running jobs of one person; default 20
-	Timeout    time.Duration    // of one job; default 10 minutes
-	Lease      time.Duration    // after which a silent process counts as dead; default 30 seconds
-	Clock      func() time.Time // default time.Now
-	Log        *zap.Logger      // the operation log; default none
+// JobsParts is what jobs are run with. All of it is required.
+type JobsParts struct {
+	DB      *bun.DB
+	Runner  Runner
+	Results Results
+	Permit  Permitter
+	Record  Recorder
+	Log     LogSearch
+	Grants  Standing
+	People  People
 }
 
-// Jobs runs queries in a bounded number of workers and remembers how they ended.
+// Jobs runs queries, a bounded number at once, and remembers how they ended.
 //
-// The text of a query is kept in memory while its job lives, and by the flow as a payload of the log, which can be
-// erased; it is in no table. So a job whose process died cannot be run again, and it must not be: its cells may
-// have been counted. It becomes failed, and whoever asked submits anew.
+// The queue is a table that all processes of the platform share. A job that waits belongs to none of them, and its
+// text lies beside it, sealed, until it begins: so it outlives them all. A job that has begun belongs to one process
+// for as long as that renews its lease, and is never begun again, since its cells may have been counted: when the
+// process dies, the job ends in the state in which the log and the release queue show it, or else as failed. Why
+// this is what "nothing lost, nothing released twice" means stands in docs/design/jobs.md.
 type Jobs struct {
-	db      *bun.DB
-	runner  Runner
-	results Results
-	permit  Permitter
-	record  Recorder
+	JobsParts
 	options JobOptions
+	secrets jobSecrets
 	node    string // this process, in the table
 
-	bells   bells
-	tasks   chan task
-	base    context.Context // of every job; ends when the platform stops
-	stop    context.CancelCauseFunc
-	workers sync.WaitGroup
-	renewal sync.WaitGroup
+	bells bells
+	wake  chan struct{}           // there may be a job to begin
+	base  context.Context         // of every job; ends when the platform stops
+	stop  context.CancelCauseFunc // ends base
 
-	gate    sync.RWMutex // held for reading while a job is submitted
-	closing bool         // under gate
+	closing  chan struct{} // closed when no more jobs are taken or begun
+	close    sync.Once
+	gate     sync.RWMutex // held for reading while a job is submitted
+	running  sync.WaitGroup
+	watching sync.WaitGroup
 
-	mu   sync.Mutex
-	mine map[string]*task // queued and running here, by job
+	mu      sync.Mutex
+	here    map[string]*task // running in this process, by job
+	renewed time.Time        // when the lease was
 }
 
-// task is a job with what is never written down.
-type task struct {
-	job    Job
-	who    policy.Principal
-	sql    string
-	cancel context.CancelCauseFunc // nil until it runs
-}
-
-// Why a job's context ended.
-var (
-	errCancelled = errors.New("the job was cancelled")
-	errStopping  = errors.New("the platform is stopping")
-)
-
-// NewJobs brings the tables up to date, ends what a crash left behind and starts the workers. Close stops them.
-func NewJobs(ctx context.Context, db *bun.DB, runner Runner, results Results, permit Permitter, record Recorder, options JobOptions) (*Jobs, error) {
+// NewJobs brings the tables up to date, ends what a crash left behind and begins to run what waits. Close stops it.
+func NewJobs(ctx context.Context, parts JobsParts, options JobOptions) (*Jobs, error) {
+	v := reflect.ValueOf(parts)
+	for i := range v.NumField() {
+		if v.Field(i).IsZero() {
+			return nil, fmt.Errorf("jobs without %s", v.Type().Field(i).Name)
+		}
+	}
 	options, err := options.complete()
 	if err != nil {
 		return nil, fmt.Errorf("job options: %w", err)
 	}
-	if err := store.Migrate(ctx, db, "gateway", migrations); err != nil {
+	secrets, err := newJobSecrets(options.Secret)
+	if err != nil {
+		return nil, fmt.Errorf("job options: %w", err)
+	}
+	if err := store.Migrate(ctx, parts.DB, "gateway", migrations); err != nil {
 		return nil, err
 	}
 	j := &Jobs{
-		db: db, runner: runner, results: results, permit: permit, record: record, options: options,
-		node:  uuid.NewString(),
-		tasks: make(chan task, options.Queue),
-		mine:  map[string]*task{},
+		JobsParts: parts, options: options, secrets: secrets, node: uuid.NewString(),
+		wake: make(chan struct{}, 1), closing: make(chan struct{}), here: map[string]*task{}, renewed: time.Now(),
 	}
 	j.base, j.stop = context.WithCancelCause(context.WithoutCancel(ctx))
-	// An SQLite file has one process, so whatever lives in it belongs to one that is gone. On Postgres it may be
-	// a neighbour's, until its lease has run out.
+	// An SQLite file has one process, so whatever runs in it belongs to one that is gone. On Postgres it may be a
+	// neighbour's, until its lease has run out.
 	dead := options.Clock()
-	if db.Dialect().Name() == dialect.SQLite {
+	if parts.DB.Dialect().Name() == dialect.SQLite {
 		dead = dead.Add(100 * 365 * 24 * time.Hour)
 	}
 	if err := j.bury(ctx, dead); err != nil {
 		return nil, fmt.Errorf("end the jobs of a dead process: %w", err)
 	}
-	for range options.Workers {
-		j.workers.Go(j.work)
-	}
-	j.renewal.Go(j.renew)
+	j.watching.Go(j.watch)
+	j.watching.Go(j.listen)
+	j.running.Go(j.dispatch)
 	return j, nil
-}
-
-func (o JobOptions) complete() (JobOptions, error) {
-	if len(o.Secret) < 32 {
-		return o, errors.New("a secret of at least 32 bytes is required")
-	}
-	if o.Workers == 0 {
-		o.Workers = runtime.NumCPU()
-	}
-	if o.Queue == 0 {
-		o.Queue = 1000
-	}
-	if o.PerAccount == 0 {
-		o.PerAccount = 20
-	}
-	if o.Timeout == 0 {
-		o.Timeout = 10 * time.Minute
-	}
-	if o.Lease == 0 {
-		o.Lease = 30 * time.Second
-	}
-	if o.Clock == nil {
-		o.Clock = time.Now
-	}
-	if o.Log == nil {
-		o.Log = zap.NewNop()
-	}
-	if o.Workers < 0 || o.Queue < 0 || o.PerAccount < 0 || o.Timeout < 0 || o.Lease < 0 {
-		return o, errors.New("a limit is negative")
-	}
-	return o, nil
 }
 
 // Submit takes a query and returns at once. key is chosen by the client for this submission: the same key with
@@ -206,7 +181,7 @@ func (j *Jobs) Submit(ctx context.Context, who policy.Principal, key, grant, sql
 	if len(sql) > MaxSQL {
 		return Job{}, problem.New("gateway.sql-too-long", "bytes", strconv.Itoa(MaxSQL))
 	}
-	mac := j.fingerprint(who.Subject, key, grant, sql)
+	mac := j.secrets.fingerprint(who.Subject, key, grant, sql)
 	if known, err := j.submitted(ctx, who.Subject, key, mac); err != nil || known != nil {
 		return valueOf(known), err
 	}
@@ -216,20 +191,14 @@ func (j *Jobs) Submit(ctx context.Context, who policy.Principal, key, grant, sql
 	}
 	j.gate.RLock()
 	defer j.gate.RUnlock()
-	if j.closing {
+	if j.isClosing() {
 		return Job{}, problem.New("gateway.stopping")
 	}
-	t := task{who: who, sql: sql, job: Job{
+	job := Job{
 		ID: id.String(), Owner: who.Subject, Operator: who.Organisation, Grant: grant,
 		State: JobQueued, Created: j.options.Clock().UTC().Truncate(time.Microsecond),
-	}}
-	if err := j.reserve(&t); err != nil {
-		return Job{}, err
 	}
-	fresh, err := j.insert(ctx, t.job, key, mac)
-	if err != nil || !fresh {
-		j.release(t.job.ID)
-	}
+	fresh, err := j.enqueue(ctx, job, key, mac, sql)
 	if err != nil {
 		return Job{}, err
 	}
@@ -237,8 +206,8 @@ func (j *Jobs) Submit(ctx context.Context, who policy.Principal, key, grant, sql
 		known, err := j.submitted(ctx, who.Subject, key, mac)
 		return valueOf(known), err
 	}
-	j.tasks <- t // never blocks: a place was reserved
-	return t.job, nil
+	j.ring()
+	return job, nil
 }
 
 // Get is the state of a job, for those who may know of it. Anybody else gets the answer of a job that does not
@@ -254,7 +223,7 @@ func (j *Jobs) Get(ctx context.Context, who policy.Principal, id string) (Job, e
 // List gives the person's own jobs, the newest first, from before a job's id if one is given.
 func (j *Jobs) List(ctx context.Context, who policy.Principal, before string, limit int) ([]Job, error) {
 	object := policy.Object{Operator: who.Organisation, Owner: who.Subject}
-	if err := j.permit.Permit(ctx, who, policy.JobList, object); err != nil {
+	if err := j.Permit.Permit(ctx, who, policy.JobList, object); err != nil {
 		return nil, err
 	}
 	return j.list(ctx, who.Subject, before, limit)
@@ -277,55 +246,48 @@ func (j *Jobs) Result(ctx context.Context, who policy.Principal, id string) (exp
 	}
 	if job.State == JobReleased {
 		object := policy.Object{Operator: job.Operator, Owner: job.Owner, State: policy.StateReleased}
-		if err := j.permit.Permit(ctx, who, policy.ReleaseShow, object); err != nil {
+		if err := j.Permit.Permit(ctx, who, policy.ReleaseShow, object); err != nil {
 			return export.Released{}, err
 		}
 	}
-	return j.results.Result(ctx, id)
+	return j.Results.Result(ctx, id)
 }
 
 // Cancel stops a queued or running job. It refuses with gateway.job-ended when there is nothing to stop.
 func (j *Jobs) Cancel(ctx context.Context, id string) (Job, error) {
-	stopped, err := j.end(ctx, id, JobCancelled, problem.New("gateway.job-cancelled"))
+	stopped, err := j.halt(ctx, column{"id", id}, "gateway.job-cancelled")
 	if err != nil {
 		return Job{}, err
 	}
-	if !stopped {
+	if stopped == 0 {
 		return Job{}, problem.New("gateway.job-ended")
 	}
 	return j.Find(ctx, id)
 }
 
-// StopGrant stops every queued and running job of a grant, here and, within a third of a lease, on other nodes. It
-// is called after the grant was suspended or terminated, so that no further job can start.
-func (j *Jobs) StopGrant(ctx context.Context, grant string) (stopped int, err error) {
-	ids, err := j.alive(ctx, grant)
-	if err != nil {
-		return 0, err
-	}
-	var failures []error
-	for _, id := range ids {
-		ended, err := j.end(ctx, id, JobCancelled, problem.New("gateway.grant-closed"))
-		failures = append(failures, err)
-		if ended {
-			stopped++
-		}
-	}
-	return stopped, errors.Join(failures...)
+// StopGrant stops every queued and running job of a grant, on every node. It is called after the grant was suspended
+// or terminated, so that no further job can start. What runs in this process is killed before anything is written.
+func (j *Jobs) StopGrant(ctx context.Context, grant string) error {
+	return j.revoke(ctx, column{"grant_id", grant}, "gateway.grant-closed")
+}
+
+// StopAccount does the same with the jobs of an account that was disabled.
+func (j *Jobs) StopAccount(ctx context.Context, account string) error {
+	return j.revoke(ctx, column{"owner", account}, "gateway.account-closed")
 }
 
 // Settle looks whether an officer has decided about a waiting job and moves it on if so.
 func (j *Jobs) Settle(ctx context.Context, id string) (Job, error) {
-	result, err := j.results.Result(ctx, id)
+	result, err := j.Results.Result(ctx, id)
 	if err != nil {
 		return Job{}, fmt.Errorf("result of job %s: %w", id, err)
 	}
 	switch state := stateOf(result); state {
 	case JobWaiting:
 	case JobReleased:
-		_, err = j.move(ctx, id, JobReleased, nil, JobWaiting)
+		_, err = j.decide(ctx, id, JobReleased, nil)
 	default:
-		_, err = j.move(ctx, id, JobDenied, remember(problem.New("export.refused")), JobWaiting)
+		_, err = j.decide(ctx, id, JobDenied, problem.New("export.refused"))
 	}
 	if err != nil {
 		return Job{}, err
@@ -333,19 +295,28 @@ func (j *Jobs) Settle(ctx context.Context, id string) (Job, error) {
 	return j.Find(ctx, id)
 }
 
-// Close takes no more jobs and waits for those that run; when ctx ends they are stopped and become failed.
+// Close takes no more jobs, begins none, and waits for those that run; when ctx ends they are stopped and become
+// failed. Those that wait are kept for the next start, or for another node.
 func (j *Jobs) Close(ctx context.Context) {
-	j.gate.Lock()
-	if !j.closing {
-		j.closing = true
-		close(j.tasks)
-	}
-	j.gate.Unlock()
-	stopped := context.AfterFunc(ctx, func() { j.stop(errStopping) })
+	j.close.Do(func() {
+		j.gate.Lock()
+		defer j.gate.Unlock()
+		close(j.closing)
+	})
+	stopped := context.AfterFunc(ctx, func() { j.stop(stopping) })
 	defer stopped()
-	j.workers.Wait()
-	j.stop(errStopping)
-	j.renewal.Wait()
+	j.running.Wait()
+	j.stop(stopping)
+	j.watching.Wait()
+}
+
+func (j *Jobs) isClosing() bool {
+	select {
+	case <-j.closing:
+		return true
+	default:
+		return false
+	}
 }
 
 // visible reads a job and asks whether the person may do this to it.
@@ -354,7 +325,7 @@ func (j *Jobs) visible(ctx context.Context, who policy.Principal, action policy.
 	if err != nil {
 		return Job{}, err
 	}
-	if err := j.permit.Permit(ctx, who, action, policy.Object{Operator: job.Operator, Owner: job.Owner}); err != nil {
+	if err := j.Permit.Permit(ctx, who, action, policy.Object{Operator: job.Operator, Owner: job.Owner}); err != nil {
 		return Job{}, unknownJob(err)
 	}
 	return job, nil
@@ -371,16 +342,6 @@ func unknownJob(err error) error {
 		return problem.New("gateway.job-unknown").Because(err)
 	}
 	return err
-}
-
-// fingerprint tells whether two requests are the same. It is keyed, because the text of a query can hold what one
-// must not be able to find by guessing.
-func (j *Jobs) fingerprint(parts ...string) string {
-	mac := hmac.New(sha256.New, j.options.Secret)
-	for _, part := range parts {
-		fmt.Fprintf(mac, "%d:%s", len(part), part)
-	}
-	return hex.EncodeToString(mac.Sum(nil))
 }
 
 func valueOf(known *Job) Job {

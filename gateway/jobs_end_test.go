@@ -10,6 +10,7 @@ import (
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect"
 
+	"weir/audit"
 	"weir/gateway"
 	"weir/gateway/gatewaytest"
 	"weir/internal/store/storetest"
@@ -86,8 +87,8 @@ func TestStopGrant(t *testing.T) {
 		receive(t, p.Flow.Started)
 		queued := submit(t, p.Jobs, gatewaytest.Person("colleague"), p.Grant.ID, gatewaytest.Release)
 
-		if n, err := p.Jobs.StopGrant(t.Context(), p.Grant.ID); n != 2 || err != nil {
-			t.Errorf("stopped %d, %v", n, err)
+		if err := p.Jobs.StopGrant(t.Context(), p.Grant.ID); err != nil {
+			t.Error(err)
 		}
 		if why := receive(t, p.Flow.Ended); why == nil {
 			t.Error("the query was not stopped")
@@ -103,7 +104,7 @@ func TestStopGrant(t *testing.T) {
 	})
 }
 
-func TestAfterACrashJobsAreFailedAndNeverRunAgain(t *testing.T) {
+func TestAfterACrashWhatWaitedRunsAndWhatRanIsNeverRunAgain(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *bun.DB) {
 		clock := time.Now()
 		now := func() time.Time { return clock }
@@ -114,33 +115,26 @@ func TestAfterACrashJobsAreFailedAndNeverRunAgain(t *testing.T) {
 		queued := submit(t, p.Jobs, who, p.Grant.ID, gatewaytest.Release)
 
 		if db.Dialect().Name() == dialect.PG {
-			// Beside a live neighbour nothing is touched.
-			p.Start(t, gateway.JobOptions{Clock: now})
-			for _, job := range []gateway.Job{running, queued} {
-				if got, err := p.Jobs.Find(t.Context(), job.ID); err != nil || !got.State.Alive() {
-					t.Errorf("a neighbour's job became %s, %v", got.State, err)
-				}
+			// Beside a live neighbour nothing is touched of what it runs.
+			p.Start(t, gateway.JobOptions{Clock: now}).Close(t.Context())
+			if got, err := p.Jobs.Find(t.Context(), running.ID); err != nil || got.State != gateway.JobRunning {
+				t.Errorf("a neighbour's job became %s, %v", got.State, err)
 			}
 			later := clock.Add(time.Hour)
 			now = func() time.Time { return later }
 		}
 		next := p.Start(t, gateway.JobOptions{Clock: now})
-		for _, job := range []gateway.Job{running, queued} {
-			got, err := next.Get(t.Context(), who, job.ID)
-			if err != nil || got.State != gateway.JobFailed || codeOf(got.Problem) != "gateway.job-interrupted" {
-				t.Errorf("got %+v, %v", got, err)
-			}
+		if got := wait(t, next, queued.ID); got.State != gateway.JobReleased || p.Flow.Runs(queued.ID) != 1 {
+			t.Errorf("what waited is %s after %d runs", got.State, p.Flow.Runs(queued.ID))
 		}
-		logged := 0
-		for _, kind := range p.Kinds(t) {
-			if kind == "job.interrupted" {
-				logged++
-			}
+		got, err := next.Get(t.Context(), who, running.ID)
+		if err != nil || got.State != gateway.JobFailed || codeOf(got.Problem) != "gateway.job-interrupted" {
+			t.Errorf("got %+v, %v", got, err)
 		}
-		if logged != 2 {
-			t.Errorf("%d interrupted jobs on the log", logged)
+		if n := count(p.Kinds(t), "job.interrupted"); n != 1 {
+			t.Errorf("%d interrupted jobs on the log", n)
 		}
-		// What seemed dead comes to its end after all: nothing of it is shown, and the queued job is not run.
+		// What seemed dead comes to its end after all: nothing of it is shown.
 		p.Flow.Open()
 		receive(t, p.Flow.Ended)
 		now2, done := context.WithTimeout(context.Background(), patience)
@@ -149,22 +143,76 @@ func TestAfterACrashJobsAreFailedAndNeverRunAgain(t *testing.T) {
 		if _, err := next.Result(t.Context(), who, running.ID); codeOf(err) != "gateway.job-interrupted" {
 			t.Errorf("result: %v", err)
 		}
-		if n := p.Flow.Runs(queued.ID); n != 0 {
-			t.Errorf("the queued job ran %d times", n)
+		if n := p.Flow.Runs(running.ID); n != 1 {
+			t.Errorf("it ran %d times", n)
+		}
+	})
+}
+
+func count(list []string, what string) (n int) {
+	for _, one := range list {
+		if one == what {
+			n++
+		}
+	}
+	return n
+}
+
+// TestAJobEndsAsWhatTheStoreShowsOfIt takes away the process of jobs that had come to different places.
+func TestAJobEndsAsWhatTheStoreShowsOfIt(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *bun.DB) {
+		p := gatewaytest.New(t, db, gateway.JobOptions{})
+		who := gatewaytest.Person("analyst")
+		for _, c := range []struct {
+			name, sql, logged string // the code of a refusal that stands on the log
+			state             gateway.JobState
+			code              string
+		}{
+			{"released", gatewaytest.Release, "", gateway.JobReleased, ""},
+			{"waiting", gatewaytest.Wait, "", gateway.JobWaiting, ""},
+			{"refused", gatewaytest.Deny, "policy.not-analyst", gateway.JobDenied, "gateway.refused-unheard"},
+			{"failed", gatewaytest.Fail, "internal", gateway.JobFailed, "gateway.job-interrupted"},
+			{"refused with a code of another version", gatewaytest.Deny, "policy.of-tomorrow", gateway.JobFailed, "gateway.job-interrupted"},
+			{"nothing", gatewaytest.Fail, "", gateway.JobFailed, "gateway.job-interrupted"},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				job := wait(t, p.Jobs, submit(t, p.Jobs, who, p.Grant.ID, c.sql).ID)
+				if c.logged != "" {
+					event := audit.Event{Kind: "job.refused", Job: job.ID, Facts: map[string]string{"code": c.logged}}
+					if _, err := p.Log.Append(t.Context(), event); err != nil {
+						t.Fatal(err)
+					}
+				}
+				_, err := db.NewUpdate().Table("gateway_jobs").Set("state = 'running', problem = '', node = 'dead', lease_until = 1").
+					Where("id = ?", job.ID).Exec(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				next := p.Start(t, gateway.JobOptions{})
+				got, err := next.Find(t.Context(), job.ID)
+				if err != nil || got.State != c.state || codeOf(got.Problem) != c.code {
+					t.Errorf("got %+v %v, %v", got.State, got.Problem, err)
+				}
+				if n := p.Flow.Runs(job.ID); n != 1 {
+					t.Errorf("it ran %d times", n)
+				}
+			})
 		}
 	})
 }
 
 func TestInterruptedJobsThatCannotBeLoggedStayAsTheyAre(t *testing.T) {
-	p := gatewaytest.New(t, storetest.Open(t, storetest.SQLite(t)), gateway.JobOptions{Workers: 1})
+	p := gatewaytest.New(t, storetest.Open(t, storetest.SQLite(t)), gateway.JobOptions{Workers: 2})
 	who := gatewaytest.Person("analyst")
 	for range 2 {
 		submit(t, p.Jobs, who, p.Grant.ID, gatewaytest.Block)
+		receive(t, p.Flow.Started)
 	}
-	receive(t, p.Flow.Started)
 	options := gateway.JobOptions{Secret: make([]byte, 32)}
 	for working := range 2 { // the log takes so many of the two entries
-		_, err := gateway.NewJobs(t.Context(), p.DB, p.Flow, p.Queue, p.Policy, &faulty{Recorder: p.Log, from: working}, options)
+		parts := p.JobsParts()
+		parts.Record = &faulty{Recorder: p.Log, from: working}
+		_, err := gateway.NewJobs(t.Context(), parts, options)
 		if !errors.Is(err, errPowerCut) {
 			t.Fatalf("jobs start without a log: %v", err)
 		}
@@ -202,10 +250,11 @@ func TestCloseEndsWhatRunsAndTakesNothingMore(t *testing.T) {
 	done()
 	p.Jobs.Close(ended)
 	p.Jobs.Close(ended)
-	for _, job := range []gateway.Job{running, queued} {
-		if got, err := p.Jobs.Find(t.Context(), job.ID); err != nil || got.State != gateway.JobFailed || codeOf(got.Problem) != "gateway.job-interrupted" {
-			t.Errorf("got %+v, %v", got, err)
-		}
+	if got, err := p.Jobs.Find(t.Context(), running.ID); err != nil || got.State != gateway.JobFailed || codeOf(got.Problem) != "gateway.job-interrupted" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if got, err := p.Jobs.Find(t.Context(), queued.ID); err != nil || got.State != gateway.JobQueued {
+		t.Errorf("what waited is %s, %v", got.State, err)
 	}
 	if _, err := p.Jobs.Submit(t.Context(), who, "key-after", p.Grant.ID, gatewaytest.Release); codeOf(err) != "gateway.stopping" {
 		t.Errorf("submit after close: %v", err)

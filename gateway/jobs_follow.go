@@ -33,7 +33,8 @@ func (j *Jobs) Wait(ctx context.Context, id string, most time.Duration) (Job, er
 	}
 }
 
-// JobEvent is one change of a job's state. Numbers grow by one from 1.
+// JobEvent is one change of a job's state. Numbers grow by one from 1. One without a number says that a running job has
+// come farther; who missed it has missed nothing.
 type JobEvent struct {
 	Number int
 	Job    Job
@@ -51,7 +52,7 @@ func (j *Jobs) Follow(ctx context.Context, who policy.Principal, id string, afte
 	defer leave()
 	heartbeat := time.NewTicker(quiet)
 	defer heartbeat.Stop()
-	for {
+	for progress := 0; ; {
 		job, err := j.Get(ctx, who, id) // asks again each time: permission can end while somebody listens
 		if err != nil {
 			return err
@@ -69,6 +70,12 @@ func (j *Jobs) Follow(ctx context.Context, who policy.Principal, id string, afte
 			if row.State.Final() {
 				return nil
 			}
+		}
+		if job.Progress > progress {
+			if err := see(JobEvent{0, job}); err != nil {
+				return err
+			}
+			progress = job.Progress
 		}
 		if job.State.Final() && len(rows) == 0 {
 			return nil // the listener has seen everything before
@@ -133,7 +140,19 @@ func (b *bells) listen(id string) (rung <-chan struct{}, leave func()) {
 func (b *bells) ring(id string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for c := range b.listeners[id] {
+	wake(b.listeners[id])
+}
+
+func (b *bells) ringAll() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, listeners := range b.listeners {
+		wake(listeners)
+	}
+}
+
+func wake(listeners map[chan struct{}]bool) {
+	for c := range listeners {
 		select {
 		case c <- struct{}{}:
 		default: // it has not yet looked after the last ring

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect"
 
 	"weir/internal/problem"
 )
@@ -35,6 +36,7 @@ type jobRow struct {
 	Started  int64    `bun:"started_at"`
 	Ended    int64    `bun:"ended_at"`
 	Events   int      `bun:"events"`
+	Progress int      `bun:"progress"`
 }
 
 // eventRow is a row of gateway_job_events: a change of state. The first has number 1.
@@ -47,10 +49,21 @@ type eventRow struct {
 	At     int64    `bun:"at"`
 }
 
+// textRow is a row of gateway_job_texts: what a job that waits will ask.
+type textRow struct {
+	bun.BaseModel `bun:"table:gateway_job_texts,alias:t"`
+
+	Job    string `bun:"job,pk"`
+	Sealed []byte `bun:"sealed"`
+}
+
 func (r jobRow) job() (Job, error) {
 	job := Job{
 		ID: r.ID, Owner: r.Owner, Operator: r.Operator, Grant: r.Grant, State: r.State,
 		Created: moment(r.Created), Started: moment(r.Started), Ended: moment(r.Ended),
+	}
+	if r.State == JobRunning {
+		job.Progress = r.Progress
 	}
 	if r.Problem != "" {
 		job.Problem = new(JobProblem)
@@ -68,35 +81,10 @@ func moment(micros int64) time.Time {
 	return time.UnixMicro(micros).UTC()
 }
 
-// insert writes a new job. fresh is false when its owner has used the key before.
-func (j *Jobs) insert(ctx context.Context, job Job, key, mac string) (fresh bool, err error) {
-	row := jobRow{
-		ID: job.ID, Owner: job.Owner, Operator: job.Operator, Grant: job.Grant, State: job.State, Key: key, MAC: mac,
-		Node: j.node, Lease: j.lease(), Created: job.Created.UnixMicro(), Events: 1,
-	}
-	err = j.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-		result, err := tx.NewInsert().Model(&row).On("CONFLICT (owner, idempotency_key) DO NOTHING").Exec(ctx)
-		if err != nil {
-			return err
-		}
-		rows, err := result.RowsAffected()
-		if err != nil || rows == 0 {
-			return err
-		}
-		fresh = true
-		_, err = tx.NewInsert().Model(&eventRow{Job: row.ID, Number: 1, State: row.State, At: row.Created}).Exec(ctx)
-		return err
-	})
-	if err != nil {
-		return false, fmt.Errorf("write job: %w", err)
-	}
-	return fresh, nil
-}
-
 // submitted finds the job that a key was used for, nil if for none.
 func (j *Jobs) submitted(ctx context.Context, owner, key, mac string) (*Job, error) {
 	var row jobRow
-	err := j.db.NewSelect().Model(&row).Where("owner = ?", owner).Where("idempotency_key = ?", key).Scan(ctx)
+	err := j.DB.NewSelect().Model(&row).Where("owner = ?", owner).Where("idempotency_key = ?", key).Scan(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -113,7 +101,7 @@ func (j *Jobs) submitted(ctx context.Context, owner, key, mac string) (*Job, err
 // Find reads a job, for callers that have asked the rules or are about to.
 func (j *Jobs) Find(ctx context.Context, id string) (Job, error) {
 	var row jobRow
-	err := j.db.NewSelect().Model(&row).Where("id = ?", id).Scan(ctx)
+	err := j.DB.NewSelect().Model(&row).Where("id = ?", id).Scan(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Job{}, problem.New("gateway.job-unknown")
 	}
@@ -125,7 +113,7 @@ func (j *Jobs) Find(ctx context.Context, id string) (Job, error) {
 
 func (j *Jobs) list(ctx context.Context, owner, before string, limit int) ([]Job, error) {
 	var rows []jobRow
-	query := j.db.NewSelect().Model(&rows).Where("owner = ?", owner).Order("id DESC").Limit(int64(limit))
+	query := j.DB.NewSelect().Model(&rows).Where("owner = ?", owner).Order("id DESC").Limit(int64(limit))
 	if before != "" {
 		query.Where("id < ?", before)
 	}
@@ -143,60 +131,84 @@ func (j *Jobs) list(ctx context.Context, owner, before string, limit int) ([]Job
 	return jobs, nil
 }
 
-// alive lists the queued and running jobs of a grant, on whatever node.
-func (j *Jobs) alive(ctx context.Context, grant string) (ids []string, err error) {
-	// The queued ones first: a worker that a stopped job sets free would otherwise take one of them up.
-	err = j.db.NewSelect().Model((*jobRow)(nil)).Column("id").Where("grant_id = ?", grant).
-		Where("state IN (?, ?)", JobQueued, JobRunning).Order("state", "id").Scan(ctx, &ids)
-	if err != nil {
-		return nil, fmt.Errorf("list the jobs of a grant: %w", err)
-	}
-	return ids, nil
-}
-
 // events lists the changes of state after the one with a number.
 func (j *Jobs) events(ctx context.Context, id string, after int) ([]eventRow, error) {
 	var rows []eventRow
-	err := j.db.NewSelect().Model(&rows).Where("job = ?", id).Where("number > ?", after).Order("number").Scan(ctx)
+	err := j.DB.NewSelect().Model(&rows).Where("job = ?", id).Where("number > ?", after).Order("number").Scan(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the events of a job: %w", err)
 	}
 	return rows, nil
 }
 
-// move is the only way in which a job changes its state: from one of the states that are named, or not at all.
-func (j *Jobs) move(ctx context.Context, id string, to JobState, why *JobProblem, from ...JobState) (moved bool, err error) {
+// column is one that jobs are picked by, and its value.
+type column struct{ name, value string }
+
+// turn runs a transaction that changes jobs. On Postgres they take turns by a lock on the row that stands for the
+// platform, as SQLite's do anyway: limits and fairness are then decided on what is, no two wait for each other, and
+// a node that falls silent in the middle is thrown out by the database.
+func (j *Jobs) turn(ctx context.Context, change func(ctx context.Context, tx bun.Tx) error) error {
+	return j.DB.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		if tx.Dialect().Name() == dialect.PG {
+			if _, err := tx.ExecContext(ctx, "SET LOCAL idle_in_transaction_session_timeout = '5s'"); err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, "SELECT FROM gateway_operators WHERE operator = '' FOR UPDATE"); err != nil {
+				return err
+			}
+		}
+		return change(ctx, tx)
+	})
+}
+
+// move changes the state of the jobs that which picks, writes the change among their events, and gives them as they
+// are now. Where nothing of a job is left to begin, its text goes. It is the only way in which a state changes.
+func (j *Jobs) move(ctx context.Context, tx bun.Tx, to JobState, why *problem.Problem, which func(*bun.UpdateQuery)) ([]jobRow, error) {
 	now := j.options.Clock().UnixMicro()
-	text := ""
-	if why != nil {
-		encoded, err := json.Marshal(why)
-		if err != nil {
-			return false, fmt.Errorf("write the problem of a job: %w", err)
-		}
-		text = string(encoded)
+	text, err := encodeProblem(why)
+	if err != nil {
+		return nil, err
 	}
-	err = j.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-		var event eventRow
-		update := tx.NewUpdate().Model((*jobRow)(nil)).Set("state = ?", to).Set("problem = ?", text).
-			Set("events = events + 1").Where("id = ?", id).Where("state IN (?)", bun.List(from)).Returning("events")
-		if to == JobRunning {
-			update.Set("started_at = ?", now)
-		} else {
-			update.Set("ended_at = ?", now)
+	update := tx.NewUpdate().Model((*jobRow)(nil)).Set("state = ?", to).Set("problem = ?", text).Set("events = events + 1").Returning("*")
+	if to == JobRunning {
+		update.Set("started_at = ?", now).Set("node = ?", j.node).Set("lease_until = ?", j.lease())
+	} else {
+		update.Set("ended_at = ?", now)
+	}
+	which(update)
+	var rows []jobRow
+	if _, err := update.Exec(ctx, &rows); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, err
+	}
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	events := make([]eventRow, len(rows))
+	ids := make([]string, len(rows))
+	for i, row := range rows {
+		events[i] = eventRow{Job: row.ID, Number: row.Events, State: to, At: now}
+		ids[i] = row.ID
+	}
+	if _, err := tx.NewInsert().Model(&events).Exec(ctx); err != nil {
+		return nil, err
+	}
+	if to != JobRunning { // of one that begins, whoever begins it has yet to read it
+		if _, err := tx.NewDelete().Model((*textRow)(nil)).Where("job IN (?)", bun.List(ids)).Exec(ctx); err != nil {
+			return nil, err
 		}
-		if _, err := update.Exec(ctx, &event.Number); err != nil {
+	}
+	return rows, nil
+}
+
+// decide moves a job on that waited for an officer.
+func (j *Jobs) decide(ctx context.Context, id string, to JobState, why *problem.Problem) (moved bool, err error) {
+	err = j.turn(ctx, func(ctx context.Context, tx bun.Tx) error {
+		rows, err := j.move(ctx, tx, to, why, func(q *bun.UpdateQuery) { q.Where("id = ?", id).Where("state = ?", JobWaiting) })
+		if moved = len(rows) > 0; err != nil || !moved {
 			return err
 		}
-		if event.Number == 0 {
-			return nil
-		}
-		moved, event.Job, event.State, event.At = true, id, to, now
-		_, err := tx.NewInsert().Model(&event).Exec(ctx)
-		return err
+		return tell(ctx, tx, newsOf(id))
 	})
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
 	if err != nil {
 		return false, fmt.Errorf("move job %s to %s: %w", id, to, err)
 	}
@@ -204,6 +216,17 @@ func (j *Jobs) move(ctx context.Context, id string, to JobState, why *JobProblem
 		j.bells.ring(id)
 	}
 	return moved, nil
+}
+
+func encodeProblem(p *problem.Problem) (string, error) {
+	if p == nil {
+		return "", nil
+	}
+	encoded, err := json.Marshal(remember(p))
+	if err != nil {
+		return "", fmt.Errorf("write the problem of a job: %w", err)
+	}
+	return string(encoded), nil
 }
 
 // lease is until when this process promises to be heard of again, in microseconds since 1970.

@@ -5,94 +5,147 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"slices"
 	"time"
 
+	"github.com/uptrace/bun"
 	"go.uber.org/zap"
 
 	"weir/audit"
 	"weir/export"
 	"weir/internal/problem"
+	"weir/sandbox"
 )
 
 // lastWord bounds how long a job that ended may take to be written down.
 const lastWord = 15 * time.Second
 
-// reserve finds a place in the queue, or refuses.
-func (j *Jobs) reserve(t *task) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if len(j.mine) >= j.options.Queue+j.options.Workers {
-		return problem.New("gateway.queue-full")
+// task is a job that has begun, with what is never written down.
+type task struct {
+	job    Job
+	sql    string
+	lost   error // why there is no text
+	meter  meter
+	cancel context.CancelCauseFunc
+}
+
+// halted is why a job's context ended: what becomes of the job, and what is said of it.
+type halted struct {
+	state JobState
+	code  string
+}
+
+func (h *halted) Error() string { return "the job was stopped: " + h.code }
+
+// Why this process stops jobs of its own.
+var (
+	stopping = &halted{JobFailed, "gateway.job-interrupted"} // the platform is
+	outlived = &halted{JobFailed, "gateway.job-interrupted"} // its lease
+)
+
+// dispatch begins one job after the other, as places become free, until no more are begun.
+func (j *Jobs) dispatch() {
+	places := make(chan struct{}, j.options.Workers)
+	for {
+		select {
+		case places <- struct{}{}:
+		case <-j.closing:
+			return
+		}
+		t := j.await()
+		if t == nil {
+			return
+		}
+		j.running.Go(func() {
+			defer func() { <-places; j.ring() }() // which may make room for the operator's next
+			j.run(t)
+		})
 	}
-	own := 0
-	for _, other := range j.mine {
-		if other.job.Owner == t.job.Owner {
-			own++
+}
+
+// await gives the next job to run, nil when no more are begun.
+func (j *Jobs) await() *task {
+	poll := time.NewTicker(j.options.Watch)
+	defer poll.Stop()
+	complaint := complaint{log: j.options.Log, about: "no job can be begun"}
+	for !j.isClosing() {
+		t, err := j.claim(j.base)
+		if t != nil {
+			return t
+		}
+		complaint.hear(err)
+		select {
+		case <-j.wake:
+		case <-poll.C: // another node may have queued a job, or a day may have begun
+		case <-j.closing:
 		}
 	}
-	if own >= j.options.PerAccount {
-		return problem.New("gateway.too-many-jobs", "limit", fmt.Sprint(j.options.PerAccount))
-	}
-	j.mine[t.job.ID] = t
 	return nil
 }
 
-func (j *Jobs) release(id string) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	delete(j.mine, id)
-}
-
-// work runs one job after the other until the platform stops.
-func (j *Jobs) work() {
-	for t := range j.tasks {
-		j.run(t)
-		j.release(t.job.ID)
+// ring wakes the dispatcher.
+func (j *Jobs) ring() {
+	select {
+	case j.wake <- struct{}{}:
+	default: // it has not yet looked after the last ring
 	}
 }
 
 // run takes one job to its end. Whatever happens, it does not stay running: if its end cannot be written, its
 // lease runs out, and nothing of it is shown before.
-func (j *Jobs) run(t task) {
+func (j *Jobs) run(t *task) {
 	cancelable, cancel := context.WithCancelCause(j.base)
 	defer cancel(nil)
 	ctx, late := context.WithTimeout(cancelable, j.options.Timeout)
 	defer late()
-	j.attach(t.job.ID, cancel)
-	log := j.options.Log.With(zap.String("job", t.job.ID))
+	t.cancel = cancel
+	j.attach(t)
+	defer j.detach(t)
 
-	started, err := j.move(ctx, t.job.ID, JobRunning, nil, JobQueued)
-	var released export.Released
-	if err == nil && started {
-		released, err = j.call(ctx, t)
-	}
-	if err == nil && !started || errors.Is(context.Cause(cancelable), errCancelled) {
-		return // whoever cancelled it has written its end
-	}
+	released, err := j.call(sandbox.WithTrace(ctx, t.meter.trace()), t)
 	state, why := judge(released, err)
-	if why != nil && context.Cause(j.base) != nil {
-		state, why = JobFailed, problem.New("gateway.job-interrupted").Because(why)
+	if h := (*halted)(nil); errors.As(context.Cause(cancelable), &h) {
+		state, why = h.state, problem.New(h.code).Because(err)
 	}
 	if state == JobFailed {
-		log.Error("job failed", zap.String("code", why.Code), zap.NamedError("cause", errors.Unwrap(why)))
+		j.options.Log.Error("job failed", zap.String("job", t.job.ID), zap.String("code", why.Code), zap.NamedError("cause", errors.Unwrap(why)))
 	}
 	final, done := context.WithTimeout(context.WithoutCancel(ctx), lastWord)
 	defer done()
-	if _, err := j.move(final, t.job.ID, state, remember(why), JobQueued, JobRunning); err != nil {
-		log.Error("the end of a job could not be written", zap.Error(err))
+	if err := j.finish(final, t, state, why); err != nil {
+		j.options.Log.Error("the end of a job could not be written", zap.String("job", t.job.ID), zap.Error(err))
 	}
 }
 
-// call runs the flow and turns a panic into an error, so that one query cannot take the others with it.
-func (j *Jobs) call(ctx context.Context, t task) (released export.Released, err error) {
+// call asks who wants this now, and runs the flow. A panic becomes an error, so that one query cannot take the
+// others with it.
+func (j *Jobs) call(ctx context.Context, t *task) (released export.Released, err error) {
 	defer func() {
 		if failure := recover(); failure != nil {
 			released = export.Released{}
 			err = fmt.Errorf("panic of type %T in the flow\n%s", failure, debug.Stack())
 		}
 	}()
-	return j.runner.Run(ctx, t.who, Request{Job: t.job.ID, Grant: t.job.Grant, SQL: t.sql})
+	if t.lost != nil {
+		return export.Released{}, j.refused(ctx, t.job, problem.New("gateway.text-lost").Because(t.lost))
+	}
+	who, err := j.People.Person(ctx, t.job.Owner)
+	if err != nil {
+		return export.Released{}, j.refused(ctx, t.job, err)
+	}
+	return j.Runner.Run(ctx, who, Request{Job: t.job.ID, Grant: t.job.Grant, SQL: t.sql})
+}
+
+// refused puts on the log that a job did not even reach the flow.
+func (j *Jobs) refused(ctx context.Context, job Job, why error) error {
+	event := audit.Event{
+		Kind: "job.refused", Actor: job.Owner, Grant: job.Grant, Job: job.ID, Facts: map[string]string{"code": problem.Of(why).Code},
+	}
+	last, done := context.WithTimeout(context.WithoutCancel(ctx), conclude)
+	defer done()
+	if _, err := j.Record.Append(last, event); err != nil {
+		return problem.New("gateway.not-logged").Because(errors.Join(err, why))
+	}
+	return why
 }
 
 // judge names the state in which a job ends.
@@ -107,107 +160,73 @@ func judge(released export.Released, err error) (JobState, *problem.Problem) {
 	return state, nil
 }
 
-func (j *Jobs) attach(id string, cancel context.CancelCauseFunc) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if t := j.mine[id]; t != nil {
-		t.cancel = cancel
-	}
-}
-
-// end writes that a job is over and then stops it, if it runs here. In this order nothing of it can be shown even
-// if it comes to its end in between.
-func (j *Jobs) end(ctx context.Context, id string, state JobState, why *problem.Problem) (bool, error) {
-	moved, err := j.move(ctx, id, state, remember(why), JobQueued, JobRunning)
-	if moved {
-		j.interrupt(id)
-	}
-	return moved, err
-}
-
-func (j *Jobs) interrupt(id string) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if t := j.mine[id]; t != nil && t.cancel != nil {
-		t.cancel(errCancelled)
-	}
-}
-
-// renew keeps this process's jobs from being taken for dead, stops those that were ended on another node, and
-// buries those of dead processes.
-func (j *Jobs) renew() {
-	tick := time.NewTicker(j.options.Lease / 3)
-	defer tick.Stop()
-	for {
-		select {
-		case <-j.base.Done():
-			return
-		case <-tick.C:
-		}
-		if err := j.beat(j.base); err != nil && j.base.Err() == nil {
-			j.options.Log.Error("lease of jobs not renewed", zap.Error(err))
-		}
-	}
-}
-
-// beat is one turn of renew.
-func (j *Jobs) beat(ctx context.Context) error {
-	ctx, done := context.WithTimeout(ctx, j.options.Lease)
-	defer done()
-	_, err := j.db.NewUpdate().Model((*jobRow)(nil)).Set("lease_until = ?", j.lease()).
-		Where("node = ?", j.node).Where("state IN (?, ?)", JobQueued, JobRunning).Exec(ctx)
-	if err != nil {
-		return fmt.Errorf("renew lease: %w", err)
-	}
-	var alive []string
-	err = j.db.NewSelect().Model((*jobRow)(nil)).Column("id").
-		Where("node = ?", j.node).Where("state IN (?, ?)", JobQueued, JobRunning).Scan(ctx, &alive)
-	if err != nil {
-		return fmt.Errorf("read own jobs: %w", err)
-	}
-	for _, id := range j.runningHere() {
-		if !slices.Contains(alive, id) {
-			j.interrupt(id)
-		}
-	}
-	return j.bury(ctx, j.options.Clock())
-}
-
-func (j *Jobs) runningHere() []string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	var ids []string
-	for id, t := range j.mine {
-		if t.cancel != nil {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
-// bury makes the jobs failed whose process is dead: its lease ran out before a moment. That goes on the log first;
-// if it cannot, they stay as they are, and nothing of them can be shown.
-func (j *Jobs) bury(ctx context.Context, before time.Time) error {
-	var rows []jobRow
-	err := j.db.NewSelect().Model(&rows).Where("state IN (?, ?)", JobQueued, JobRunning).
-		Where("lease_until < ?", before.UnixMicro()).Where("node <> ?", j.node).Order("id").Scan(ctx)
-	if err != nil {
-		return fmt.Errorf("find jobs of dead processes: %w", err)
-	}
-	for _, row := range rows {
-		event := audit.Event{
-			Kind: "job.interrupted", Grant: row.Grant, Job: row.ID, Facts: map[string]string{"state": string(row.State)},
-		}
-		if _, err := j.record.Append(ctx, event); err != nil {
-			return fmt.Errorf("log an interrupted job: %w", err)
-		}
-		why := remember(problem.New("gateway.job-interrupted"))
-		if _, err := j.move(ctx, row.ID, JobFailed, why, JobQueued, JobRunning); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // stateOf is the state of a job whose flow gave this result.
 func stateOf(released export.Released) JobState { return JobState(released.State()) }
+
+// finish writes the end of a job of this process, with what it took, in one transaction. Where somebody else has
+// written an end before, that stands, and only what it took is added.
+func (j *Jobs) finish(ctx context.Context, t *task, state JobState, why *problem.Problem) error {
+	err := j.turn(ctx, func(ctx context.Context, tx bun.Tx) error {
+		rows, err := j.move(ctx, tx, state, why, func(q *bun.UpdateQuery) {
+			q.Where("id = ?", t.job.ID).Where("state = ?", JobRunning).Where("node = ?", j.node)
+		})
+		if err != nil {
+			return err
+		}
+		if err := j.charge(ctx, tx, t.job, state, t.meter.taken()); err != nil || len(rows) == 0 {
+			return err
+		}
+		return tell(ctx, tx, newsOf(t.job.ID))
+	})
+	j.bells.ring(t.job.ID)
+	return err
+}
+
+func (j *Jobs) attach(t *task) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.here[t.job.ID] = t
+}
+
+func (j *Jobs) detach(t *task) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.here, t.job.ID)
+}
+
+// tasks lists what runs here.
+func (j *Jobs) tasks() (list []*task, ids []string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for id, t := range j.here {
+		list, ids = append(list, t), append(ids, id)
+	}
+	return list, ids
+}
+
+// interrupt stops the jobs of this process that are meant: their processes are killed at once.
+func (j *Jobs) interrupt(meant func(Job) bool, why *halted) {
+	list, _ := j.tasks()
+	for _, t := range list {
+		if meant(t.job) {
+			t.cancel(why)
+		}
+	}
+}
+
+// complaint keeps a trouble that lasts from filling the operation log: its beginning and its end are told.
+type complaint struct {
+	log   *zap.Logger
+	about string
+	heard bool
+}
+
+func (c *complaint) hear(err error) {
+	if err != nil && !c.heard && !errors.Is(err, context.Canceled) {
+		c.log.Error(c.about, zap.Error(err))
+	}
+	if err == nil && c.heard {
+		c.log.Info("over: " + c.about)
+	}
+	c.heard = err != nil
+}

@@ -143,38 +143,6 @@ func TestOneKeyAtOnceMakesOneJob(t *testing.T) {
 	})
 }
 
-// states counts a person's jobs in some states.
-func TestLimitsOnJobs(t *testing.T) {
-	p := gatewaytest.New(t, storetest.Open(t, storetest.SQLite(t)), gateway.JobOptions{Workers: 1, Queue: 2, PerAccount: 2})
-	who := gatewaytest.Person("analyst")
-	try := func(person, sql string) string {
-		grant := p.Grant.ID
-		if person == "stranger" {
-			grant = p.Other.ID
-		}
-		_, err := p.Jobs.Submit(t.Context(), gatewaytest.Person(person), fmt.Sprintf("test-key-%d", keys.Add(1)), grant, sql)
-		return codeOf(err)
-	}
-	longest := gatewaytest.Release + strings.Repeat(" ", gateway.MaxSQL-len(gatewaytest.Release))
-	if _, err := p.Jobs.Submit(t.Context(), who, "key-longest", p.Grant.ID, longest+" "); codeOf(err) != "gateway.sql-too-long" {
-		t.Errorf("too long: %v", err)
-	}
-	job, err := p.Jobs.Submit(t.Context(), who, "key-longest", p.Grant.ID, longest)
-	if err != nil {
-		t.Fatal(err)
-	}
-	wait(t, p.Jobs, job.ID)
-	<-p.Flow.Started
-
-	for i, c := range []struct{ person, want string }{
-		{"analyst", ""}, {"analyst", ""}, {"analyst", "gateway.too-many-jobs"}, {"stranger", ""}, {"stranger", "gateway.queue-full"},
-	} {
-		if code := try(c.person, gatewaytest.Block); code != c.want {
-			t.Errorf("submission %d: %q, want %q", i, code, c.want)
-		}
-	}
-}
-
 func TestWhoSeesAJob(t *testing.T) {
 	p := gatewaytest.New(t, storetest.Open(t, storetest.SQLite(t)), gateway.JobOptions{})
 	job := wait(t, p.Jobs, submit(t, p.Jobs, gatewaytest.Person("analyst"), p.Grant.ID, gatewaytest.Release).ID)
@@ -212,16 +180,18 @@ func TestFollowTellsEachChangeOnceAndEnds(t *testing.T) {
 		receive(t, p.Flow.Started)
 		var seen []string
 		err := p.Jobs.Follow(t.Context(), who, job.ID, 0, time.Hour, func(e gateway.JobEvent) error {
-			seen = append(seen, fmt.Sprintf("%d %s", e.Number, e.Job.State))
+			seen = append(seen, fmt.Sprintf("%d %s %d%%", e.Number, e.Job.State, e.Job.Progress))
 			if e.Job.State == gateway.JobRunning {
 				if !e.Job.Ended.IsZero() || e.Job.Started.IsZero() {
 					t.Errorf("a running job has times %v, %v", e.Job.Started, e.Job.Ended)
 				}
+			}
+			if e.Job.Progress > 0 {
 				p.Flow.Open()
 			}
 			return nil
 		}, func() error { return errors.New("idle") })
-		if got := strings.Join(seen, ", "); err != nil || got != "1 queued, 2 running, 3 released" {
+		if got := strings.Join(seen, ", "); err != nil || got != "1 queued 0%, 2 running 0%, 0 running 30%, 3 released 0%" {
 			t.Errorf("%s, %v", got, err)
 		}
 		seen = nil
@@ -241,13 +211,23 @@ func TestFollowTellsEachChangeOnceAndEnds(t *testing.T) {
 	})
 }
 
-func TestNewJobsRefusesAWeakSecret(t *testing.T) {
+func TestNewJobsRefuses(t *testing.T) {
 	p := gatewaytest.New(t, storetest.Open(t, storetest.SQLite(t)), gateway.JobOptions{})
-	for _, options := range []gateway.JobOptions{{}, {Secret: make([]byte, 31)}, {Secret: make([]byte, 32), Workers: -1}} {
-		if jobs, err := gateway.NewJobs(t.Context(), p.DB, p.Flow, p.Queue, p.Policy, p.Log, options); err == nil {
+	whole := make([]byte, 32)
+	for _, options := range []gateway.JobOptions{
+		{}, {Secret: whole[1:]}, {Secret: whole, Workers: -1}, {Secret: whole, Lease: -1}, {Secret: whole, Platform: gateway.Allowance{Read: -1}},
+		{Secret: whole, Operators: map[string]gateway.Allowance{"harbour": {CPU: -1}}},
+	} {
+		if jobs, err := gateway.NewJobs(t.Context(), p.JobsParts(), options); err == nil {
 			jobs.Close(t.Context())
 			t.Errorf("%+v is accepted", options)
 		}
+	}
+	parts := p.JobsParts()
+	parts.People = nil
+	if jobs, err := gateway.NewJobs(t.Context(), parts, gateway.JobOptions{Secret: whole}); err == nil {
+		jobs.Close(t.Context())
+		t.Error("jobs of nobody are accepted")
 	}
 }
 
@@ -300,7 +280,7 @@ func codeOf(err error) string {
 // search looks for texts in every column of the gateway's tables.
 func search(t *testing.T, db *bun.DB, texts ...string) string {
 	t.Helper()
-	for _, table := range []string{"gateway_jobs", "gateway_job_events"} {
+	for _, table := range []string{"gateway_jobs", "gateway_job_events", "gateway_usage"} {
 		var rows []map[string]any
 		if err := db.NewSelect().Table(table).Scan(t.Context(), &rows); err != nil {
 			t.Fatal(err)

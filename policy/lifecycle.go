@@ -218,3 +218,19 @@ func (e *Engine) absent(ctx context.Context, who Principal, action Action) error
 	}
 	return problem.New("policy.unknown-grant")
 }
+
+// Lapsed names those of some grants that authorise nothing now: they are suspended, terminated, or outside their term.
+// It is for the platform itself, which stops what runs under them, and asks for nobody.
+func (e *Engine) Lapsed(ctx context.Context, grants []string) ([]string, error) {
+	if len(grants) == 0 {
+		return nil, nil
+	}
+	now := e.now().Unix()
+	var lapsed []string
+	err := e.db.NewSelect().Table("policy_grants").Column("id").Where("id IN (?)", bun.List(grants)).
+		Where("state <> ? OR valid_from > ? OR valid_until <= ?", GrantActive, now, now).Order("id").Scan(ctx, &lapsed)
+	if err != nil {
+		return nil, fmt.Errorf("look for lapsed grants: %w", err)
+	}
+	return lapsed, nil
+}

@@ -65,6 +65,10 @@ func TestHostileWorker(t *testing.T) {
 		{"ragged table", ok + frame(`{"table":{"columns":[{"name":"a","type":"B"}],"rows":[[1,2]]}}`) + hang, "malformed reply"},
 		{"nested value", ok + frame(`{"table":{"columns":[{"name":"a","type":"B"}],"rows":[[{"x":1}]]}}`) + hang, "malformed reply"},
 		{"text as class", ok + frame(`{"failure":{"class":"could not convert 110101199003074321"}}`) + hang, "unknown class"},
+		{"progress of nothing", ok + frame(`{"progress":-1}`) + hang, "malformed reply"},
+		{"progress beyond the end", ok + frame(`{"progress":101}`) + hang, "malformed reply"},
+		{"progress backwards", ok + frame(`{"progress":50}`) + frame(`{"progress":50}`) + hang, "malformed reply"},
+		{"progress and then nothing", ok + frame(`{"progress":50}`) + hang, "wall clock"},
 		{"endless output", ok + "exec cat /dev/zero >&4\n", "malformed reply"},
 		{"never reads", hang, "wall clock"},
 	}

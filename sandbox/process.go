@@ -38,6 +38,8 @@ type process struct {
 	started           time.Time
 	gone              chan struct{} // closed when the process has been waited for
 	stop              func() bool   // forgets the context that it was started with
+	trace             *Trace        // of that context
+	told              sync.Once     // what it took
 
 	calls sync.Mutex // held while a call is under way
 
@@ -66,7 +68,7 @@ func spawn(ctx context.Context, executable string, cell isolate.Cell, input *os.
 	if input != nil {
 		files = append(files, input)
 	}
-	p := &process{requests: requestsWrite, replies: repliesRead, started: time.Now(), gone: make(chan struct{})}
+	p := &process{requests: requestsWrite, replies: repliesRead, started: time.Now(), gone: make(chan struct{}), trace: TraceOf(ctx)}
 	if p.cmd, err = isolate.Command(executable, cell, files); err == nil {
 		p.group, err = isolate.NewGroup(cell.Limits.Group)
 	}
@@ -95,6 +97,10 @@ func (p *process) reap() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	unix.Kill(-p.cmd.Process.Pid, unix.SIGKILL)
+	read, err := readBytes(p.cmd.Process.Pid)
+	if err != nil && p.why == nil {
+		p.why = err
+	}
 	p.cmd.Wait() // the status says nothing that p.why does not
 	if p.why == nil && p.group.Exhausted() {
 		p.why = errExhausted
@@ -102,7 +108,7 @@ func (p *process) reap() {
 	p.left = p.group.Remove()
 	p.reaped = true
 	state := p.cmd.ProcessState
-	p.usage = Usage{CPU: state.UserTime() + state.SystemTime(), Wall: time.Since(p.started)}
+	p.usage = Usage{CPU: state.UserTime() + state.SystemTime(), Wall: time.Since(p.started), Read: read}
 	if r, ok := state.SysUsage().(*syscall.Rusage); ok {
 		p.usage.PeakMemory = r.Maxrss << 10
 	}
@@ -142,6 +148,7 @@ func (p *process) close() Usage {
 	<-p.gone
 	p.requests.Close()
 	p.replies.Close()
+	p.told.Do(func() { p.trace.used(p.usage) })
 	return p.usage
 }
 
@@ -157,7 +164,7 @@ func (p *process) call(ctx context.Context, wall time.Duration, request wire.Req
 	var reply wire.Reply
 	err := wire.Send(p.requests, request, wire.MaxRequest)
 	if err == nil {
-		err = wire.Receive(p.replies, &reply, limit)
+		reply, err = p.reply(limit)
 	}
 	if err != nil {
 		return wire.Reply{}, p.ended(err)
@@ -170,6 +177,20 @@ func (p *process) call(ctx context.Context, wall time.Duration, request wire.Req
 		return wire.Reply{}, fault
 	}
 	return reply, nil
+}
+
+// reply waits for a reply. Before it, the worker may say how far it is: each time farther, so not without end.
+func (p *process) reply(limit int64) (reply wire.Reply, err error) {
+	for percent := 0; ; percent = reply.Progress {
+		reply = wire.Reply{}
+		if err := wire.Receive(p.replies, &reply, limit); err != nil || reply.Progress == 0 {
+			return reply, err
+		}
+		if reply.Progress <= percent || reply.Progress > 100 {
+			return reply, errProtocol
+		}
+		p.trace.progress(reply.Progress)
+	}
 }
 
 // ended gives the reason why a call got no reply: what killed the process, or how it ended by itself.

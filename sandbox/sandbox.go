@@ -47,6 +47,7 @@ type Usage struct {
 	CPU        time.Duration
 	Wall       time.Duration
 	PeakMemory int64 // bytes
+	Read       int64 // bytes, from its files and its pipes
 }
 
 // Query is SQL that the platform rendered, never a person's text, with the tables that it reads besides the data

@@ -14,6 +14,7 @@ import (
 	"weir/export"
 	"weir/gateway"
 	"weir/gateway/identity"
+	"weir/internal/problem"
 	"weir/policy"
 )
 
@@ -101,7 +102,7 @@ func (p *Platform) Start(t testing.TB, options gateway.JobOptions) *gateway.Jobs
 	if options.Workers == 0 {
 		options.Workers = 2
 	}
-	jobs, err := gateway.NewJobs(t.Context(), p.DB, p.Flow, p.Queue, p.Policy, p.Log, options)
+	jobs, err := gateway.NewJobs(t.Context(), p.JobsParts(), options)
 	must(t)(err)
 	t.Cleanup(func() {
 		now, done := context.WithCancel(context.Background())
@@ -109,6 +110,25 @@ func (p *Platform) Start(t testing.TB, options gateway.JobOptions) *gateway.Jobs
 		jobs.Close(now)
 	})
 	return jobs
+}
+
+// JobsParts are what jobs are run with.
+func (p *Platform) JobsParts() gateway.JobsParts {
+	return gateway.JobsParts{
+		DB: p.DB, Runner: p.Flow, Results: p.Queue, Permit: p.Policy, Record: p.Log, Log: p.Log, Grants: p.Policy, People: members{p.Identity},
+	}
+}
+
+// members are the people of the tests, of whom not all have an account.
+type members struct{ *identity.Identity }
+
+// Person tells who somebody is now: by their account if they have one.
+func (m members) Person(ctx context.Context, name string) (policy.Principal, error) {
+	who, err := m.Identity.Person(ctx, name)
+	if err != nil && problem.Of(err).Code == "identity.no-such-account" {
+		return Person(name), nil
+	}
+	return who, err
 }
 
 // NewGrant grants an operator the one data set of the tests.

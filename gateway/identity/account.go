@@ -263,6 +263,35 @@ func (i *Identity) Accounts(ctx context.Context) ([]Account, error) {
 	return list, nil
 }
 
+// Person tells who somebody is now, without a session: for what they asked for and left to be done. It refuses with
+// identity.no-such-account or identity.account-disabled.
+func (i *Identity) Person(ctx context.Context, name string) (policy.Principal, error) {
+	a, found, err := i.account(ctx, name)
+	switch {
+	case err != nil:
+		return policy.Principal{}, err
+	case !found:
+		return policy.Principal{}, problem.New("identity.no-such-account")
+	case a.DisabledAt != 0:
+		return policy.Principal{}, problem.New("identity.account-disabled")
+	}
+	return i.principal(a, "")
+}
+
+// Barred names those of some accounts that are disabled.
+func (i *Identity) Barred(ctx context.Context, names []string) ([]string, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	var barred []string
+	err := i.db.NewSelect().Model((*account)(nil)).Column("name").Where("name IN (?)", bun.List(names)).
+		Where("disabled_at <> 0").Order("name").Scan(ctx, &barred)
+	if err != nil {
+		return nil, fmt.Errorf("look for disabled accounts: %w", err)
+	}
+	return barred, nil
+}
+
 // account reads one account. found is false for a name that nobody has, or can have.
 func (i *Identity) account(ctx context.Context, name string) (a account, found bool, err error) {
 	if !accountName.MatchString(name) {

@@ -118,12 +118,15 @@ type Query struct {
 	Tables []Named `json:"tables,omitempty"`
 }
 
-// Reply answers a request. Exactly one field is set, or none where there is nothing to say.
+// Reply answers a request. Exactly one field is set, or none where there is nothing to say. Before the answer to a
+// query there may be replies with Progress.
 type Reply struct {
 	Failure *Failure `json:"failure,omitempty"`
 	Bound   *Bound   `json:"bound,omitempty"`
 	Table   *Table   `json:"table,omitempty"`
 	Taken   *Taken   `json:"taken,omitempty"`
+
+	Progress int `json:"progress,omitempty"` // of the query that runs, in percent: from 1 to 100, and each time more
 }
 
 // Failure is why a request failed. Class is one of a few fixed words and never the engine's own text, which can

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	duckdb "github.com/duckdb/duckdb-go/v2"
+	"github.com/duckdb/duckdb-go/v2/mapping"
 
 	"weir/sandbox/isolate"
 	"weir/sandbox/wire"
@@ -16,6 +17,9 @@ import (
 type engine struct {
 	conn *sql.Conn
 	open wire.Open
+
+	raw mapping.Connection
+	say func(wire.Reply) // while a query runs; nil where nobody asks how far it is
 }
 
 // start opens the engine, lets prepare do what needs the file system, and then shuts every way out. The order
@@ -87,6 +91,7 @@ func (e *engine) query(ctx context.Context, q wire.Query) (*wire.Table, error) {
 			return nil, err
 		}
 	}
+	defer e.report()()
 	rows, err := e.conn.QueryContext(ctx, q.SQL)
 	if err != nil {
 		return nil, err

@@ -28,13 +28,18 @@ func LastDescriptor(mode string) int {
 // Main serves requests until the platform closes the pipe or something fails, and gives the exit status. A worker
 // that failed once does nothing more: its engine may be in any state.
 func Main(mode string) int {
+	replies := os.NewFile(wire.ReplyFD, "replies")
+	say := func(word wire.Reply) {
+		if wire.Send(replies, word, smallReply) != nil {
+			os.Exit(1)
+		}
+	}
 	handle := map[string]func() handler{
-		wire.ModePlan: newPlanner, wire.ModeJob: newJob, wire.ModeIntake: newIntake,
+		wire.ModePlan: newPlanner, wire.ModeJob: func() handler { return newJob(say) }, wire.ModeIntake: newIntake,
 	}[mode]
 	if handle == nil {
 		return 1
 	}
-	replies := os.NewFile(wire.ReplyFD, "replies")
 	serve := handle()
 	for request := range receive(os.NewFile(wire.RequestFD, "requests")) {
 		reply, limit := serve(request)
