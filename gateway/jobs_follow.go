@@ -96,7 +96,7 @@ func (j *Jobs) Follow(ctx context.Context, who policy.Principal, id string, afte
 // at is the job as it stood after an event.
 func (job Job) at(event eventRow) Job {
 	then := moment(event.At)
-	job.State = event.State
+	job.State, job.Progress = event.State, 0
 	if job.Started.After(then) {
 		job.Started = time.Time{}
 	}

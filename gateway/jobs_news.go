@@ -26,7 +26,9 @@ func newsOf(job string) string { return "changed " + job }
 func haltOf(of column, code string) string { return "halt " + of.name + " " + code + " " + of.value }
 
 // tell tells all nodes, when the transaction commits. SQLite has one process, which knows.
-func tell(ctx context.Context, db bun.IDB, news string) error { return store.Notify(ctx, db, newsChannel, news) }
+func tell(ctx context.Context, db bun.IDB, news string) error {
+	return store.Notify(ctx, db, newsChannel, news)
+}
 
 // hear does what was told.
 func (j *Jobs) hear(news string) {

@@ -34,6 +34,7 @@ type settings struct {
 	Metrics   metricsSettings  `koanf:"metrics"`   // figures for the maintainer
 	Log       logSettings      `koanf:"log"`       // operation log
 	Identity  identitySettings `koanf:"identity"`  // who else says who somebody is
+	Jobs      jobSettings      `koanf:"jobs"`      // how many run, and how much they may take
 }
 
 type tlsSettings struct {
@@ -98,6 +99,7 @@ func readSettings(path string, environ []string) (settings, error) {
 	if err == nil {
 		err = k.UnmarshalWithConf("", &s, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
 			TagName: "koanf", ErrorUnused: true, WeaklyTypedInput: true,
+			DecodeHook: mapstructure.StringToTimeDurationHookFunc(),
 		}})
 	}
 	if err == nil {
@@ -141,6 +143,9 @@ func (s *settings) complete() error {
 	}
 	if s.Store == "" {
 		s.Store = filepath.Join(s.Data, storeFile)
+	}
+	if _, err := s.Jobs.options(); err != nil {
+		return err
 	}
 	s.URL = strings.TrimSuffix(s.URL, "/")
 	if s.URL == "" {

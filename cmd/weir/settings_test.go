@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -39,6 +40,14 @@ func TestSettingsComeFromDefaultsFileAndEnvironment(t *testing.T) {
 		{"an external provider", "identity: {external: [{issuer: https://id.example.org, audience: weir}]}", nil, func(s *settings) {
 			s.Identity.External = []providerSettings{{Issuer: "https://id.example.org", Audience: "weir"}}
 		}},
+		{"jobs", "jobs: {workers: 4, timeout: 90s, operator: {running: 2, cpu: 2h}, operators: [{name: op-housing, read: 1000}]}",
+			[]string{"WEIR_JOBS_RETENTION=48h", "WEIR_JOBS_PLATFORM_QUEUED=50"}, func(s *settings) {
+				s.Jobs = jobSettings{
+					Workers: 4, Timeout: 90 * time.Second, Retention: 48 * time.Hour, Platform: allowanceSettings{Queued: 50},
+					Operator:  allowanceSettings{Running: 2, CPU: 2 * time.Hour},
+					Operators: []operatorAllowance{{"op-housing", allowanceSettings{Read: 1000}}},
+				}
+			}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Chdir(t.TempDir())
@@ -53,7 +62,7 @@ func TestSettingsComeFromDefaultsFileAndEnvironment(t *testing.T) {
 			if err != nil {
 				t.Fatal(err, errors.Unwrap(err))
 			}
-			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmp.AllowUnexported(operatorAllowance{})); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -109,6 +118,9 @@ func TestSettingsAreRefused(t *testing.T) {
 		{"a value of the wrong kind", "plaintext: perhaps", nil, "cli.bad-settings"},
 		{"no port", "listen: 127.0.0.1", nil, "cli.bad-settings"},
 		{"an address that is none", "url: weir", nil, "cli.bad-settings"},
+		{"an unknown name among the limits", "jobs: {operators: [{name: o, runing: 1}]}", nil, "cli.bad-settings"},
+		{"a limit without a name", "jobs: {operators: [{running: 1}]}", nil, "cli.bad-settings"},
+		{"two limits of one operator", "jobs: {operators: [{name: o, running: 1}, {name: o, queued: 1}]}", nil, "cli.bad-settings"},
 		{"no YAML", "a: b: c", nil, "cli.bad-settings"},
 		{"beyond this machine without TLS", "listen: 0.0.0.0:8440", nil, "cli.open-door"},
 		{"everywhere without TLS", "listen: ':8440'", nil, "cli.open-door"},

@@ -117,15 +117,10 @@ func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *
 	if err != nil {
 		return nil, err
 	}
-	fingerprints, err := openSecret(filepath.Join(s.Data, keysFolder), jobsSecret)
-	if err != nil {
-		return nil, fmt.Errorf("job secret: %w", err)
-	}
-	jobs, err := gateway.NewJobs(ctx, db, flow, queue, a.engine, a.log, gateway.JobOptions{Secret: fingerprints, Log: log.Named("jobs")})
+	jobs, err := a.jobs(ctx, s, db, flow, queue, log)
 	if err != nil {
 		return nil, err
 	}
-	a.onClose(func(ctx context.Context) error { jobs.Close(ctx); return nil })
 	acts, err := gateway.NewActs(gateway.ActsParts{
 		Permit: a.engine, Record: a.log, Log: a.log, Grants: a.engine, Accounts: a.accounts, Catalogue: vault,
 		Releases: queue, Jobs: jobs, Spool: filepath.Join(s.Data, spoolFolder),
@@ -159,6 +154,26 @@ func (a *assembly) path(ctx context.Context, s settings, worker string, vault *s
 		Planners: gateway.RealPlanners{Planner: planner},
 		Workers:  gateway.RealWorkers{Workers: sandbox.NewWorkers(worker, vault, sandbox.DefaultLimits)},
 	})
+}
+
+// jobs begins to run what waits.
+func (a *assembly) jobs(ctx context.Context, s settings, db *bun.DB, flow *gateway.Flow, queue *export.Queue, log *zap.Logger) (*gateway.Jobs, error) {
+	options, err := s.Jobs.options()
+	if err != nil {
+		return nil, err
+	}
+	if options.Secret, err = openSecret(filepath.Join(s.Data, keysFolder), jobsSecret); err != nil {
+		return nil, fmt.Errorf("job secret: %w", err)
+	}
+	options.Log = log.Named("jobs")
+	jobs, err := gateway.NewJobs(ctx, gateway.JobsParts{
+		DB: db, Runner: flow, Results: queue, Permit: a.engine, Record: a.log, Log: a.log, Grants: a.engine, People: a.accounts,
+	}, options)
+	if err != nil {
+		return nil, err
+	}
+	a.onClose(func(ctx context.Context) error { jobs.Close(ctx); return nil })
+	return jobs, nil
 }
 
 // noiseKey is the secret of the sticky noise. A new one over data that is there already would give old questions
