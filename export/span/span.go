@@ -1,0 +1,293 @@
+// Package span decides whether a cell, with cells released before, says something about fewer than k units (E6).
+//
+// Units that lie in exactly the same released cells form an atom. A cell is a vector over the atoms, whose values say
+// how many rows each unit of the atom has in the cell. Whoever knows some cells knows their span V, all linear combinations of
+// them. A new cell z may be released if no vector of z + V rests on atoms of at least one and fewer than k units in
+// all, or if z lies in V and says nothing new.
+//
+// To find the vector of least weight in z + V is hard in general. It is easy where V is small beside the number of
+// units, and that it is kept small is the point of this package. An information set is a choice of one atom for each row of a
+// basis of V such that z + V holds exactly one vector that is zero on all of them. The Space keeps k information sets at most, in
+// which an atom takes part at most as often as it has units. A vector that rests on fewer than n units is zero on the
+// whole of some set, if there are n sets: each of its units can spoil one of them only. So it is the one vector of that set, and looking at n
+// vectors decides. Coefficients may be any, and combinations of any length: it is exact, and no false alarm is raised.
+//
+// What this asks for is that s independent cells rest on about n·s units or more. Where no free unit is left for a
+// set, the set is blind on some atoms; where time or memory run out, a set is given up. A cell on which fewer than
+// Fewest sets can decide is not released: then exact knowledge is used up.
+//
+// Prange (1962) decodes with information sets; that many disjoint ones exist where all subcodes are long enough is
+// Edmonds' theorem on the packing of bases (1965). Auditing of sums starts with Chin and Özsoyoğlu, IEEE TSE 1982.
+//
+// The package holds numbers only, no keys and no values of data. It never does input or output.
+package span
+
+import "slices"
+
+// Fewest is how many sets must decide on a cell: combinations that rest on fewer units than that are always found.
+const Fewest = 4
+
+// Verdict is what is known about a cell.
+type Verdict int
+
+// The verdicts.
+const (
+	Exhausted Verdict = iota // not enough is known to decide; the zero value withholds
+	Isolating                // with cells released before it would single out fewer than k units
+	Known                    // it follows from cells released before
+	Safe                     // neither; it was added to what is known
+)
+
+// Limits bound what a Space takes.
+type Limits struct {
+	Rows    int // of the basis
+	Entries int // of all triangles, 8 bytes each
+	Atoms   int
+}
+
+// DefaultLimits keep a Space below about a gibibyte.
+var DefaultLimits = Limits{Rows: 20_000, Entries: 48 << 20, Atoms: 1 << 20}
+
+// Space is the span of the cells that were released, over the atoms into which they divide the units.
+type Space struct {
+	field
+	k      int
+	limits Limits
+	atoms  []atom
+	labels []int // of the rows of the basis
+	sets   []*set
+	start  int // where the next look at a cell starts: not always at the same atoms
+
+	z []uint32
+}
+
+type atom struct {
+	units int
+	taken int     // sets in which it is a pivot
+	in    []entry // the rows of the basis in which it lies
+}
+
+// entry is an atom's value in a row of the basis.
+type entry struct {
+	row   int32
+	value uint32
+}
+
+// Entry is an atom's value in a cell: the rows that each of its units has in it.
+type Entry struct {
+	Atom int
+	Rows uint64
+}
+
+// New makes the span of no cells, over no units. Units in combinations are too few below k.
+func New(k int, l Limits) (*Space, error) {
+	f, err := newField()
+	if err != nil {
+		return nil, err
+	}
+	s := &Space{field: f, k: k, limits: l}
+	for range max(k, 1) {
+		s.sets = append(s.sets, &set{field: f})
+	}
+	return s, nil
+}
+
+// Atoms is the number of atoms.
+func (s *Space) Atoms() int { return len(s.atoms) }
+
+// Units is the number of units in an atom.
+func (s *Space) Units(atom int) int { return s.atoms[atom].units }
+
+// Rank is the number of independent cells.
+func (s *Space) Rank() int { return len(s.labels) }
+
+// Sets is the number of information sets that are left: combinations on fewer units than that are found.
+func (s *Space) Sets() int { return len(s.sets) }
+
+// Entries is what all the triangles hold; each takes 8 bytes.
+func (s *Space) Entries() (n int) {
+	for _, set := range s.sets {
+		n += set.entries
+	}
+	return n
+}
+
+// Full reports whether so many atoms more would be too many.
+func (s *Space) Full(more int) bool { return len(s.atoms)+more > s.limits.Atoms }
+
+// Add makes an atom of units that no cell knew before, and gives its number.
+func (s *Space) Add(units int) int {
+	s.atoms = append(s.atoms, atom{units: units})
+	s.z = append(s.z, 0)
+	for _, set := range s.sets {
+		set.blind = append(set.blind, false)
+	}
+	return len(s.atoms) - 1
+}
+
+// Split takes some of an atom's units away into an atom of their own, whose number it gives. Both lie in the same
+// cells as before. Sets in which the atom is a pivot keep it as far as it has units for them; the others go to the new one.
+func (s *Space) Split(from, units int) int {
+	n := s.Add(units)
+	old, fresh := &s.atoms[from], &s.atoms[n]
+	old.units -= units
+	fresh.in = slices.Clip(old.in)
+	old.in = fresh.in
+	for _, set := range s.sets {
+		set.blind[n] = set.blind[from]
+		if old.taken <= old.units {
+			continue
+		}
+		if i := slices.Index(set.pivots, int32(from)); i >= 0 {
+			set.pivots[i] = int32(n)
+			old.taken--
+			fresh.taken++
+		}
+	}
+	return n
+}
+
+// Judge decides on a cell, and adds it to what is known if it is Safe. Where it is Isolating, with gives the labels
+// of the cells that take part; they are in ascending order and none is repeated.
+func (s *Space) Judge(label int, cell []Entry) (v Verdict, with []int) {
+	for _, e := range cell {
+		s.z[e.Atom] = s.reduce(e.Rows % s.p)
+	}
+	defer func() {
+		for _, e := range cell {
+			s.z[e.Atom] = 0
+		}
+	}()
+	s.start++
+	votes := 0
+	for _, set := range s.sets {
+		set.solve(s.z, len(s.labels))
+		switch weight, sure := s.weigh(set, cell); {
+		case weight == 0:
+			return Known, nil
+		case weight < s.k:
+			return Isolating, s.parts(set)
+		case sure:
+			votes++
+		}
+	}
+	if votes < min(s.k, Fewest) || len(s.labels) >= s.limits.Rows {
+		return Exhausted, nil
+	}
+	return s.admit(label, cell), nil
+}
+
+// weigh counts the units on which the residue rests, up to k. It is sure where those alone on which the residue is unique are k.
+func (s *Space) weigh(set *set, cell []Entry) (weight int, sure bool) {
+	seen := 0
+	count := func(atom int) bool {
+		if set.residue(s.z[atom], s.atoms[atom].in) != 0 {
+			weight += s.atoms[atom].units
+			if !set.blind[atom] {
+				seen += s.atoms[atom].units
+			}
+		}
+		return seen >= s.k
+	}
+	for i := range cell {
+		if count(cell[(i+s.start)%len(cell)].Atom) {
+			return s.k, true
+		}
+	}
+	weight, seen = 0, 0
+	for atom := range s.atoms {
+		if count(atom) {
+			return s.k, true
+		}
+	}
+	return weight, false
+}
+
+// parts gives the labels of the cells that a residue is made of.
+func (s *Space) parts(set *set) (labels []int) {
+	for row, f := range set.factors {
+		if f != 0 {
+			labels = append(labels, s.labels[row])
+		}
+	}
+	slices.Sort(labels)
+	return slices.Compact(labels)
+}
+
+// admit adds the cell that was judged last to the basis. Every set gets a pivot for it where it can.
+func (s *Space) admit(label int, cell []Entry) Verdict {
+	row := int32(len(s.labels))
+	for _, set := range s.sets {
+		if atom := s.pivot(set, cell); atom >= 0 {
+			set.extend(row, int32(atom), set.residue(s.z[atom], s.atoms[atom].in), s.atoms[atom].in)
+			s.atoms[atom].taken++
+			continue
+		}
+		set.place = append(set.place, -1)
+		for atom := range s.atoms {
+			set.blind[atom] = set.blind[atom] || set.residue(s.z[atom], s.atoms[atom].in) != 0
+		}
+	}
+	s.labels = append(s.labels, label)
+	for _, e := range cell {
+		if v := s.z[e.Atom]; v != 0 {
+			s.atoms[e.Atom].in = append(s.atoms[e.Atom].in, entry{row, v})
+		}
+	}
+	for s.Entries() > s.limits.Entries && len(s.sets) > 1 {
+		s.giveUp()
+	}
+	return Safe
+}
+
+// looks is how many atoms are looked at for a pivot, and weighed how many of the largest of them.
+const (
+	looks   = 24
+	weighed = 3
+)
+
+// pivot chooses an atom for a set: one with units to spare, since small ones are scarce, and then one that fills the
+// triangles least. It is -1 where all are taken.
+func (s *Space) pivot(set *set, cell []Entry) int {
+	var free []int
+	look := func(atom int) bool {
+		a := &s.atoms[atom]
+		if a.taken < a.units && !set.blind[atom] && set.residue(s.z[atom], a.in) != 0 {
+			free = append(free, atom)
+		}
+		return len(free) >= looks
+	}
+	for i := range cell {
+		if look(cell[(i+s.start)%len(cell)].Atom) {
+			break
+		}
+	}
+	if len(free) == 0 {
+		for atom := range s.atoms {
+			if look(atom) {
+				break
+			}
+		}
+	}
+	if len(free) == 0 {
+		return -1
+	}
+	spare := func(atom int) int { return min(s.atoms[atom].units, s.k) - s.atoms[atom].taken }
+	slices.SortStableFunc(free, func(a, b int) int { return spare(b) - spare(a) })
+	best, least := free[0], -1
+	for _, atom := range free[:min(len(free), weighed)] {
+		if filled := set.reduced(s.atoms[atom].in); spare(atom) == spare(free[0]) && (least < 0 || filled < least) {
+			best, least = atom, filled
+		}
+	}
+	return best
+}
+
+// giveUp drops the set with the most entries.
+func (s *Space) giveUp() {
+	most := slices.MaxFunc(s.sets, func(a, b *set) int { return a.entries - b.entries })
+	for _, atom := range most.pivots {
+		s.atoms[atom].taken--
+	}
+	s.sets = slices.DeleteFunc(s.sets, func(x *set) bool { return x == most })
+}
