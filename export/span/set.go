@@ -17,7 +17,8 @@ type set struct {
 
 	partial []uint32 // z on the pivots, divided by the upper triangle
 	factors []uint32 // by row of the basis: the residue is z minus that much of each
-	column  []uint32
+	column  []uint32 // of the atom that was reduced last
+	chosen  []uint32 // of the atom that will be the pivot
 }
 
 // element is an entry of a triangle: of the upper in some row, of the lower in some column.
@@ -83,16 +84,15 @@ func (s *set) reduced(column []entry) (filled int) {
 	return filled
 }
 
-// extend borders the triangles by the row that was solved last and by an atom where its residue is not zero.
-func (s *set) extend(row, atom int32, residue uint32, column []entry) {
-	s.reduced(column)
+// extend borders the triangles by the row that was solved last and by the chosen atom, where its residue is not zero.
+func (s *set) extend(row, atom int32, residue uint32) {
 	n := int32(len(s.pivots))
 	for i := range s.pivots {
 		if v := s.partial[i]; v != 0 {
 			s.below[i] = append(s.below[i], element{n, v})
 			s.entries++
 		}
-		if v := s.column[i]; v != 0 {
+		if v := s.chosen[i]; v != 0 {
 			s.right[i] = append(s.right[i], element{n, v})
 			s.entries++
 		}

@@ -22,7 +22,10 @@
 // The package holds numbers only, no keys and no values of data. It never does input or output.
 package span
 
-import "slices"
+import (
+	"slices"
+	"sync"
+)
 
 // Fewest is how many sets must decide on a cell: combinations that rest on fewer units than that are always found.
 const Fewest = 4
@@ -159,9 +162,13 @@ func (s *Space) Judge(label int, cell []Entry) (v Verdict, with []int) {
 		}
 	}()
 	s.start++
+	var solving sync.WaitGroup
+	for _, set := range s.sets {
+		solving.Go(func() { set.solve(s.z, len(s.labels)) })
+	}
+	solving.Wait()
 	votes := 0
 	for _, set := range s.sets {
-		set.solve(s.z, len(s.labels))
 		switch weight, sure := s.weigh(set, cell); {
 		case weight == 0:
 			return Known, nil
@@ -219,7 +226,7 @@ func (s *Space) admit(label int, cell []Entry) Verdict {
 	row := int32(len(s.labels))
 	for _, set := range s.sets {
 		if atom := s.pivot(set, cell); atom >= 0 {
-			set.extend(row, int32(atom), set.residue(s.z[atom], s.atoms[atom].in), s.atoms[atom].in)
+			set.extend(row, int32(atom), set.residue(s.z[atom], s.atoms[atom].in))
 			s.atoms[atom].taken++
 			continue
 		}
@@ -274,10 +281,14 @@ func (s *Space) pivot(set *set, cell []Entry) int {
 	}
 	spare := func(atom int) int { return min(s.atoms[atom].units, s.k) - s.atoms[atom].taken }
 	slices.SortStableFunc(free, func(a, b int) int { return spare(b) - spare(a) })
-	best, least := free[0], -1
+	best, least := -1, 0
 	for _, atom := range free[:min(len(free), weighed)] {
-		if filled := set.reduced(s.atoms[atom].in); spare(atom) == spare(free[0]) && (least < 0 || filled < least) {
+		if spare(atom) != spare(free[0]) {
+			break
+		}
+		if filled := set.reduced(s.atoms[atom].in); best < 0 || filled < least {
 			best, least = atom, filled
+			set.chosen, set.column = set.column, set.chosen
 		}
 	}
 	return best
