@@ -66,7 +66,8 @@ fuzz: ## run every fuzz target for FUZZTIME
 	done
 
 docs: ## write the pages that are generated from the code
-	$(GO) run ./cmd/weir docs errors > docs/errors.md
+	@mkdir -p docs/errors && rm -f docs/errors/*.md
+	$(GO) run ./cmd/weir docs errors --to docs/errors
 
 generate: ## make server and client from gateway/api/openapi.yaml
 	$(GO) generate ./gateway/api/...

@@ -43,7 +43,7 @@ type commands struct {
 	Demo    demoCommand    `cmd:"" help:"Invent a city, start the platform on it and walk a scenario through."`
 	Lab     labCommand     `cmd:"" help:"Run queries on data sets at hand, without a platform: see what they would give away."`
 	Doctor  doctorCommand  `cmd:"" help:"Try every layer of the workers' confinement on this machine, and say what to do."`
-	Docs    docsCommand    `cmd:"" hidden:"" help:"Write the documentation that is generated from the code."`
+	Docs    docsCommand    `cmd:"" help:"The documentation that is made from the code."`
 }
 
 // run is the whole program but for the process around it: it parses, runs one command, and gives the exit status.

@@ -46,7 +46,15 @@ func (t *terminal) explainProblem(p client.Problem, sql string) {
 	if p.Help != "" {
 		fmt.Fprintln(t.err, "  "+printable(p.Help))
 	}
-	fmt.Fprintln(t.err, "  ["+printable(p.Code)+"]")
+	fmt.Fprintln(t.err, "  ["+printable(p.Code)+"]"+morePages(p.Code))
+}
+
+// morePages says how the page of a message is read here, unless the platform has a code that this program does not know.
+func morePages(code string) string {
+	if _, entries := problem.Codes(); entries[code].Status == 0 {
+		return ""
+	}
+	return " weir docs errors " + code
 }
 
 // caret shows a line of the SQL with a mark under one of its characters. Places are counted from 1, columns in

@@ -74,7 +74,7 @@ func remembered(lang problem.Lang, p *gateway.JobProblem, instance string) gen.P
 
 func document(text problem.Text, code string, status int, at problem.Position, instance string) gen.Problem {
 	d := gen.Problem{
-		Type: "urn:weir:problem:" + code, Code: code, Status: status,
+		Type: problem.Type(code), Code: code, Status: status,
 		Title: text.Title, Detail: text.Detail, Help: text.Help, Instance: instance,
 	}
 	if at.Line > 0 {

@@ -155,6 +155,10 @@ func Of(err error) *Problem {
 	return New("internal").Because(err)
 }
 
+// Type is the URI of a kind of problem (RFC 9457, section 3.1.1). It names the page docs/errors/CODE.md and is not
+// meant to be fetched: a platform may stand where nothing else can be reached.
+func Type(code string) string { return "urn:weir:problem:" + code }
+
 // Codes lists every registered code in order, with its entry: for the documentation and the tests.
 func Codes() ([]string, map[string]Entry) {
 	mu.RLock()

@@ -545,7 +545,7 @@ type Problem struct {
 	// Title What kind of thing went wrong, the same for every occurrence
 	Title string `json:"title"`
 
-	// Type `urn:weir:problem:` and the code
+	// Type `urn:weir:problem:` and the code; `docs/errors` has a page for each
 	Type string `json:"type"`
 }
 
