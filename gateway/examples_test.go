@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,13 +34,12 @@ var noExample = map[string]string{
 	"export.already-decided":   "not of a query",
 	"export.reason-missing":    "not of a query",
 	"export.own-output":        "not of a query",
-	"export.private-not-there": "of the mode of a grant and not of the query",
 }
 
 // Every message that the text of a query brings about has an example on its page, and what the page tells people to
 // write instead is released.
 func TestExamplesOfMessages(t *testing.T) {
-	lab, err := gateway.OpenLab(t.Context(), realWorker(t), []string{exampleAdult(t)}, policy.Perturbed)
+	lab, err := gateway.OpenLab(t.Context(), realWorker(t), exampleData(t, "adult", "sales", "visits"), policy.Perturbed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,43 +79,86 @@ func TestExamplesOfMessages(t *testing.T) {
 	}
 }
 
-// exampleAdult makes the data set of the examples, as the guard's cases declare it, with people in it.
-func exampleAdult(t *testing.T) (manifest string) {
+// exampleData makes the data sets of the examples, as the guard's cases declare them, with people in them.
+func exampleData(t *testing.T, names ...string) (manifests []string) {
 	t.Helper()
 	text, err := os.ReadFile("../export/guard/testdata/schema.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var schema []map[string]any
+	var schema []struct {
+		policy.Dataset `yaml:",inline"`
+
+		File   string `yaml:"file"`
+		Unique bool   `yaml:"unique,omitempty"` // of a vault's data it is found at intake
+	}
 	if err := yaml.Unmarshal(text, &schema); err != nil {
 		t.Fatal(err)
 	}
-	adult := schema[0]
-	delete(adult, "unique") // of a vault's data it is found at intake
-	adult["title"], adult["provider"], adult["file"] = "People of the examples", "tests", "adult.csv"
-	declared, err := yaml.Marshal(adult)
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
-	manifest = filepath.Join(dir, "adult.yaml")
-	for path, content := range map[string][]byte{manifest: declared, filepath.Join(dir, "adult.csv"): examplePeople()} {
-		if err := os.WriteFile(path, content, 0o600); err != nil {
+	for _, d := range schema {
+		if !slices.Contains(names, d.Name) {
+			continue
+		}
+		var columns []map[string]any
+		for _, c := range d.Columns {
+			column := map[string]any{"name": c.Name, "type": c.Type, "class": c.Class}
+			if c.Bound != nil {
+				column["measure"] = map[string]any{"min": c.Bound.Min, "max": c.Bound.Max}
+			}
+			columns = append(columns, column)
+		}
+		var units []map[string]any
+		for _, u := range d.Units {
+			units = append(units, map[string]any{"domain": u.Domain, "key": u.Key})
+		}
+		declared, err := yaml.Marshal(map[string]any{
+			"name": d.Name, "title": d.Name, "provider": "tests", "file": d.Name + ".csv", "units": units, "columns": columns,
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
+		manifest := filepath.Join(dir, d.Name+".yaml")
+		for path, content := range map[string][]byte{manifest: declared, filepath.Join(dir, d.Name+".csv"): exampleRows(d.Dataset, d.Unique)} {
+			if err := os.WriteFile(path, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		manifests = append(manifests, manifest)
 	}
-	return manifest
+	return manifests
 }
 
-func examplePeople() []byte {
+// exampleRows makes up 2 000 rows: numbers of some size, a few dates, and few enough words that groups have people.
+func exampleRows(d policy.Dataset, unique bool) []byte {
 	r := rand.New(rand.NewPCG(2, 3))
-	one := func(of ...string) string { return of[r.IntN(len(of))] }
-	text := "pid,phone,age,born,sex,occupation,education,zip,class,race,diagnosis,debt,hours_per_week,income,remarks,region\n"
-	for i := range 2000 {
-		age := 20 + r.IntN(60)
-		text += fmt.Sprintf("P%d,139%d,%d,%d-05-0%d,%s,%s,%s,%d,%s,%s,%s,%d,%d,%d,remark %d,%s\n", i, i, age, 2020-age, 1+r.IntN(9), one("F", "M"),
-			one("clerk", "smith", "nurse"), one("school", "college"), 1000+r.IntN(5), one("upper", "lower"), one("a", "b", "c"), one("flu", "none"),
-			r.IntN(90000), 10+r.IntN(50), 1000+r.IntN(9000), i, one("north", "south"))
+	words := map[string][]string{"sex": {"F", "M"}}
+	var text strings.Builder
+	for i, c := range d.Columns {
+		text.WriteString(map[bool]string{true: ",", false: ""}[i > 0] + c.Name)
 	}
-	return []byte(text)
+	for n := range 2000 {
+		someone := r.IntN(1000)
+		for i, c := range d.Columns {
+			text.WriteString(map[bool]string{true: ",", false: "\n"}[i > 0])
+			isKey := slices.ContainsFunc(d.Units, func(u policy.Unit) bool { return u.Key == c.Name })
+			among := words[c.Name]
+			switch {
+			case isKey && unique || c.Class == policy.Identifier && !isKey:
+				fmt.Fprintf(&text, "%d", n)
+			case isKey:
+				fmt.Fprintf(&text, "%d", someone)
+				someone = (someone + r.IntN(2)) % 1000 // a second unit of the row is as often the same one
+			case c.Type == "DATE":
+				fmt.Fprintf(&text, "2020-05-0%d", 1+r.IntN(9))
+			case c.Type != "VARCHAR":
+				fmt.Fprintf(&text, "%d", 20+r.IntN(60))
+			case among != nil:
+				text.WriteString(among[r.IntN(len(among))])
+			default:
+				fmt.Fprintf(&text, "%c", 'a'+rune(r.IntN(4)))
+			}
+		}
+	}
+	return []byte(text.String())
 }

@@ -119,7 +119,11 @@ func messagePage(code string, e problem.Entry) string {
 	fmt.Fprintf(&page, "\n**What happened.** %s\n\n**What to do.** %s\n", e.English.Detail, e.English.Help)
 	fmt.Fprintf(&page, "\n**发生了什么。** %s\n\n**怎么办。** %s\n", e.Chinese.Detail, e.Chinese.Help)
 	if e.Example != "" {
-		fmt.Fprintf(&page, "\n## Example · 示例\n\nThis gets the message · 会得到此消息：\n\n```sql\n%s\n```\n", strings.TrimSpace(e.Example))
+		page.WriteString("\n## Example · 示例\n\n")
+		if e.Mode != "" {
+			fmt.Fprintf(&page, "Under a grant of the mode `%s` · 在 `%s` 模式的授权下。\n\n", e.Mode, e.Mode)
+		}
+		fmt.Fprintf(&page, "This gets the message · 会得到此消息：\n\n```sql\n%s\n```\n", strings.TrimSpace(e.Example))
 	}
 	if e.Instead != "" {
 		fmt.Fprintf(&page, "\nThis passes · 可以通过：\n\n```sql\n%s\n```\n", strings.TrimSpace(e.Instead))
