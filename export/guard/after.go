@@ -2,20 +2,19 @@ package guard
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"weir/internal/problem"
 )
 
-// Windows and set operations are post-processing. Over protected rows a window is allowed where it is partitioned
-// by every unit key, so that it copies values between one unit's own rows alone, and UNION ALL where both sides have
-// the same unit keys; everything else compares rows of different units.
+// Windows are post-processing. Over protected rows a window is allowed where it is partitioned by every unit key, so
+// that it copies values between one unit's own rows alone; everything else compares rows of different units.
 
 var windowCalls = map[string]string{
 	"WINDOW_ROW_NUMBER": "row_number", "WINDOW_RANK": "rank", "WINDOW_RANK_DENSE": "dense_rank",
 	"WINDOW_PERCENT_RANK": "percent_rank", "WINDOW_CUME_DIST": "cume_dist", "WINDOW_NTILE": "ntile", "WINDOW_LEAD": "lead",
 	"WINDOW_LAG": "lag", "WINDOW_FIRST_VALUE": "first_value", "WINDOW_LAST_VALUE": "last_value", "WINDOW_NTH_VALUE": "nth_value",
+	"WINDOW_FILL": "fill",
 }
 
 func (c *checker) window(n *node) (*relation, error) {
@@ -29,6 +28,12 @@ func (c *checker) window(n *node) (*relation, error) {
 	}
 	w := c.wrap(in)
 	for _, e := range list {
+		if err := c.wordsOfExpr(e); err != nil {
+			return nil, err
+		}
+		if e.Return.use() == typeDenied {
+			return nil, c.deny(e, "guard.unknown-type", "type", e.Return.ID)
+		}
 		v := value{typ: e.Return, sort: freeValue, name: "window", key: -1}
 		if in.kind == protected {
 			if v, err = c.unitWindow(e, w); err != nil {
@@ -84,19 +89,27 @@ func (c *checker) windowSQL(e *expr, in *relation) (string, error) {
 	switch {
 	case e.Class != "BOUND_WINDOW":
 		return "", c.orUnknown(e, nil)
-	case e.Type == "WINDOW_AGGREGATE" && aggregateVerdict(e.Name) >= afterAggregate && len(e.OriginalArgs) <= len(e.Children):
+	case e.Type == "WINDOW_AGGREGATE" && aggregateVerdict(e.Name) >= afterAggregate:
 		name = quoteName(e.Name)
 		if e.Name == "count_star" {
 			name = "count"
 		}
-	case name == "":
+	case !windows[name]:
 		return "", c.deny(e, "guard.aggregate", "function", strings.ToLower(strings.TrimPrefix(e.Type, "WINDOW_")))
 	}
 	args, err := c.values(e, append(append([]*expr{}, e.Children...), present(e.OffsetExpr, e.DefaultExpr)...), in)
 	if err != nil {
 		return "", err
 	}
-	inside := strings.Join(sqlOf(args), ", ")
+	list := sqlOf(args)
+	if len(e.OriginalArgs) > len(e.Children) {
+		constant, err := boundConstant(e)
+		if err != nil {
+			return "", c.denyBecause(e, err, "guard.aggregate", "function", e.Name)
+		}
+		list = append(list, constant)
+	}
+	inside := strings.Join(list, ", ")
 	if e.Name == "count_star" {
 		inside = "*"
 	}
@@ -138,6 +151,9 @@ func (c *checker) overClause(e *expr, in *relation) (string, error) {
 				return "", c.denyValue(e, v)
 			}
 			by = append(by, v.sql)
+		}
+		for _, k := range in.keys {
+			by = append(by, k.sql)
 		}
 		parts = append(parts, "PARTITION BY "+strings.Join(by, ", "))
 	}
@@ -212,87 +228,4 @@ func present(list ...*expr) []*expr {
 		}
 	}
 	return out
-}
-
-func (c *checker) setOperation(n *node) (*relation, error) {
-	word := map[string]string{"LOGICAL_UNION": "UNION", "LOGICAL_EXCEPT": "EXCEPT", "LOGICAL_INTERSECT": "INTERSECT"}[n.Type]
-	if len(n.Children) < 2 {
-		return nil, problem.New("guard.unknown-plan", "what", operatorName(n))
-	}
-	if n.SetopAll || n.Type == "LOGICAL_UNION" {
-		word += " ALL" // the engine puts a DISTINCT of its own above a UNION
-	}
-	out := &relation{kind: openData}
-	var parts []string
-	for i, child := range n.Children {
-		r, err := c.relation(child)
-		if err != nil {
-			return nil, err
-		}
-		if i > 0 && len(r.cols) != len(out.cols) {
-			return nil, problem.New("guard.unknown-plan", "what", operatorName(n))
-		}
-		if r.kind == protected && (n.Type != "LOGICAL_UNION" || !n.SetopAll) || i > 0 && (r.kind == protected) != (out.kind == protected) {
-			return nil, c.deny(nil, "guard.set-operation", "operator", strings.ToLower(word))
-		}
-		w := c.wrap(r)
-		w.dropMeasures()
-		if i > 0 && r.kind == protected && !out.unite(w) {
-			return nil, c.deny(nil, "guard.set-operation", "operator", strings.ToLower(word))
-		}
-		parts = append(parts, "("+w.selectSQL(nil)+")")
-		out.kind = max(out.kind, r.kind)
-		out.reads, out.data = union(out.reads, w.reads), union(out.data, w.data)
-		out.told, out.thinned, out.weighted = out.told || w.told, true, true
-		if i == 0 {
-			out.cols, out.keys = slices.Clone(w.cols), slices.Clone(w.keys)
-		}
-	}
-	out.from = "(" + strings.Join(parts, " "+word+" ") + ") AS " + c.alias()
-	return c.realias(out.copyOf()), nil
-}
-
-// dropMeasures makes each measure one of its own: what a polynomial speaks of does not go through a union.
-func (r *relation) dropMeasures() {
-	for i, v := range r.cols {
-		if v.sort != measureValue {
-			continue
-		}
-		id := strings.Join(v.poly.measures(), "+")
-		if !v.poly.isAtom() {
-			id = "of " + id
-		} else {
-			id = strings.TrimSuffix(id, "^1")
-		}
-		r.cols[i].poly = polynomialOf(atom{id: id, sql: "CAST(" + v.sql + " AS DOUBLE)", within: v.poly.within()})
-	}
-}
-
-// unite takes in another side of a UNION ALL, whose rows belong to units of the same keys. A column is what it is
-// on both sides, and sensitive where it is so on either.
-func (r *relation) unite(other *relation) bool {
-	if len(r.keys) != len(other.keys) {
-		return false
-	}
-	for i := range r.keys {
-		if r.keys[i].domain != other.keys[i].domain {
-			return false
-		}
-		r.keys[i].unique = false
-		r.keys[i].nullable = r.keys[i].nullable || other.keys[i].nullable
-	}
-	for i := range r.cols {
-		a, b := &r.cols[i], other.cols[i]
-		same := a.sort == b.sort && (a.sort != keyValue || a.key == b.key && a.domain == b.domain)
-		a.sensitive = a.sensitive || b.sensitive
-		switch {
-		case !same && max(a.sort, b.sort) >= textValue:
-			return false
-		case !same:
-			a.sort, a.poly = plainValue, polynomial{}
-		case a.sort == measureValue && strings.Join(a.poly.measures(), "") != strings.Join(b.poly.measures(), ""):
-			a.poly = polynomialOf(atom{id: strings.Join(a.poly.measures(), "+") + " or " + strings.Join(b.poly.measures(), "+"), within: hull(a.poly.within(), b.poly.within())})
-		}
-	}
-	return true
 }

@@ -1,6 +1,8 @@
 package guard
 
 import (
+	"encoding/json"
+	"fmt"
 	"strings"
 
 	"weir/internal/problem"
@@ -29,6 +31,11 @@ func (c *checker) aggregate(n *node) (*relation, error) {
 
 // grouping types one grouping of a relation.
 func (c *checker) grouping(in *relation, by []*expr, list []*expr) (*relation, error) {
+	for _, e := range list {
+		if err := c.wordsOfExpr(e); err != nil {
+			return nil, err
+		}
+	}
 	var groups []value
 	for _, e := range by {
 		v, err := c.expr(e, in)
@@ -52,36 +59,91 @@ func (c *checker) distinct(n *node) (*relation, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n.Distinct != "DISTINCT" || n.OrderBy != nil || len(n.Targets) != len(in.cols) {
-		if in.kind == protected || n.Distinct != "DISTINCT" {
-			return nil, c.deny(nil, "guard.operator", "operator", "distinct on")
-		}
-	}
-	if in.kind != protected {
-		w := c.wrap(in)
-		w.from = "(SELECT DISTINCT * FROM " + w.from + ") AS " + c.alias()
-		return c.realias(w), nil
-	}
-	if perUnit(in, in.cols) {
+	switch {
+	case n.Distinct == "DISTINCT_ON":
+		return c.firstOfEach(n, in)
+	case in.kind != protected:
+		return c.under(c.wrap(in), "DISTINCT ", ""), nil
+	case n.OrderBy != nil || len(n.Targets) != len(in.cols):
+		return nil, c.deny(nil, "guard.operator", "operator", "distinct")
+	case perUnit(in, in.cols):
 		return c.aggregatePerUnit(in, nil, in.cols, nil)
 	}
 	return c.guarded(in, n.Targets, in.cols, nil)
 }
 
-// realias points the columns of a relation at the alias that its FROM clause ends with.
-func (c *checker) realias(r *relation) *relation {
-	alias := r.from[strings.LastIndexByte(r.from, ' ')+1:]
-	for i := range r.cols {
-		v := &r.cols[i]
-		v.sql = alias + ".c" + itoa(i)
-		if v.sort == measureValue {
-			v.poly = polynomialOf(atom{id: v.poly.atoms()[0].id, sql: "CAST(" + v.sql + " AS DOUBLE)", within: v.poly.within()})
+// firstOfEach types DISTINCT ON: the first row of each group. Over protected rows the groups must hold the unit keys,
+// so that each unit's first row is chosen among its own; and whichever rows the order leaves equal are told apart by
+// all that they hold, so that the same question has one answer.
+func (c *checker) firstOfEach(n *node, in *relation) (*relation, error) {
+	w := c.wrap(in)
+	var targets []value
+	var by []string
+	for _, e := range n.Targets {
+		v, err := c.expr(e, w)
+		if err != nil {
+			return nil, err
+		}
+		targets = append(targets, v)
+		by = append(by, v.sql)
+	}
+	if len(targets) == 0 {
+		return nil, problem.New("guard.unknown-plan", "what", "distinct on")
+	}
+	var orders []order
+	if n.OrderBy != nil {
+		orders = n.OrderBy.Orders
+	}
+	terms, ordered, err := c.ordering(orders, w)
+	if err != nil {
+		return nil, err
+	}
+	distinct := "DISTINCT ON (" + strings.Join(by, ", ") + ") "
+	switch {
+	case w.kind == protected && !perUnit(w, targets):
+		return nil, c.deny(nil, "guard.distinct-on")
+	case w.kind != protected && len(terms) == 0:
+		return c.under(w, distinct, ""), nil
+	case w.kind != protected:
+		return c.under(w, distinct, " ORDER BY "+strings.Join(terms, ", ")), nil
+	}
+	sensitive := false
+	for _, v := range append(ordered, targets...) {
+		if v.sort == textValue || v.sort == identifierValue {
+			return nil, c.denyValue(nil, v)
+		}
+		sensitive = sensitive || v.sensitive
+	}
+	for _, k := range w.keys {
+		by = append(by, k.sql)
+	}
+	distinct = "DISTINCT ON (" + strings.Join(by, ", ") + ") "
+	r := c.under(w, distinct, " ORDER BY "+strings.Join(append(terms, sqlOf(w.cols)...), ", "))
+	r.chosen(targets, sensitive)
+	return r, nil
+}
+
+// chosen notes that of each unit, or of each of its groups, one row was taken. Open values beside it were chosen by
+// the unit's own data then, and are facts about it.
+func (r *relation) chosen(by []value, sensitive bool) {
+	r.thinned = true
+	alone := len(by) == len(r.keys)
+	if alone {
+		r.weighted = false
+		for i := range r.keys {
+			r.keys[i].unique = len(r.keys) == 1
 		}
 	}
-	for i := range r.keys {
-		r.keys[i].sql = alias + ".k" + itoa(i)
+	for i := range r.cols {
+		v := &r.cols[i]
+		if v.sort == freeValue {
+			v.sort = plainValue
+		}
+		if alone {
+			v.sides = nil
+		}
+		v.sensitive = v.sensitive || sensitive && v.sort != keyValue
 	}
-	return r
 }
 
 // perUnit reports whether the groups hold every unit key that the relation carries.
@@ -141,8 +203,8 @@ func (c *checker) plainAggregate(e *expr, in *relation, least aggregateUse) (str
 	if e.Class != "BOUND_AGGREGATE" || aggregateVerdict(e.Name) < least {
 		return "", c.deny(e, "guard.aggregate", "function", e.Name)
 	}
-	if _, err := e.Return.sql(); err != nil {
-		return "", c.denyBecause(e, err, "guard.unknown-type", "type", e.Return.ID)
+	if e.Return.use() == typeDenied {
+		return "", c.deny(e, "guard.unknown-type", "type", e.Return.ID)
 	}
 	args, err := c.values(e, e.Children, in)
 	if err != nil {
@@ -306,7 +368,42 @@ func boundConstant(e *expr) (string, error) {
 	if decodeStrict(e.Function, &joined) == nil && joined.Separator != nil {
 		return quoteText(*joined.Separator), nil
 	}
-	return quantileOf(e)
+	var fractions struct {
+		Quantiles []json.Number `json:"quantiles"`
+	}
+	var list []string
+	if decodeStrict(e.Function, &fractions) == nil {
+		for _, q := range fractions.Quantiles {
+			list = append(list, q.String())
+		}
+		return oneOrList(list, e.Return)
+	}
+	var q quantileData
+	if err := decodeStrict(e.Function, &q); err != nil {
+		return "", fmt.Errorf("an aggregate has an argument of unknown form")
+	}
+	for _, fraction := range q.Quantiles {
+		text, err := fraction.text()
+		if err != nil {
+			return "", err
+		}
+		if q.Descending {
+			text = "-" + strings.TrimPrefix(text, "-")
+		}
+		list = append(list, text)
+	}
+	return oneOrList(list, e.Return)
+}
+
+// oneOrList writes what a quantile is asked for: a list gives a list.
+func oneOrList(list []string, of typ) (string, error) {
+	switch {
+	case of.ID == "LIST":
+		return "[" + strings.Join(list, ", ") + "]", nil
+	case len(list) == 1:
+		return list[0], nil
+	}
+	return "", fmt.Errorf("a quantile has %d fractions", len(list))
 }
 
 // quantileOf reads a bound quantile's fraction: the engine took it out of the arguments.

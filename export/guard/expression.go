@@ -12,11 +12,19 @@ const maxSQL = 1 << 18
 // expr types an expression over a relation and renders it. Whatever may fail on data is rendered so that it
 // gives NULL instead: a failure that depends on data would be an answer.
 func (c *checker) expr(e *expr, in *relation) (value, error) {
-	v, err := c.exprOf(e, in)
-	if err == nil && len(v.sql) > maxSQL {
-		return v, c.deny(e, "guard.too-complex")
+	if err := c.wordsOfExpr(e); err != nil {
+		return value{}, err
 	}
-	return v, err
+	v, err := c.exprOf(e, in)
+	switch {
+	case err != nil:
+		return v, err
+	case len(v.sql) > maxSQL:
+		return v, c.deny(e, "guard.too-complex")
+	case v.typ.use() == typeDenied, in.kind == protected && !v.typ.passing():
+		return v, c.deny(e, "guard.unknown-type", "type", v.typ.ID)
+	}
+	return v, nil
 }
 
 func (c *checker) exprOf(e *expr, in *relation) (value, error) {
@@ -176,6 +184,11 @@ func (c *checker) operator(e *expr, in *relation) (value, error) {
 	if e.Type == "OPERATOR_IS_NULL" || e.Type == "OPERATOR_IS_NOT_NULL" {
 		return c.nullTest(e, in)
 	}
+	if e.Type == "OPERATOR_COALESCE" {
+		if v, ok := c.eitherKey(e, in); ok {
+			return v, nil
+		}
+	}
 	args, err := c.values(e, e.Children, in)
 	if err != nil {
 		return value{}, err
@@ -199,6 +212,21 @@ func (c *checker) operator(e *expr, in *relation) (value, error) {
 		return value{}, c.deny(e, "guard.unknown-expression", "what", strings.ToLower(e.Type))
 	}
 	return derived(sql, e.Return, "expression", args...), nil
+}
+
+// eitherKey recognises COALESCE(a.key, b.key) over a full join on the key, which is what USING says: the row's one key.
+func (c *checker) eitherKey(e *expr, in *relation) (value, bool) {
+	if len(e.Children) != 2 {
+		return value{}, false
+	}
+	a, errA := c.expr(e.Children[0], in)
+	b, errB := c.expr(e.Children[1], in)
+	if errA != nil || errB != nil || a.sort != keyValue || b.sort != keyValue || a.key < 0 || a.key != b.key {
+		return value{}, false
+	}
+	a.nullable = a.nullable && b.nullable && (a.half == nil || a.half != b.half || a.sql == b.sql)
+	a.sql, a.half = "COALESCE("+a.sql+", "+b.sql+")", nil
+	return a, true
 }
 
 // isZero reports whether a value is the constant 0.

@@ -1,6 +1,9 @@
 package guard
 
-import "strings"
+import (
+	"encoding/json"
+	"strings"
+)
 
 // function types a call of an allowed function.
 func (c *checker) function(e *expr, in *relation) (value, error) {
@@ -12,19 +15,17 @@ func (c *checker) function(e *expr, in *relation) (value, error) {
 	if err != nil {
 		return value{}, err
 	}
-	if _, err := e.Return.sql(); err != nil {
-		return value{}, c.denyBecause(e, err, "guard.unknown-type", "type", e.Return.ID)
+	if e.Return.use() == typeDenied {
+		return value{}, c.deny(e, "guard.unknown-type", "type", e.Return.ID)
 	}
 	if err := c.checkArguments(e, args); err != nil {
 		return value{}, err
 	}
-	sql := quoteName(e.Name) + "(" + strings.Join(sqlOf(args), ", ") + ")"
-	if nullary[e.Name] {
-		sql = e.Name
+	sql, err := c.call(e, args, in)
+	if err != nil {
+		return value{}, err
 	}
-	if e.Name == "error" { // the engine's own, for a subquery of several rows: failing would be an answer
-		sql = "NULL"
-	} else if !total[e.Name] {
+	if e.Name != "error" && !total[e.Name] {
 		sql = "TRY(" + sql + ")"
 	}
 	v := derived(sql, e.Return, e.Name, args...)
@@ -32,6 +33,98 @@ func (c *checker) function(e *expr, in *relation) (value, error) {
 		c.arithmetic(e, args, &v)
 	}
 	return v, nil
+}
+
+// call renders the call itself.
+func (c *checker) call(e *expr, args []value, in *relation) (string, error) {
+	list := sqlOf(args)
+	switch {
+	case e.Name == "error": // the engine's own, for a subquery of several rows: failing would be an answer
+		return "NULL", nil
+	case nullary[e.Name]:
+		return e.Name, nil
+	case lambdas[e.Name]:
+		return c.lambdaCall(e, args, in)
+	case len(e.OriginalArgs) > len(e.Children):
+		return "", c.deny(e, "guard.function", "function", e.Name) // the engine keeps an argument where no rule finds it
+	case e.Name == "array_slice" || e.Name == "list_slice":
+		return slice(e, list), nil
+	case listAggregates[e.Name]:
+		constant, err := c.listAggregate(e, args)
+		list = append(list, constant...)
+		if err != nil {
+			return "", err
+		}
+	case named[e.Name]:
+		for i := range list {
+			if name := e.Children[i].Alias; i > 0 || e.Name == "struct_pack" || e.Name == "union_value" {
+				list[i] = quoteName(name) + " := " + list[i]
+			}
+		}
+	case !unbound(e.Function) && !keepsData[e.Name]:
+		return "", c.deny(e, "guard.function", "function", e.Name)
+	}
+	return quoteName(e.Name) + "(" + strings.Join(list, ", ") + ")", nil
+}
+
+// unbound reports whether the engine kept nothing about a call besides its arguments.
+func unbound(data json.RawMessage) bool {
+	text := strings.TrimSpace(string(data))
+	return text == "" || text == "null" || text == "{}"
+}
+
+// keepsData are the functions about which the engine keeps no more than what follows from the types of the arguments.
+var keepsData = map[string]bool{"+": true, "-": true, "*": true, "add": true, "subtract": true, "multiply": true, "row": true}
+
+// named functions make structures, whose members are called like their arguments.
+var named = map[string]bool{"struct_pack": true, "struct_insert": true, "struct_update": true, "union_value": true}
+
+// slice renders a part of a list or a text. A bound that was left out is an empty list in the plan.
+func slice(e *expr, list []string) string {
+	for i := range list {
+		if e.Children[i].Class == "BOUND_CONSTANT" && e.Children[i].Value.Type.ID == "LIST" && i > 0 {
+			list[i] = ""
+		}
+	}
+	if len(list) < 3 {
+		list = append(list, "", "")[:3]
+	}
+	end, step := list[2], ""
+	if len(list) > 3 {
+		if step = ":" + list[3]; end == "" {
+			end = "-"
+		}
+	}
+	return "(" + list[0] + ")[" + list[1] + ":" + end + step + "]"
+}
+
+// listAggregates run an aggregate over each list. Its name is an argument.
+var listAggregates = map[string]bool{"list_aggregate": true, "list_aggr": true, "array_aggregate": true, "array_aggr": true, "aggregate": true}
+
+// listAggregate checks the aggregate, and gives the constant argument that the engine took out, if there is one.
+func (c *checker) listAggregate(e *expr, args []value) ([]string, error) {
+	var data struct {
+		Bound struct {
+			Type      typ   `json:"stype"`
+			Aggregate *expr `json:"aggr_expr"`
+		} `json:"bind_data"`
+	}
+	err := decodeStrict(e.Function, &data)
+	if err == nil {
+		err = data.Bound.Aggregate.whole()
+	}
+	if err != nil || len(args) != 2 || args[1].sort != constantValue || aggregateVerdict(data.Bound.Aggregate.Name) < afterAggregate {
+		return nil, c.denyBecause(e, err, "guard.function", "function", e.Name)
+	}
+	of := data.Bound.Aggregate
+	if len(of.OriginalArgs) <= len(of.Children) {
+		return nil, nil
+	}
+	constant, err := boundConstant(of)
+	if err != nil {
+		return nil, c.denyBecause(e, err, "guard.aggregate", "function", of.Name)
+	}
+	return []string{constant}, nil
 }
 
 // checkArguments denies patterns that come from data: they decide how much work a row costs.

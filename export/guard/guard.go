@@ -87,8 +87,8 @@ func (c *checker) finish(last *relation, names []string) (*Program, error) {
 		return nil, problem.New("guard.unknown-plan", "what", "column names")
 	}
 	for _, v := range last.cols {
-		if _, err := v.typ.sql(); err != nil {
-			return nil, problem.New("guard.unknown-type", "type", v.typ.ID).Because(err)
+		if v.typ.use() < afterwardsType {
+			return nil, problem.New("guard.unknown-type", "type", v.typ.ID)
 		}
 	}
 	sql := last.selectSQL(nil)

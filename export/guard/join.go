@@ -34,13 +34,26 @@ func (c *checker) join(n *node) (*relation, error) {
 }
 
 func (j *joining) typed() (*relation, error) {
-	switch j.node.JoinType {
-	case "", "INNER", "LEFT", "SINGLE":
-		return j.both()
-	case "MARK", "SEMI", "ANTI":
+	steers := j.node.JoinType == "MARK" || j.node.JoinType == "SEMI" || j.node.JoinType == "ANTI"
+	switch {
+	case j.node.Type == "LOGICAL_POSITIONAL_JOIN":
+		return j.positional()
+	case j.node.Type == "LOGICAL_ASOF_JOIN" && (steers || j.right.kind == protected):
+		return nil, j.deny(nil, "guard.join", "kind", "asof")
+	case steers:
 		return j.steered()
 	}
-	return nil, j.deny(nil, "guard.join", "kind", strings.ToLower(j.node.JoinType))
+	return j.both()
+}
+
+// positional joins rows by their place, which over protected rows would put different units' rows side by side.
+func (j *joining) positional() (*relation, error) {
+	if j.kind() == protected {
+		return nil, j.deny(nil, "guard.join", "kind", "positional")
+	}
+	r := &relation{kind: j.kind(), from: j.left.from + " POSITIONAL JOIN " + j.right.from, reads: union(j.left.reads, j.right.reads),
+		data: union(j.left.data, j.right.data), cols: append(append([]value{}, j.left.cols...), j.right.cols...)}
+	return r, nil
 }
 
 type joining struct {
@@ -51,6 +64,7 @@ type joining struct {
 	onlyEqualities bool
 	told           bool     // a sensitive column is in the condition
 	lookUps        []string // values of the side without protected rows that a condition equates with protected ones
+	rights         []string // what the conditions compare on the right side
 }
 
 // kind is the stricter of the two sides: a condition is checked as if both were of it.
@@ -86,7 +100,7 @@ func (j *joining) on() (string, error) {
 				}
 			}
 		}
-		parts = append(parts, v.sql)
+		parts, j.rights = append(parts, v.sql), append(j.rights, r.sql)
 		j.told = j.told || v.sensitive
 	}
 	if n.Condition != nil {
@@ -102,6 +116,33 @@ func (j *joining) on() (string, error) {
 	return strings.Join(parts, " AND "), nil
 }
 
+// keeps tells which sides' rows the join keeps when they find no partner.
+func (j *joining) keeps() (left, right bool) {
+	full := j.node.JoinType == "FULL"
+	return full || j.node.JoinType == "LEFT" || j.node.JoinType == "SINGLE", full
+}
+
+// word renders the kind of the join, and its condition where it needs one.
+func (j *joining) word(on string) (word, condition string) {
+	left, right := j.keeps()
+	word = " JOIN "
+	switch {
+	case left && right:
+		word = " FULL JOIN "
+	case left:
+		word = " LEFT JOIN "
+	case on == "":
+		return " CROSS JOIN ", ""
+	}
+	if j.node.Type == "LOGICAL_ASOF_JOIN" {
+		word = " ASOF" + word
+	}
+	if on == "" {
+		on = "TRUE"
+	}
+	return word, on
+}
+
 // both types a join whose result has the columns of both sides.
 func (j *joining) both() (*relation, error) {
 	var multiplies *side
@@ -115,17 +156,7 @@ func (j *joining) both() (*relation, error) {
 	if err != nil {
 		return nil, err
 	}
-	outer := j.node.JoinType == "LEFT" || j.node.JoinType == "SINGLE"
-	word := " JOIN "
-	switch {
-	case outer:
-		word = " LEFT JOIN "
-	case on == "":
-		word = " CROSS JOIN "
-	}
-	if outer && on == "" {
-		on = "TRUE"
-	}
+	word, on := j.word(on)
 	r := &relation{
 		kind:    j.kind(),
 		from:    j.left.from + word + j.right.from,
@@ -135,7 +166,8 @@ func (j *joining) both() (*relation, error) {
 		told:    j.left.told || j.right.told || j.told,
 		thinned: true,
 
-		single:   j.left.single && j.right.single,
+		single:   j.left.single && j.right.single && j.node.JoinType != "FULL",
+		lonely:   j.lonely(),
 		weighted: j.left.weighted || j.right.weighted,
 		proven:   map[*side]bool{},
 		proofs:   append(slices.Clone(j.left.proofs), j.right.proofs...),
@@ -144,6 +176,8 @@ func (j *joining) both() (*relation, error) {
 	maps.Copy(r.proven, j.right.proven)
 	switch {
 	case multiplies == nil:
+	case j.node.Type == "LOGICAL_ASOF_JOIN":
+		r.prove(multiplies, j.rights) // one partner at most; unique, so that it is the same one each time
 	case len(j.lookUps) > 0:
 		r.prove(multiplies, j.lookUps)
 	case on != "" && on != "TRUE":
@@ -152,26 +186,8 @@ func (j *joining) both() (*relation, error) {
 	if on != "" {
 		r.from += " ON " + on
 	}
-	shift := len(j.left.keys)
-	for i := len(j.left.cols); i < len(r.cols); i++ {
-		if r.cols[i].sort == keyValue && r.cols[i].key >= 0 {
-			r.cols[i].key += shift
-		}
-	}
-	leftUnique, rightUnique := j.uniqueness()
-	for _, k := range j.left.keys {
-		k.unique = k.unique && rightUnique
-		r.keys = append(r.keys, k)
-	}
-	for _, k := range j.right.keys {
-		k.unique = k.unique && leftUnique && !outer
-		k.nullable = k.nullable || outer
-		r.keys = append(r.keys, k)
-	}
-	for i := len(j.left.cols); outer && i < len(r.cols); i++ { // whether a partner was found shows in any of its columns
-		r.cols[i].nullable = true
-		r.cols[i].sensitive = r.cols[i].sensitive || j.right.told || j.told
-	}
+	j.carryKeys(r)
+	j.markMissing(r)
 	if r.kind == protected {
 		for i, v := range r.cols { // an open column beside protected rows says which rows there are
 			if v.sort == freeValue {
@@ -180,13 +196,70 @@ func (j *joining) both() (*relation, error) {
 		}
 	}
 	for _, pair := range j.equalKeys {
+		if j.node.JoinType == "FULL" {
+			j.eitherUnit(r, pair)
+		}
 		r.sameUnitIn(pair[0], pair[1])
 	}
 	return r, nil
 }
 
-// uniqueness tells for each side whether a row of the other meets at most one row of it. Only an equality with
-// a unit key that is unique on that side proves so.
+// lonely reports whether the join may keep rows that belong to nobody.
+func (j *joining) lonely() bool {
+	left, right := j.keeps()
+	one := func(r *relation) bool { return r.kind != protected || r.lonely }
+	switch {
+	case j.kind() != protected:
+		return false
+	case left && right:
+		return one(j.left) || one(j.right)
+	case left:
+		return one(j.left)
+	}
+	return one(j.left) && one(j.right)
+}
+
+// carryKeys gives the result the unit keys of both sides.
+func (j *joining) carryKeys(r *relation) {
+	keepsLeft, keepsRight := j.keeps()
+	shift := len(j.left.keys)
+	for i := len(j.left.cols); i < len(r.cols); i++ {
+		if r.cols[i].sort == keyValue && r.cols[i].key >= 0 {
+			r.cols[i].key += shift
+		}
+	}
+	leftUnique, rightUnique := j.uniqueness()
+	for _, k := range j.left.keys {
+		k.unique = k.unique && rightUnique && !keepsRight
+		k.nullable = k.nullable || keepsRight
+		r.keys = append(r.keys, k)
+	}
+	for _, k := range j.right.keys {
+		k.unique = k.unique && leftUnique && !keepsLeft
+		k.nullable = k.nullable || keepsLeft
+		r.keys = append(r.keys, k)
+	}
+}
+
+// markMissing notes that the columns of a side may be NULL, since its partner was not found. Whether it was shows in
+// any of them.
+func (j *joining) markMissing(r *relation) {
+	keepsLeft, keepsRight := j.keeps()
+	for i := range r.cols {
+		v, ofRight := &r.cols[i], i >= len(j.left.cols)
+		if ofRight && keepsLeft {
+			v.nullable, v.half = true, nil
+			v.sensitive = v.sensitive || j.right.told || j.told
+		}
+		if !ofRight && keepsRight {
+			v.nullable, v.half = true, nil
+			v.sensitive = v.sensitive || j.left.told || j.told
+		}
+	}
+}
+
+// uniqueness tells for each side whether a row of the other meets at most one row of it. An equality with a unit key
+// that is unique on that side proves so, and of an ASOF join it is what the join does.
 func (j *joining) uniqueness() (left, right bool) {
 	for _, pair := range j.equalKeys {
 		if k := pair[0].key; k >= 0 && j.left.keys[k].unique {
@@ -196,22 +269,38 @@ func (j *joining) uniqueness() (left, right bool) {
 			right = true
 		}
 	}
-	return left, right
+	return left, right || j.node.Type == "LOGICAL_ASOF_JOIN"
 }
 
 // sameUnitIn merges the keys that a join condition equated: wherever the right one is there, it is the left one.
 func (r *relation) sameUnitIn(left, right value) {
-	l, q := -1, -1
-	for _, v := range r.cols {
-		switch {
-		case v.sort != keyValue:
-		case v.sql == left.sql:
-			l = v.key
-		case v.sql == right.sql:
-			q = v.key
-		}
+	l, q := r.columnOfKey(left), r.columnOfKey(right)
+	if l >= 0 && q >= 0 {
+		r.sameUnit(r.cols[l].key, r.cols[q].key)
 	}
-	r.sameUnit(l, q)
+}
+
+// columnOfKey finds the column of a relation that a join condition speaks of.
+func (r *relation) columnOfKey(of value) int {
+	return slices.IndexFunc(r.cols, func(v value) bool { return v.sort == keyValue && v.key >= 0 && v.sql == of.sql })
+}
+
+// eitherUnit prepares the merging of two keys over a full join, which keeps rows that have one of them only: their
+// unit is whichever is there.
+func (j *joining) eitherUnit(r *relation, pair [2]value) {
+	l, q := r.columnOfKey(pair[0]), r.columnOfKey(pair[1])
+	if l < 0 || q < 0 || r.cols[l].key == r.cols[q].key {
+		return
+	}
+	keep, drop := &r.keys[r.cols[l].key], &r.keys[r.cols[q].key]
+	keep.sql = "COALESCE(" + keep.sql + ", " + drop.sql + ")"
+	drop.nullable = true
+	if j.left.keys[pair[0].key].nullable || j.right.keys[pair[1].key].nullable || pair[0].nullable || pair[1].nullable {
+		return
+	}
+	keep.nullable = false
+	both := &halves{}
+	r.cols[l].half, r.cols[q].half = both, both
 }
 
 // steered types a semi, anti or mark join.
@@ -239,8 +328,8 @@ func (j *joining) steered() (*relation, error) {
 	return j.marked(r, on)
 }
 
-// marked adds the boolean that says whether the row found a partner. One equality is IN, with the engine's own
-// treatment of NULL; conditions that take NULL for a value like any other come from EXISTS.
+// marked adds the boolean that says whether the row found a partner. One comparison is ANY, of which IN is one,
+// with the engine's own treatment of NULL; conditions that take NULL for a value like any other come from EXISTS.
 func (j *joining) marked(r *relation, on string) (*relation, error) {
 	exists := j.node.Condition == nil
 	for _, cond := range j.node.Conditions {
@@ -248,7 +337,7 @@ func (j *joining) marked(r *relation, on string) (*relation, error) {
 	}
 	mark := "EXISTS (SELECT 1 FROM " + j.right.from + " WHERE " + on + ")"
 	if !exists {
-		if len(j.node.Conditions) != 1 || j.node.Condition != nil || j.node.Conditions[0].Comparison != "COMPARE_EQUAL" {
+		if len(j.node.Conditions) != 1 || j.node.Condition != nil {
 			return nil, j.deny(nil, "guard.steering-subquery")
 		}
 		cond := j.node.Conditions[0]
@@ -260,7 +349,7 @@ func (j *joining) marked(r *relation, on string) (*relation, error) {
 		if err != nil {
 			return nil, err
 		}
-		mark = "(" + l.sql + " IN (SELECT " + q.sql + " FROM " + j.right.from + "))"
+		mark = "(" + l.sql + " " + comparisons[cond.Comparison] + " ANY (SELECT " + q.sql + " FROM " + j.right.from + "))"
 	}
 	v := value{sql: mark, typ: typ{ID: "BOOLEAN"}, sort: plainValue, name: "IN", key: -1, sensitive: j.right.told || j.told}
 	if r.kind != protected {

@@ -3,6 +3,7 @@ package guard
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"weir/internal/problem"
@@ -32,18 +33,21 @@ func (c *checker) relation(n *node) (*relation, error) {
 }
 
 func (c *checker) operatorOf(n *node) (*relation, error) {
+	if err := c.wordsOfNode(n); err != nil {
+		return nil, err
+	}
 	switch n.Type {
 	case "LOGICAL_GET":
 		return c.scan(n)
 	case "LOGICAL_DUMMY_SCAN":
-		return &relation{kind: openData, single: true}, nil
+		return &relation{kind: openData, single: true, cols: []value{{sql: "0", typ: typ{ID: "INTEGER"}, sort: freeValue, name: "row", key: -1}}}, nil
 	case "LOGICAL_EXPRESSION_GET":
 		return c.literalRows(n)
 	case "LOGICAL_FILTER":
 		return c.filter(n)
 	case "LOGICAL_PROJECTION":
 		return c.projection(n)
-	case "LOGICAL_COMPARISON_JOIN", "LOGICAL_ANY_JOIN", "LOGICAL_CROSS_PRODUCT":
+	case "LOGICAL_COMPARISON_JOIN", "LOGICAL_ANY_JOIN", "LOGICAL_CROSS_PRODUCT", "LOGICAL_ASOF_JOIN", "LOGICAL_POSITIONAL_JOIN":
 		return c.join(n)
 	case "LOGICAL_DELIM_JOIN":
 		return c.correlated(n)
@@ -57,8 +61,12 @@ func (c *checker) operatorOf(n *node) (*relation, error) {
 		return c.orderBy(n)
 	case "LOGICAL_LIMIT":
 		return c.limit(n)
+	case "LOGICAL_UNNEST":
+		return c.unnest(n)
 	case "LOGICAL_MATERIALIZED_CTE":
 		return c.cte(n)
+	case "LOGICAL_RECURSIVE_CTE":
+		return c.recursive(n)
 	case "LOGICAL_CTE_REF":
 		return c.cteRef(n)
 	case "LOGICAL_WINDOW":
@@ -138,30 +146,6 @@ func (c *checker) scan(n *node) (*relation, error) {
 	return r, nil
 }
 
-// tableFunction types range and its like, with constant arguments.
-func (c *checker) tableFunction(n *node) (*relation, error) {
-	if !tables[n.Name] || len(n.Children) > 0 || len(n.Parameters) == 0 || len(n.Parameters) > 3 {
-		return nil, c.deny(nil, "guard.table-function", "function", n.Name)
-	}
-	var args []string
-	for _, p := range n.Parameters {
-		if !p.Type.integer() || p.Null {
-			return nil, c.deny(nil, "guard.table-function", "function", n.Name)
-		}
-		text, err := p.text()
-		if err != nil {
-			return nil, c.deny(nil, "guard.table-function", "function", n.Name).Because(err)
-		}
-		args = append(args, "CAST("+text+" AS BIGINT)")
-	}
-	alias := c.alias()
-	r := &relation{from: fmt.Sprintf("%s(%s) AS %s(v)", n.Name, strings.Join(args, ", "), alias)}
-	for range n.Columns {
-		r.cols = append(r.cols, value{sql: alias + ".v", typ: typ{ID: "BIGINT"}, sort: freeValue, name: n.Name, key: -1})
-	}
-	return r, nil
-}
-
 // literalRows types VALUES.
 func (c *checker) literalRows(n *node) (*relation, error) {
 	rows, err := n.rows()
@@ -212,6 +196,7 @@ func (c *checker) filter(n *node) (*relation, error) {
 		r.told = r.told || v.sensitive
 		r.thinned = true
 		c.lookUp(r, e)
+		c.found(r, e)
 		filters = append(filters, v)
 		if r.kind == protected && e.Class == "BOUND_COMPARISON" && e.Type == "COMPARE_EQUAL" {
 			c.mergeKeys(r, e)
@@ -221,6 +206,23 @@ func (c *checker) filter(n *node) (*relation, error) {
 		r.weighted = r.weighted || r.weighs(v)
 	}
 	return r, nil
+}
+
+// found recognises that a unit key must be there, which ends what an outer join left open.
+func (c *checker) found(r *relation, e *expr) {
+	if r.kind != protected || e.Type != "OPERATOR_IS_NOT_NULL" || len(e.Children) != 1 {
+		return
+	}
+	v, err := c.expr(e.Children[0], r)
+	if err != nil || v.sort != keyValue || v.key < 0 {
+		return
+	}
+	r.keys[v.key].nullable, r.lonely = false, false
+	for i := range r.cols {
+		if of := &r.cols[i]; of.sort == keyValue && of.sql == v.sql {
+			of.nullable = false
+		}
+	}
 }
 
 func (c *checker) mergeKeys(r *relation, e *expr) {
@@ -297,20 +299,25 @@ func (c *checker) orderBy(n *node) (*relation, error) {
 	return w, nil
 }
 
-func (c *checker) orderTerms(orders []order, r *relation) (string, error) {
-	var terms []string
+// ordering renders the terms of an ORDER BY, and gives the values that they are.
+func (c *checker) ordering(orders []order, r *relation) (terms []string, values []value, err error) {
 	for _, o := range orders {
 		v, err := c.expr(o.Expression, r)
 		if err != nil {
-			return "", err
+			return nil, nil, err
 		}
-		direction, ok := map[string]string{"ASCENDING": " ASC", "DESCENDING": " DESC"}[o.Direction]
-		if !ok || o.NullOrder != "NULLS LAST" && o.NullOrder != "NULLS FIRST" {
-			return "", c.deny(o.Expression, "guard.unknown-expression", "what", "order")
+		if !words.directions[o.Direction] || !words.nullOrders[o.NullOrder] {
+			return nil, nil, c.deny(o.Expression, "guard.unknown-expression", "what", "order")
 		}
-		terms = append(terms, v.sql+direction+" "+o.NullOrder)
+		direction := map[string]string{"ASCENDING": " ASC ", "DESCENDING": " DESC "}[o.Direction]
+		terms, values = append(terms, v.sql+direction+o.NullOrder), append(values, v)
 	}
-	return strings.Join(terms, ", "), nil
+	return terms, values, nil
+}
+
+func (c *checker) orderTerms(orders []order, r *relation) (string, error) {
+	terms, _, err := c.ordering(orders, r)
+	return strings.Join(terms, ", "), err
 }
 
 // limit over protected rows would let the analyst choose single rows by their order.
@@ -337,10 +344,14 @@ func (c *checker) limit(n *node) (*relation, error) {
 		if part.l == nil || part.l.Type == "UNSET" {
 			continue
 		}
-		if part.l.Type != "CONSTANT_VALUE" || part.l.Expression != nil {
+		if !words.limits[part.l.Type] || part.l.Expression != nil {
 			return nil, c.deny(nil, "guard.limit-not-constant")
 		}
-		r.tail += part.word + fmt.Sprint(part.l.Integer)
+		if part.l.Type == "CONSTANT_PERCENTAGE" {
+			r.tail += part.word + strconv.FormatFloat(part.l.Percentage, 'f', -1, 64) + "%"
+			continue
+		}
+		r.tail += part.word + strconv.FormatUint(part.l.Integer, 10)
 	}
 	return r, nil
 }

@@ -158,17 +158,23 @@ type typ struct {
 }
 
 type typeInfo struct {
-	Kind      string `json:"type"`
-	Alias     string `json:"alias"`
-	Extension any    `json:"extension_info"`
-	Width     int    `json:"width"`
-	Scale     int    `json:"scale"`
-	Child     *typ   `json:"child_type"`
-	Fields    []any  `json:"child_types"`
-	Collation string `json:"collation"`
-	Values    []any  `json:"values"`
-	Count     uint64 `json:"values_count"`
-	Size      uint64 `json:"size"`
+	Kind      string   `json:"type"`
+	Alias     string   `json:"alias"`
+	Extension any      `json:"extension_info"`
+	Width     int      `json:"width"`
+	Scale     int      `json:"scale"`
+	Child     *typ     `json:"child_type"`
+	Fields    []field  `json:"child_types"`
+	Collation string   `json:"collation"`
+	Values    []string `json:"values"`
+	Count     uint64   `json:"values_count"`
+	Size      uint64   `json:"size"`
+}
+
+// field is a member of a structure or a union.
+type field struct {
+	Name string `json:"first"`
+	Type typ    `json:"second"`
 }
 
 type constant struct {
@@ -184,7 +190,9 @@ type expr struct {
 	Location uint64 `json:"query_location"`
 	Return   typ    `json:"return_type"`
 
-	Index    uint64    `json:"index"`    // BOUND_REF
+	Index    uint64    `json:"index"`   // BOUND_REF
+	Binding  *binding  `json:"binding"` // BOUND_COLUMN_REF
+	Depth    uint64    `json:"depth"`
 	Value    *constant `json:"value"`    // BOUND_CONSTANT
 	Child    *expr     `json:"child"`    // BOUND_CAST, BOUND_UNNEST
 	TryCast  bool      `json:"try_cast"` // BOUND_CAST
@@ -229,6 +237,12 @@ type expr struct {
 	Captures      []*expr `json:"captures"`
 	ParameterCnt  uint64  `json:"parameter_count"`
 	CorrelatedCol any     `json:"correlated_columns"`
+}
+
+// binding is a column by its relation's number and its place in it.
+type binding struct {
+	Table  uint64 `json:"table_index"`
+	Column uint64 `json:"column_index"`
 }
 
 type check struct {

@@ -38,11 +38,13 @@ type value struct {
 	sql       string
 	typ       typ
 	sort      sort
-	name      string // for messages: the column, or what it was made of
-	sensitive bool   // made from a sensitive column
-	domain    string // keyValue: whose key it is
-	nullable  bool   // keyValue: rows may lack it, after an outer join
-	key       int    // keyValue: its place among the relation's keys, -1 when the relation does not carry it
+	name      string  // for messages: the column, or what it was made of
+	sensitive bool    // made from a sensitive column
+	domain    string  // keyValue: whose key it is
+	nullable  bool    // keyValue: rows may lack it, after an outer join
+	key       int     // keyValue: its place among the relation's keys, -1 when the relation does not carry it
+	half      *halves // keyValue: one of two of which a row has one at least, after a full join
+	strict    bool    // NULL in every row that lacks the unit whose column it is
 	poly      polynomial
 	sides     []*side    // joined open or released rows that it was made of
 	cond      *condition // a CASE that is one condition around one value
@@ -54,6 +56,9 @@ type condition struct {
 	then     value
 	elseZero bool
 }
+
+// halves are the two columns that a full join equated. Either may be NULL, and never both.
+type halves struct{ _ byte }
 
 // unitKey is a hidden column that names the protected unit of each row.
 type unitKey struct {
@@ -79,6 +84,8 @@ type relation struct {
 	thinned bool
 	// single is set when there is one row at most.
 	single bool
+	// lonely is set when there may be rows that belong to nobody, which an outer join kept.
+	lonely bool
 	// What is known of joins with sides that could multiply protected rows; see fanout.go.
 	weighted bool           // they do, or may, and unevenly
 	proven   map[*side]bool // sides that do not, if the proofs hold
@@ -125,7 +132,7 @@ func (c *checker) wrap(r *relation) *relation {
 	alias := c.alias()
 	atoms := r.hiddenAtoms()
 	w := &relation{kind: r.kind, from: "(" + r.selectSQL(atoms) + ") AS " + alias, reads: r.reads, data: r.data, told: r.told, thinned: r.thinned,
-		single: r.single, weighted: r.weighted, proven: r.proven, proofs: r.proofs}
+		single: r.single, lonely: r.lonely, weighted: r.weighted, proven: r.proven, proofs: r.proofs}
 	renamed := make(map[string]string, len(atoms))
 	for i, a := range atoms {
 		renamed[a.id] = alias + ".a" + itoa(i)
@@ -170,6 +177,26 @@ func (r *relation) copyOf() *relation {
 	return &n
 }
 
+// under gives a closed relation, as wrap makes it, again beneath another SELECT over all of its columns.
+func (c *checker) under(w *relation, before, after string) *relation {
+	old, alias := w.from[strings.LastIndexByte(w.from, ' ')+1:]+".", c.alias()
+	n := w.copyOf()
+	n.from = "(SELECT " + before + "* FROM " + w.from + after + ") AS " + alias
+	rename := func(sql string) string { return alias + "." + strings.TrimPrefix(sql, old) }
+	for i := range n.cols {
+		v := &n.cols[i]
+		renamed := map[string]string{}
+		for _, a := range v.poly.atoms() {
+			renamed[a.id] = rename(a.sql)
+		}
+		v.sql, v.poly = rename(v.sql), v.poly.under(renamed)
+	}
+	for i := range n.keys {
+		n.keys[i].sql = rename(n.keys[i].sql)
+	}
+	return n
+}
+
 func numbered(prefix string, n int) []string {
 	list := make([]string, n)
 	for i := range list {
@@ -189,7 +216,7 @@ func union(a, b map[string]bool) map[string]bool {
 
 // columnValue types a column of a granted data set.
 func columnValue(d policy.Dataset, col policy.Column, sql string, t typ) value {
-	v := value{sql: sql, typ: t, name: col.Name, key: -1, sensitive: col.Class == policy.Sensitive}
+	v := value{sql: sql, typ: t, name: col.Name, key: -1, sensitive: col.Class == policy.Sensitive, strict: !d.Open}
 	switch {
 	case d.Open:
 		v.sort, v.sensitive = freeValue, false

@@ -1,6 +1,10 @@
 package guard
 
-import "weir/internal/problem"
+import (
+	"slices"
+
+	"weir/internal/problem"
+)
 
 // CellKind says how a released aggregate is checked and, in perturbed mode, how its noise is made.
 type CellKind string
@@ -117,6 +121,9 @@ func (c *checker) guarded(in *relation, groupExprs []*expr, groups []value, list
 		if g.sort >= textValue {
 			return nil, c.denyGroup(groupExprs[i], g)
 		}
+		if !g.typ.plain() {
+			return nil, c.deny(groupExprs[i], "guard.unknown-type", "type", g.typ.ID)
+		}
 	}
 	if err := c.hold(nil, in, nil); err != nil {
 		return nil, err
@@ -160,8 +167,11 @@ func (c *checker) share(e *expr, in *relation) ([]cell, error) {
 	if err != nil || v.cond == nil || !v.cond.elseZero {
 		return nil, err
 	}
-	if in.weighted || in.weighs(v) {
+	switch {
+	case in.weighted || in.weighs(v):
 		return nil, c.deny(e, "guard.fan-out")
+	case in.lonely:
+		return nil, c.deny(e, "guard.nobody", "function", e.Name)
 	}
 	single := in.oneRowAUnit()
 	sum := cell{Cell: Cell{Function: "sum", Type: "DOUBLE", Single: single}}
@@ -225,6 +235,9 @@ func (c *checker) cell(e *expr, in *relation) (cell, error) {
 	if weighted && !(e.Name == "count" && e.AggregateType == "DISTINCT") {
 		return cell{}, c.deny(e, "guard.fan-out")
 	}
+	if in.lonely && !passesOverNobody(e, args) {
+		return cell{}, c.deny(e, "guard.nobody", "function", e.Name)
+	}
 	switch {
 	case e.Name == "count_star" || e.Name == "count" && len(args) == 0:
 		a.Kind = CountRows
@@ -235,6 +248,21 @@ func (c *checker) cell(e *expr, in *relation) (cell, error) {
 		return cell{}, c.deny(e, "guard.distinct-aggregate", "function", e.Name)
 	}
 	return c.measured(e, a, args)
+}
+
+// passesOverNobody reports whether an aggregate leaves out the rows that belong to nobody. Else the figure would say of
+// everybody that nobody was found, and no unit would stand for it. A measure is NULL in such rows, and so is a column of
+// protected data.
+func passesOverNobody(e *expr, args []value) bool {
+	for _, v := range args {
+		if v.cond != nil {
+			v = v.cond.then
+		}
+		if v.sort == measureValue || v.strict && (e.Name == "count") {
+			return true
+		}
+	}
+	return false
 }
 
 // restrict adds a condition to the rows that take part.
@@ -371,6 +399,11 @@ func and(a, b string) string {
 func (c *checker) finishRelease(r Release, in *relation, outputs []output, types []typ) (*relation, error) {
 	if len(r.SQL) > maxSQL {
 		return nil, problem.New("guard.too-complex")
+	}
+	for name := range in.reads {
+		if !slices.ContainsFunc(c.program.Releases, func(before Release) bool { return before.Name == name }) {
+			return nil, c.deny(nil, "guard.recursive")
+		}
 	}
 	r.Reads, r.Data = sorted(in.reads), sorted(in.data)
 	c.program.Releases = append(c.program.Releases, r)

@@ -51,6 +51,17 @@ func (t typ) whole() error {
 	if t.ID == "DECIMAL" && (t.Info == nil || t.Info.Width < 1 || t.Info.Width > 38 || t.Info.Scale < 0 || t.Info.Scale > t.Info.Width) {
 		return fmt.Errorf("a decimal type has no width")
 	}
+	if t.Info == nil {
+		return nil
+	}
+	for _, f := range t.Info.Fields {
+		if err := f.Type.whole(); err != nil {
+			return err
+		}
+	}
+	if t.Info.Child != nil {
+		return t.Info.Child.whole()
+	}
 	return nil
 }
 

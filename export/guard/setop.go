@@ -1,0 +1,136 @@
+package guard
+
+import (
+	"slices"
+	"strings"
+
+	"weir/internal/problem"
+)
+
+// setOperation types UNION, INTERSECT and EXCEPT. A union of protected rows is one of rows of the same units. The
+// others compare rows with each other, so each row of either side must hold its unit keys: then only rows of one unit
+// are compared.
+func (c *checker) setOperation(n *node) (*relation, error) {
+	word := map[string]string{"LOGICAL_UNION": "UNION", "LOGICAL_EXCEPT": "EXCEPT", "LOGICAL_INTERSECT": "INTERSECT"}[n.Type]
+	if len(n.Children) < 2 {
+		return nil, problem.New("guard.unknown-plan", "what", operatorName(n))
+	}
+	if n.SetopAll || n.Type == "LOGICAL_UNION" {
+		word += " ALL" // the engine puts a DISTINCT of its own above a UNION
+	}
+	out := &relation{kind: openData}
+	var parts []string
+	for i, child := range n.Children {
+		r, err := c.relation(child)
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 && len(r.cols) != len(out.cols) {
+			return nil, problem.New("guard.unknown-plan", "what", operatorName(n))
+		}
+		w := c.wrap(r)
+		w.dropMeasures()
+		compared := n.Type == "LOGICAL_UNION" || w.comparable()
+		if w.kind == protected && !compared || i > 0 && (w.kind == protected) != (out.kind == protected) || i > 0 && w.kind == protected && !out.unite(w) {
+			return nil, c.deny(nil, "guard.set-operation", "operator", strings.ToLower(word))
+		}
+		parts = append(parts, "("+w.selectSQL(nil)+")")
+		out.kind = max(out.kind, r.kind)
+		out.reads, out.data = union(out.reads, w.reads), union(out.data, w.data)
+		out.told, out.thinned, out.lonely = out.told || w.told || n.Type != "LOGICAL_UNION" && w.compares(), true, out.lonely || w.lonely
+		out.weighted = out.weighted || n.Type == "LOGICAL_UNION" || w.weighted || w.joined()
+		if i == 0 {
+			out.cols, out.keys = slices.Clone(w.cols), slices.Clone(w.keys)
+		}
+	}
+	if n.Type != "LOGICAL_UNION" && !n.SetopAll && len(out.keys) == 1 && len(out.cols) == 1 {
+		out.keys[0].unique = true // no two rows are the same, and a row is a unit's key
+	}
+	out.from = "(" + strings.Join(parts, " "+word+" ") + ") AS " + c.alias()
+	return c.realias(out.copyOf()), nil
+}
+
+// comparable reports whether rows of the relation can only be the same as rows of the same units.
+func (r *relation) comparable() bool {
+	if !perUnit(r, r.cols) {
+		return false
+	}
+	for _, v := range r.cols {
+		if v.sort == textValue || v.sort == identifierValue {
+			return false
+		}
+	}
+	return true
+}
+
+// compares reports whether a sensitive value decides which rows are the same.
+func (r *relation) compares() bool {
+	return slices.ContainsFunc(r.cols, func(v value) bool { return v.sensitive })
+}
+
+// joined reports whether open rows were joined to the relation's, of which nothing is known any more once its rows are
+// compared with others.
+func (r *relation) joined() bool {
+	return len(r.proofs) > 0 || slices.ContainsFunc(r.cols, func(v value) bool { return len(v.sides) > 0 })
+}
+
+// dropMeasures makes each measure one of its own: what a polynomial speaks of does not go through a union.
+func (r *relation) dropMeasures() {
+	for i, v := range r.cols {
+		if v.sort != measureValue {
+			continue
+		}
+		id := strings.Join(v.poly.measures(), "+")
+		if !v.poly.isAtom() {
+			id = "of " + id
+		} else {
+			id = strings.TrimSuffix(id, "^1")
+		}
+		r.cols[i].poly = polynomialOf(atom{id: id, sql: "CAST(" + v.sql + " AS DOUBLE)", within: v.poly.within()})
+	}
+}
+
+// unite takes in another side of a UNION ALL, whose rows belong to units of the same keys. A column is what it is
+// on both sides, and sensitive where it is so on either.
+func (r *relation) unite(other *relation) bool {
+	if len(r.keys) != len(other.keys) {
+		return false
+	}
+	for i := range r.keys {
+		if r.keys[i].domain != other.keys[i].domain {
+			return false
+		}
+		r.keys[i].unique = false
+		r.keys[i].nullable = r.keys[i].nullable || other.keys[i].nullable
+	}
+	for i := range r.cols {
+		a, b := &r.cols[i], other.cols[i]
+		same := a.sort == b.sort && (a.sort != keyValue || a.key == b.key && a.domain == b.domain)
+		a.sensitive = a.sensitive || b.sensitive
+		switch {
+		case !same && max(a.sort, b.sort) >= textValue:
+			return false
+		case !same:
+			a.sort, a.poly = plainValue, polynomial{}
+		case a.sort == measureValue && strings.Join(a.poly.measures(), "") != strings.Join(b.poly.measures(), ""):
+			a.poly = polynomialOf(atom{id: strings.Join(a.poly.measures(), "+") + " or " + strings.Join(b.poly.measures(), "+"), within: hull(a.poly.within(), b.poly.within())})
+		}
+	}
+	return true
+}
+
+// realias points the columns of a relation at the alias that its FROM clause ends with.
+func (c *checker) realias(r *relation) *relation {
+	alias := r.from[strings.LastIndexByte(r.from, ' ')+1:]
+	for i := range r.cols {
+		v := &r.cols[i]
+		v.sql = alias + ".c" + itoa(i)
+		if v.sort == measureValue {
+			v.poly = polynomialOf(atom{id: v.poly.atoms()[0].id, sql: "CAST(" + v.sql + " AS DOUBLE)", within: v.poly.within()})
+		}
+	}
+	for i := range r.keys {
+		r.keys[i].sql = alias + ".k" + itoa(i)
+	}
+	return r
+}

@@ -1,0 +1,173 @@
+package guard
+
+import (
+	"fmt"
+	"strings"
+
+	"weir/internal/problem"
+)
+
+// What makes rows out of values: unnest and the table functions. Over open and released relations it is
+// post-processing. Protected rows may be joined with rows that the analyst wrote, as with any open ones; rows that are
+// made of each protected row's own values would give it a weight of its own choosing.
+
+// unnest types the operator that the engine makes of unnest in a SELECT.
+func (c *checker) unnest(n *node) (*relation, error) {
+	in, err := c.child(n)
+	if err != nil {
+		return nil, err
+	}
+	list, err := n.exprs()
+	if err != nil || len(list) == 0 {
+		return nil, problem.New("guard.unknown-plan", "what", "unnest").Because(err)
+	}
+	if in.kind != protected {
+		w := c.wrap(in)
+		return c.unnested(w, list, w)
+	}
+	rows, err := c.unnested(&relation{kind: openData, single: true}, list, &relation{kind: openData, single: true})
+	if err != nil {
+		return nil, c.deny(nil, "guard.unnest")
+	}
+	j := &joining{checker: c, node: &node{Type: "LOGICAL_CROSS_PRODUCT"}, left: c.wrap(in), right: rows}
+	return j.both()
+}
+
+// unnested adds a column for each list. Its SELECT stands beneath another, since an unnest may not stand elsewhere.
+func (c *checker) unnested(w *relation, list []*expr, in *relation) (*relation, error) {
+	alias := c.alias()
+	r := &relation{kind: w.kind, reads: w.reads, data: w.data}
+	columns := w.columns(nil)
+	if len(w.cols) == 0 {
+		columns = nil
+	}
+	for i, v := range w.cols {
+		r.cols = append(r.cols, value{sql: alias + ".c" + itoa(i), typ: v.typ, sort: freeValue, name: v.name, key: -1})
+	}
+	for i, e := range list {
+		if err := c.wordsOfExpr(e); err != nil {
+			return nil, err
+		}
+		if e.Class != "BOUND_UNNEST" {
+			return nil, c.orUnknown(e, nil)
+		}
+		of, err := c.expr(e.Child, in)
+		if err != nil {
+			return nil, err
+		}
+		if e.Return.use() == typeDenied {
+			return nil, c.deny(e, "guard.unknown-type", "type", e.Return.ID)
+		}
+		place := "c" + itoa(len(w.cols)+i)
+		columns = append(columns, "unnest("+of.sql+") AS "+place)
+		r.cols = append(r.cols, value{sql: alias + "." + place, typ: e.Return, sort: freeValue, name: "unnest", key: -1})
+	}
+	from := ""
+	if w.from != "" {
+		from = " FROM " + w.from
+	}
+	r.from = "(SELECT " + strings.Join(columns, ", ") + from + ") AS " + alias
+	return r, nil
+}
+
+// tableFunction types range and its like, with constant arguments, and unnest of a list.
+func (c *checker) tableFunction(n *node) (*relation, error) {
+	if !tables[n.Name] || n.Filters == nil || len(n.Filters.Filters) > 0 || n.Ordinality != nil && *n.Ordinality != unset || n.RowGroups != nil ||
+		n.Extra != nil && n.Extra.Sample != nil {
+		return nil, c.deny(nil, "guard.table-function", "function", n.Name)
+	}
+	if len(n.Children) > 0 {
+		return c.lateral(n)
+	}
+	if len(n.Parameters) == 0 || len(n.Parameters) > 3 || len(n.Returned) != 1 {
+		return nil, c.deny(nil, "guard.table-function", "function", n.Name)
+	}
+	var args []string
+	for _, p := range n.Parameters {
+		text, err := p.sql()
+		if err != nil || p.Null {
+			return nil, c.denyBecause(nil, err, "guard.table-function", "function", n.Name)
+		}
+		args = append(args, text)
+	}
+	alias := c.alias()
+	r := &relation{from: fmt.Sprintf("(SELECT %s(%s) AS v) AS %s", n.Name, strings.Join(args, ", "), alias)}
+	if n.Name != "unnest" {
+		r.from = fmt.Sprintf("%s(%s) AS %s(v)", n.Name, strings.Join(args, ", "), alias)
+	}
+	for range n.Columns {
+		r.cols = append(r.cols, value{sql: alias + ".v", typ: n.Returned[0], sort: freeValue, name: n.Name, key: -1})
+	}
+	return r, nil
+}
+
+// lateral types unnest of a list that stands in another relation of the same FROM. The engine hands it the relation
+// of those outer values, computes the list there, and gives back the list's members beside what it was asked to keep.
+func (c *checker) lateral(n *node) (*relation, error) {
+	if n.Name != "unnest" || len(n.Children) != 1 || n.Children[0].Type != "LOGICAL_PROJECTION" || len(n.Children[0].Children) != 1 || len(n.Returned) != 1 {
+		return nil, c.deny(nil, "guard.table-function", "function", n.Name)
+	}
+	inner := n.Children[0]
+	in, err := c.relation(inner.Children[0])
+	if err != nil {
+		return nil, err
+	}
+	if in.kind == protected {
+		return nil, c.deny(nil, "guard.unnest")
+	}
+	list, err := inner.exprs()
+	if err != nil || len(list) == 0 {
+		return nil, problem.New("guard.unknown-plan", "what", "unnest").Because(err)
+	}
+	w := c.wrap(in)
+	for _, e := range list {
+		if err := e.resolve(inner.Children[0].TableIndex, len(w.cols), 0); err != nil {
+			return nil, problem.New("guard.unknown-plan", "what", "unnest").Because(err)
+		}
+	}
+	kept := &relation{kind: w.kind, from: w.from, reads: w.reads, data: w.data}
+	for _, place := range n.Projected {
+		if place >= uint64(len(list)) {
+			return nil, problem.New("guard.unknown-plan", "what", "unnest")
+		}
+		v, err := c.expr(list[place], w)
+		if err != nil {
+			return nil, err
+		}
+		kept.cols = append(kept.cols, v)
+	}
+	r, err := c.unnested(kept, []*expr{{Class: "BOUND_UNNEST", Type: "BOUND_UNNEST", Child: list[0], Return: n.Returned[0]}}, w)
+	if err != nil {
+		return nil, err
+	}
+	last := len(r.cols) - 1 // the members come first, and what is kept after them
+	r.cols = append([]value{r.cols[last]}, r.cols[:last]...)
+	return r, nil
+}
+
+// resolve turns a column that the engine left by its table and place, which it does below an unnest only, into a place.
+func (e *expr) resolve(table uint64, columns, depth int) error {
+	if e == nil {
+		return nil
+	}
+	if depth > maxDepth {
+		return fmt.Errorf("an expression is too deep")
+	}
+	if e.Class == "BOUND_COLUMN_REF" {
+		if e.Binding == nil || e.Binding.Table != table || e.Binding.Column >= uint64(columns) || e.Depth != 0 {
+			return fmt.Errorf("a column belongs to no relation")
+		}
+		e.Class, e.Type, e.Index = "BOUND_REF", "BOUND_REF", e.Binding.Column
+		return nil
+	}
+	inside := append(present(e.Child, e.Left, e.Right, e.Input, e.Lower, e.Upper, e.Else), e.Children...)
+	for _, ch := range e.Checks {
+		inside = append(inside, ch.When, ch.Then)
+	}
+	for _, i := range inside {
+		if err := i.resolve(table, columns, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
