@@ -119,7 +119,7 @@ func encode(value any, typeName string) (any, error) {
 		if len(v) == 16 && typeName == "UUID" {
 			return uuid.UUID(v).String(), nil
 		}
-	case []any, map[string]any:
+	case []any, map[string]any, duckdb.OrderedMap:
 		return nested(v)
 	}
 	return nil, errUnsupported
@@ -202,6 +202,19 @@ func flatten(value any) (any, error) {
 		for name := range v {
 			var err error
 			if fields[name], err = flatten(v[name]); err != nil {
+				return nil, err
+			}
+		}
+		return fields, nil
+	case duckdb.OrderedMap: // as an object, whose fields are called like the keys
+		fields := make(map[string]any, v.Len())
+		values := v.Values()
+		for i, key := range v.Keys() {
+			name, err := encode(key, "")
+			if err != nil || name == nil {
+				return nil, errUnsupported
+			}
+			if fields[fmt.Sprint(name)], err = flatten(values[i]); err != nil {
 				return nil, err
 			}
 		}
