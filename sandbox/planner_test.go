@@ -79,33 +79,3 @@ func TestBind(t *testing.T) {
 		})
 	}
 }
-
-func TestBindBombs(t *testing.T) {
-	var ctes strings.Builder
-	ctes.WriteString("WITH a0 AS (SELECT 1)")
-	for i := 1; ctes.Len() < MaxText-200; i++ {
-		ctes.WriteString(", a" + itoa(i) + " AS (FROM a" + itoa(i-1) + " x, a" + itoa(i-1) + " y)")
-	}
-	cases := map[string]string{
-		"parentheses": "SELECT " + strings.Repeat("(", 10_000) + "1" + strings.Repeat(")", 10_000),
-		"subqueries":  strings.Repeat("SELECT * FROM (", 4_000) + "SELECT 1" + strings.Repeat(")", 4_000),
-		"10000 CTEs":  "WITH " + numbered(10_000) + " SELECT 1",
-		"doubling":    ctes.String() + " SELECT 1",
-		"2500 CTEs":   "WITH " + numbered(2_500) + " SELECT 1",
-		"long":        "SELECT '" + strings.Repeat("x", MaxText) + "'",
-		"sum":         "SELECT 1" + strings.Repeat("+1", 30_000),
-		"not":         "SELECT " + strings.Repeat("NOT ", 15_000) + "true",
-		"case":        "SELECT " + strings.Repeat("CASE WHEN true THEN ", 2_500) + "1" + strings.Repeat(" END", 2_500),
-	}
-	for name, sql := range cases {
-		t.Run(name, func(t *testing.T) {
-			s := plan(t, DefaultLimits)
-			_, err := s.Bind(t.Context(), sql)
-			if code := problem.Of(err).Code; err == nil || code != "sql.too-large" {
-				t.Errorf("%d bytes: got %v (%s)", len(sql), err, code)
-			}
-			s.Close()
-			mustBeGone(t, s.process)
-		})
-	}
-}

@@ -3,22 +3,12 @@ package sandbox
 import (
 	"errors"
 	"strconv"
-	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
 func itoa(i int) string { return strconv.Itoa(i) }
-
-// numbered is a list of n common table expressions, as long as a text may be or longer.
-func numbered(n int) string {
-	list := make([]string, n)
-	for i := range list {
-		list[i] = "b" + itoa(i) + " AS(SELECT 1)"
-	}
-	return strings.Join(list, ",")
-}
 
 // mustBeGone fails if a process of the child's group is left, or its control group.
 func mustBeGone(t *testing.T, p *process) {

@@ -142,7 +142,8 @@ func TestEngineIsShut(t *testing.T) {
 	}
 }
 
-// Each way to fail ends in the same problem, within its limit, with nothing left, while another job goes on.
+// Each way to fail ends in the same problem, within its limit, with nothing left, while another job goes on. What is
+// meant to do harm is in testdata/bombs.yaml.
 func TestFailuresLookAlike(t *testing.T) {
 	v := withPeople(t)
 	small := DefaultLimits
@@ -151,8 +152,6 @@ func TestFailuresLookAlike(t *testing.T) {
 	quick.Wall = 400 * time.Millisecond
 	cheap := DefaultLimits
 	cheap.CPU = time.Second
-	tight := DefaultLimits
-	tight.Memory = 128 << 20
 	people := `"ds_people"."main"."data"`
 	cases := []struct {
 		name   string
@@ -165,16 +164,11 @@ func TestFailuresLookAlike(t *testing.T) {
 		{"raised on a value", DefaultLimits, `SELECT error("select") FROM ` + people, []string{"invalid input"}},
 		{"no such table", DefaultLimits, "SELECT * FROM nothing", []string{"catalog"}},
 		{"list bomb", DefaultLimits, "SELECT len(range(400000000))", []string{"out of memory", "ended by itself"}},
-		{"list bomb, many", DefaultLimits, "SELECT sum(len(range(20000000 + i))) FROM range(64) t(i)", []string{"out of memory", "ended by itself"}},
-		{"group bomb", tight, "SELECT count(*) FROM (SELECT i, count(*) FROM range(200000000) t(i) GROUP BY i)", []string{"out of memory", "ended by itself"}},
-		{"string bomb", DefaultLimits, "SELECT length(repeat(repeat('x', 1000000), 100000))", []string{"out of memory", "ended by itself", "out of range", "engine", "invalid input"}},
 		{"processor", cheap, "SELECT sum(sin(i)) FROM range(100000000000) t(i)", []string{"signal: killed"}},
 		{"wall clock", quick, "SELECT sum(sin(i)) FROM range(100000000000) t(i)", []string{"wall clock"}},
 		{"too many rows", small, "FROM range(1001)", []string{"too many rows"}},
-		{"rows without end", small, "FROM range(100000000)", []string{"too many rows", "out of memory", "ended by itself"}},
 		{"too many bytes", small, "SELECT repeat('x', 90000) FROM range(2)", []string{"result too large"}},
 		{"one large value", small, "SELECT repeat('x', 200000)", []string{"result too large"}},
-		{"escaped bytes", small, "SELECT repeat(chr(1), 90000)", []string{"result too large"}},
 		{"blob", DefaultLimits, "SELECT 'x'::BLOB", []string{"does not travel"}},
 	}
 	other := session(t, v, DefaultLimits)

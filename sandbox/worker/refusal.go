@@ -14,6 +14,8 @@ import (
 var messages = []struct{ begins, kind string }{
 	{"memory exhausted", "too-large"},
 	{"Max expression depth", "too-large"},
+	{"Maximum grouping set count", "too-large"},
+	{"pattern too large", "too-large"},
 	{"Ambiguous reference", "ambiguous-column"},
 	{"Ambiguous column", "ambiguous-column"},
 	{"No function matches", "wrong-type"},
