@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"weir/export/guard"
@@ -23,17 +24,23 @@ const (
 
 // Filter checks evidence and makes results. It holds the key of the noise, which no workspace ever sees.
 type Filter struct {
-	noise noise
-	queue *Queue
+	noise  noise
+	queue  *Queue
+	ledger *ledger
 }
 
-// New makes a filter. key is the secret of the sticky noise, at least 32 bytes: whoever has it can take the noise
-// off again. It must stay the same for as long as the data do, or the noise can be averaged out.
+// New makes a filter. key is the secret of the sticky noise and of the ledger, at least 32 bytes: whoever has it can
+// take the noise off again. It must stay the same for as long as the data do, or the noise can be averaged out and
+// the ledger cannot be read.
 func New(key []byte, queue *Queue) (*Filter, error) {
 	if len(key) < 32 {
 		return nil, fmt.Errorf("the noise key has %d bytes, and needs 32", len(key))
 	}
-	return &Filter{noise: noise{key: key}, queue: queue}, nil
+	ledger, err := newLedger(queue.db, key)
+	if err != nil {
+		return nil, err
+	}
+	return &Filter{noise: noise{key: key}, queue: queue, ledger: ledger}, nil
 }
 
 // Assessment is the judging of one job.
@@ -59,6 +66,7 @@ type Check struct {
 	Cells    int            `json:"cells"`
 	Withheld map[string]int `json:"withheld"`           // by check, E1 to E7; for E1 only whether there were any
 	Together []string       `json:"together,omitempty"` // jobs together with whose cells E6 found too little
+	UsedUp   bool           `json:"used_up,omitempty"`  // E6 withheld a cell because it could not decide on it
 }
 
 // Begin starts to judge a program's cells under what policy decided. Exact values always wait for an officer,
@@ -108,32 +116,18 @@ func (a *Assessment) Admit(ctx context.Context, r guard.Release, cells sandbox.T
 		return problem.New("export.evidence").Because(err)
 	}
 	out := sandbox.Named{Name: r.Name, Table: tableOf(r)}
-	judge := func(known map[string]*history) error {
+	judge := func(known map[string]*history) (err error) {
 		j.known = known
-		for _, row := range cells.Rows {
-			if len(row) != len(cells.Columns) {
-				return problem.New("export.evidence")
-			}
-			judged, err := j.row(row)
-			var denied *problem.Problem
-			if errors.As(err, &denied) {
-				return denied
-			}
-			if err != nil {
-				return problem.New("export.evidence").Because(err)
-			}
-			if judged != nil {
-				out.Table.Rows = append(out.Table.Rows, judged)
-			}
-		}
-		if err := j.settle(); err != nil {
+		out.Table.Rows, err = j.every(cells)
+		var denied *problem.Problem
+		if err != nil && !errors.As(err, &denied) {
 			return problem.New("export.evidence").Because(err)
 		}
-		return nil
+		return err
 	}
 	var err error
 	if a.mode == policy.Exact {
-		err = a.filter.queue.remember(ctx, a.operator, a.job, r.Keys, a.rules.K, judge)
+		err = a.filter.ledger.remember(ctx, a.operator, r.Keys, a.rules.K, judge)
 	} else {
 		err = judge(nil)
 	}
@@ -151,12 +145,31 @@ func (a *Assessment) Admit(ctx context.Context, r guard.Release, cells sandbox.T
 // judging is the judging of one aggregation's cells.
 type judging struct {
 	*Assessment
-	release  guard.Release
-	index    map[string]int
-	check    Check
-	known    map[string]*history // by domain; exact mode only, as is accepted
-	accepted []accepted
-	current  []any
+	release guard.Release
+	index   map[string]int
+	check   Check
+	known   map[string]*history // by domain; exact mode only
+	current []any
+}
+
+// every judges all groups. What it gives holds the groups that are shown, in the order in which they came.
+func (j *judging) every(cells sandbox.Table) ([][]any, error) {
+	for _, row := range cells.Rows {
+		if len(row) != len(cells.Columns) {
+			return nil, fmt.Errorf("a row has %d values for %d columns", len(row), len(cells.Columns))
+		}
+	}
+	order, err := j.largestFirst(cells.Rows)
+	if err != nil {
+		return nil, err
+	}
+	judged := make([][]any, len(cells.Rows))
+	for _, i := range order {
+		if judged[i], err = j.row(cells.Rows[i]); err != nil {
+			return nil, err
+		}
+	}
+	return slices.DeleteFunc(judged, func(row []any) bool { return row == nil }), nil
 }
 
 // row judges one group. nil means that the whole group is withheld.
@@ -197,7 +210,7 @@ func (j *judging) row(row []any) ([]any, error) {
 		out[i] = j.value("g" + strconv.Itoa(i))
 	}
 	for i, c := range j.release.Cells {
-		v, err := j.cell(i, c, out)
+		v, err := j.cell(i, c)
 		if err != nil {
 			return nil, err
 		}
@@ -232,7 +245,7 @@ func tableOf(r guard.Release) sandbox.Table {
 }
 
 // cell judges one value. nil, which is SQL's NULL, means that it is withheld.
-func (j *judging) cell(i int, c guard.Cell, row []any) (any, error) {
+func (j *judging) cell(i int, c guard.Cell) (any, error) {
 	failed, err := j.failedCheck(i, c)
 	if err != nil {
 		return nil, err
@@ -246,9 +259,12 @@ func (j *judging) cell(i int, c guard.Cell, row []any) (any, error) {
 		j.withhold("E2")
 		return nil, nil
 	}
-	if isolates, err := j.combines(i, row); err != nil || isolates {
-		j.withhold("E6")
+	if failed, err = j.combines(i, c); err != nil {
 		return nil, err
+	}
+	if failed != "" {
+		j.withhold(failed)
+		return nil, nil
 	}
 	if j.mode == policy.Exact {
 		return v, nil

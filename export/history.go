@@ -1,237 +1,159 @@
 package export
 
 import (
-	"context"
-	"encoding/binary"
+	"cmp"
 	"fmt"
-	"math/big"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/uptrace/bun"
-	"github.com/uptrace/bun/dialect"
-
 	"weir/export/guard"
+	"weir/export/span"
+	"weir/policy"
 )
 
-// E6: no small combination of cells isolates fewer than k units.
+// E6 and E7: no combination of released cells rests on fewer than k units.
 //
-// Every cell that is offered or released leaves a linear fingerprint of the rows behind it. For a new cell z the
-// history is searched for cells x and y of the same operator such that z ± x, or z ± x ± y, is supported on fewer
-// than k of the parts into which the units are divided, and not on none: then the units on which it is supported
-// are fewer than k too, or nearly so. The search is complete for combinations of up to three cells with
-// coefficients of one; longer ones are not looked for, which docs/design/history.md says plainly. What was counted
-// once stays counted, whether or not the job ended well: a refund would be an answer.
+// Every cell that passes leaves its linear fingerprint: for each of many parts into which the units are divided, a
+// weighted sum of its rows. Combinations of cells have the same combination of fingerprints, so what rests on fewer
+// than k units rests on fewer than k parts. Package span decides on that exactly, for combinations of any number of cells with any
+// coefficients. Margins are combinations like others: the sum over a grouping's cells, less a total. What was counted once
+// stays counted, whether or not the job ended well: a refund would be an answer.
 
-// fingerprint is a cell's linear fingerprint, modulo 2^64.
-type fingerprint [guard.FingerprintParts]uint64
-
-func (a *fingerprint) plus(b *fingerprint) (sum fingerprint) {
-	for i := range a {
-		sum[i] = a[i] + b[i]
-	}
-	return sum
-}
-
-func (a *fingerprint) minus(b *fingerprint) (difference fingerprint) {
-	for i := range a {
-		difference[i] = a[i] - b[i]
-	}
-	return difference
-}
-
-// support counts the parts that are not zero, and stops at limit.
-func (a *fingerprint) support(limit int) int {
-	n := 0
-	for _, v := range a {
-		if v != 0 {
-			if n++; n >= limit {
-				return n
-			}
-		}
-	}
-	return n
-}
+// fingerprint is a cell's value in each part, in the order of the parts, where it has any.
+type fingerprint []span.Entry
 
 func parseFingerprint(text string) (fingerprint, error) {
 	var f fingerprint
 	for pair := range strings.FieldsSeq(text) {
 		part, sum, ok := strings.Cut(pair, "=")
 		i, err := strconv.Atoi(part)
-		n, valid := new(big.Int).SetString(sum, 10)
-		if !ok || err != nil || !valid || i < 0 || i >= len(f) || n.Sign() < 0 {
-			return f, fmt.Errorf("a fingerprint has an unknown form")
+		v, invalid := strconv.ParseUint(sum, 10, 64)
+		if !ok || err != nil || invalid != nil || i < 0 || i >= guard.FingerprintParts || v == 0 {
+			return nil, fmt.Errorf("a fingerprint has an unknown form")
 		}
-		f[i] = n.And(n, new(big.Int).SetUint64(^uint64(0))).Uint64()
+		f = append(f, span.Entry{Atom: i, Rows: v})
+	}
+	slices.SortFunc(f, func(a, b span.Entry) int { return cmp.Compare(a.Atom, b.Atom) })
+	for i := range f {
+		if i > 0 && f[i-1].Atom == f[i].Atom {
+			return nil, fmt.Errorf("a fingerprint has a part twice")
+		}
+	}
+	if len(f) == 0 {
+		return nil, fmt.Errorf("a fingerprint is empty")
 	}
 	return f, nil
 }
 
-// remembered is a cell of the history, or a sum of cells that were released together.
-type remembered struct {
-	job string
-	set int // cells of one set are disjoint: groups of one aggregate
-	f   fingerprint
-}
-
-// earlier is the set of every cell that an earlier job left: nothing is known of them.
-const earlier = -1
-
-// history is the cells that one operator was offered, in one domain of units. Two fingerprints that differ in fewer
-// than k parts agree in one of k bands of parts at least, so an index on bands finds every candidate.
+// history is what one operator was offered, in one domain of units.
 type history struct {
 	k     int
-	cells []remembered
-	whole map[fingerprint]bool
-	bands []map[uint64][]int
+	space *span.Space
+	jobs  []string // of the space's labels
+	last  int64    // entry of the ledger that is in it
+	fresh []entry  // not in the ledger yet
 }
 
-func newHistory(k int) *history {
-	h := &history{k: k, whole: map[fingerprint]bool{}, bands: make([]map[uint64][]int, k)}
-	for i := range h.bands {
-		h.bands[i] = map[uint64][]int{}
+// entry is a cell as the ledger keeps it.
+type entry struct {
+	job   string
+	print fingerprint
+}
+
+func newHistory(k int) (*history, error) {
+	space, err := span.New(k, span.DefaultLimits)
+	if err != nil {
+		return nil, fmt.Errorf("begin a history: %w", err)
 	}
-	return h
-}
-
-// band hashes one band of parts. The parts hold sums of keyed hashes, so nobody can aim at a collision.
-func (h *history) band(i int, f *fingerprint) uint64 {
-	var sum uint64
-	for _, v := range f[i*len(f)/h.k : (i+1)*len(f)/h.k] {
-		sum = (sum ^ v) * 0x9e3779b97f4a7c15
-		sum ^= sum >> 29
+	for range guard.FingerprintParts {
+		space.Add(1)
 	}
-	return sum
+	return &history{k: k, space: space}, nil
 }
 
-func (h *history) add(job string, set int, f fingerprint) {
-	for i := range h.bands {
-		b := h.band(i, &f)
-		h.bands[i][b] = append(h.bands[i][b], len(h.cells))
+// label numbers the jobs.
+func (h *history) label(job string) int {
+	if n := len(h.jobs); n > 0 && h.jobs[n-1] == job {
+		return n - 1
 	}
-	h.cells = append(h.cells, remembered{job, set, f})
-	h.whole[f] = true
+	h.jobs = append(h.jobs, job)
+	return len(h.jobs) - 1
 }
 
-// isolating reports whether a combination rests on units, but on too few. One that is a cell of its own rests on
-// enough, since that was counted; only its parts may be few, as two of its units can fall into one.
-func (h *history) isolating(v *fingerprint) bool {
-	n := v.support(h.k)
-	if n == 0 || n >= h.k {
-		return false
+// know adds a cell that the ledger has.
+func (h *history) know(e entry) { h.space.Know(h.label(e.job), e.print) }
+
+// judge decides on a cell, which counts from now if it is safe. together are the jobs of the cells with which it
+// would isolate somebody.
+func (h *history) judge(job string, f fingerprint) (v span.Verdict, together []string) {
+	v, labels := h.space.Judge(h.label(job), f)
+	if v == span.Safe {
+		h.fresh = append(h.fresh, entry{job, f})
 	}
-	var zero fingerprint
-	return !h.whole[*v] && !h.whole[zero.minus(v)]
+	for _, l := range labels {
+		together = append(together, h.jobs[l])
+	}
+	return v, together
 }
 
-// near finds a cell that differs from f in fewer than k parts, but in some.
-func (h *history) near(f *fingerprint) (job string, found bool) {
-	for i := range h.bands {
-		for _, at := range h.bands[i][h.band(i, f)] {
-			difference := f.minus(&h.cells[at].f)
-			if h.isolating(&difference) {
-				return h.cells[at].job, true
+// combines is E6 and E7 for one cell of the row that is being judged. It names the check that the cell fails.
+func (j *judging) combines(i int, c guard.Cell) (string, error) {
+	if j.mode != policy.Exact {
+		return "", nil
+	}
+	for key, domain := range j.release.Keys {
+		text, ok := j.value("F" + strconv.Itoa(c.Alike) + "_" + strconv.Itoa(key)).(string)
+		if !ok {
+			return "", fmt.Errorf("the fingerprint of cell %d is missing", i)
+		}
+		f, err := parseFingerprint(text)
+		if err != nil {
+			return "", err
+		}
+		h := j.known[domain]
+		switch v, together := h.judge(j.job, f); v {
+		case span.Safe, span.Known:
+		case span.Isolating:
+			if slices.Equal(together, []string{j.job}) {
+				return "E7", nil // cells of this very query give it away
 			}
+			j.check.together(together)
+			return "E6", nil
+		default:
+			j.check.UsedUp = true
+			return "E6", nil
 		}
 	}
-	return "", false
+	return "", nil
 }
 
-// isolates reports whether a cell, with one or two cells of the history, would isolate fewer than k units, and with
-// a cell of which job. Two cells that are disjoint from z and from each other cannot, so they are passed over.
-func (h *history) isolates(z *fingerprint, set int) (job string, found bool) {
-	if job, found = h.near(z); found {
-		return job, true
-	}
-	var zero fingerprint
-	negative := zero.minus(z)
-	for i := range h.cells {
-		if h.cells[i].set == set {
+// mostTogether bounds how many jobs a check names.
+const mostTogether = 20
+
+// together notes the jobs with whose cells a cell would have isolated somebody. One of this job is among them.
+func (c *Check) together(jobs []string) {
+	c.Together = slices.Compact(slices.Sorted(slices.Values(append(c.Together, jobs...))))
+	c.Together = c.Together[:min(len(c.Together), mostTogether)]
+}
+
+// largestFirst gives the order in which the cells of an exact release are judged: where not all of them can be
+// released beside what is known, it is the smallest that are withheld.
+func (j *judging) largestFirst(rows [][]any) ([]int, error) {
+	order := make([]int, len(rows))
+	units := make([]float64, len(rows))
+	for i, row := range rows {
+		order[i] = i
+		if j.mode != policy.Exact {
 			continue
 		}
-		x := &h.cells[i].f
-		// z - x against y covers z-x-y; z + x against y covers z+x-y; and y - z against x is the first again.
-		for _, v := range []fingerprint{z.minus(x), z.plus(x), negative.plus(x)} {
-			if h.isolating(&v) {
-				return h.cells[i].job, true
-			}
-			if job, found := h.near(&v); found {
-				return job, true
-			}
+		j.current = row
+		n, err := j.number("n", 0)
+		if err != nil {
+			return nil, err
 		}
+		units[i] = n
 	}
-	return "", false
-}
-
-type ledgerRow struct {
-	bun.BaseModel `bun:"table:export_ledger"`
-
-	ID          int64  `bun:"id,pk,autoincrement"`
-	Operator    string `bun:"operator"`
-	Domain      string `bun:"domain"`
-	Job         string `bun:"job"`
-	Fingerprint []byte `bun:"fingerprint"`
-}
-
-// remember runs judge with the operator's history in each domain, and keeps what judge adds. One judging at a
-// time: two at once would each not know of the other's cells.
-func (q *Queue) remember(ctx context.Context, operator, job string, domains []string, k int, judge func(map[string]*history) error) error {
-	return q.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-		if tx.Dialect().Name() == dialect.PG {
-			if _, err := tx.ExecContext(ctx, "LOCK TABLE export_ledger IN EXCLUSIVE MODE"); err != nil {
-				return fmt.Errorf("lock the ledger: %w", err)
-			}
-		}
-		known := map[string]*history{}
-		counts := map[string]int{}
-		for _, d := range domains {
-			if known[d] != nil {
-				continue
-			}
-			h, err := readHistory(ctx, tx, operator, d, k)
-			if err != nil {
-				return err
-			}
-			known[d], counts[d] = h, len(h.cells)
-		}
-		if err := judge(known); err != nil {
-			return err
-		}
-		var fresh []ledgerRow
-		for d, h := range known {
-			for _, c := range h.cells[counts[d]:] {
-				blob := make([]byte, 0, 8*len(c.f))
-				for _, v := range c.f {
-					blob = binary.LittleEndian.AppendUint64(blob, v)
-				}
-				fresh = append(fresh, ledgerRow{Operator: operator, Domain: d, Job: job, Fingerprint: blob})
-			}
-		}
-		for some := range slices.Chunk(fresh, 500) {
-			if _, err := tx.NewInsert().Model(&some).Exec(ctx); err != nil {
-				return fmt.Errorf("write the ledger: %w", err)
-			}
-		}
-		return nil
-	})
-}
-
-func readHistory(ctx context.Context, tx bun.Tx, operator, domain string, k int) (*history, error) {
-	var rows []ledgerRow
-	if err := tx.NewSelect().Model(&rows).Where("operator = ? AND domain = ?", operator, domain).OrderExpr("id").Scan(ctx); err != nil {
-		return nil, fmt.Errorf("read the ledger: %w", err)
-	}
-	h := newHistory(k)
-	for _, r := range rows {
-		var f fingerprint
-		if len(r.Fingerprint) != 8*len(f) {
-			return nil, fmt.Errorf("read the ledger: entry %d is damaged", r.ID)
-		}
-		for i := range f {
-			f[i] = binary.LittleEndian.Uint64(r.Fingerprint[8*i:])
-		}
-		h.add(r.Job, earlier, f)
-	}
-	return h, nil
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(units[b], units[a]) })
+	return order, nil
 }

@@ -162,7 +162,9 @@ func (g *guardedQuery) cellColumns(i int, a cell) []string {
 		case policy.Perturbed:
 			names = append(names, "x")
 		case policy.Exact:
-			names = append(names, "F")
+			if a.Alike == i {
+				names = append(names, "F")
+			}
 		}
 		for _, name := range names {
 			list = append(list, fmt.Sprintf("%s%d_%d", name, i, j))

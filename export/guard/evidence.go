@@ -35,6 +35,7 @@ func (g *guardedQuery) release() (*relation, error) {
 	for _, k := range g.in.keys {
 		r.Keys = append(r.Keys, k.domain)
 	}
+	g.alike()
 	saves := false
 	for i := range g.cells {
 		a := &g.cells[i]
@@ -114,21 +115,6 @@ func (g *guardedQuery) sql() string {
 		from += " CROSS JOIN proofs"
 	}
 	return q + " " + g.outer(from, unique)
-}
-
-// fingerprints renders, for key k and each aggregate, a linear fingerprint of the rows behind the cell: in each of
-// FingerprintParts parts of the units, the sum of a keyed hash of the unit over its rows. The fingerprint of a sum
-// or difference of cells is the sum or difference of theirs, and one that is supported on fewer than k units is
-// supported on fewer than k parts: that is what E6 looks for.
-func (g *guardedQuery) fingerprints(k int, by []string) string {
-	inner := append(append([]string{}, by...), fmt.Sprintf("k%d & %d AS part", k, FingerprintParts-1))
-	outer := append([]string{}, by...)
-	for i := range g.cells {
-		inner = append(inner, fmt.Sprintf("sum(CAST(k%d >> %d AS HUGEINT)) FILTER (WHERE f%d) AS p%d", k, fingerprintShift, i, i))
-		outer = append(outer, fmt.Sprintf("string_agg(part || '=' || p%d, ' ') AS F%d_%d", i, i, k))
-	}
-	parts := grouped(inner, fmt.Sprintf("base WHERE k%d IS NOT NULL", k), append(append([]string{}, by...), "part"))
-	return grouped(outer, "("+parts+")", by)
 }
 
 func grouped(list []string, from string, by []string) string {

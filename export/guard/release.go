@@ -20,12 +20,6 @@ const (
 	Quantile      CellKind = "quantile" // an order statistic
 )
 
-// FingerprintParts is how many parts the units are divided into by their hash, for E6. More parts mean fewer cells
-// that are withheld because their difference only looks small; the fingerprint of a cell takes 8 bytes a part.
-const FingerprintParts = 256
-
-const fingerprintShift = 8 // the hash's bits that choose the part are not used again
-
 // Release is one guarded aggregation: a query whose rows are cells beside the evidence for them. Its columns:
 //
 // In the Quick query n<a>_<k> and u<a>_<k> are missing for aggregates that can be dominated: when the total of the
@@ -44,7 +38,7 @@ const fingerprintShift = 8 // the hash's bits that choose the part are not used 
 //	x<a>_<k>        fingerprint of the units that take part in a
 //	q<a>_<k>_<j>, y<a>_<k>_<j>     greatest and total contribution of a unit to term j
 //
-//	F<a>_<k>        linear fingerprint of the rows behind the cell, for E6
+//	F<a>_<k>        linear fingerprint of the rows behind the cell, for E6, where no cell before has the same rows
 //
 // F is there in exact mode only; x, q and y in perturbed mode only.
 type Release struct {
@@ -78,6 +72,7 @@ type Cell struct {
 	Bare        bool    // Sum, Average: the argument is one measure as it is, so t and s stand for q and y
 	Single      bool    // each unit has at most one row, so counts cannot be dominated
 	Unit        int     // CountUnits: which key is counted
+	Alike       int     // exact mode: the first cell that is made of the same rows, perhaps this one
 	Fraction    float64 // Quantile
 	Terms       []Term  // Sum, Average: what the argument is made of; CountDistinct: what is counted
 	Constant    float64 // Sum, Average: the argument's constant part, times the rows

@@ -45,11 +45,12 @@ const (
 type Limits struct {
 	Rows    int // of the basis
 	Entries int // of all triangles, 8 bytes each
+	Values  int // of all rows of the basis, 8 bytes each
 	Atoms   int
 }
 
 // DefaultLimits keep a Space below about a gibibyte.
-var DefaultLimits = Limits{Rows: 20_000, Entries: 48 << 20, Atoms: 1 << 20}
+var DefaultLimits = Limits{Rows: 20_000, Entries: 48 << 20, Values: 64 << 20, Atoms: 1 << 20}
 
 // Space is the span of the cells that were released, over the atoms into which they divide the units.
 type Space struct {
@@ -59,6 +60,7 @@ type Space struct {
 	atoms  []atom
 	labels []int // of the rows of the basis
 	sets   []*set
+	values int // of all rows
 	start  int // where the next look at a cell starts: not always at the same atoms
 
 	z []uint32
@@ -153,35 +155,55 @@ func (s *Space) Split(from, units int) int {
 // Judge decides on a cell, and adds it to what is known if it is Safe. Where it is Isolating, with gives the labels
 // of the cells that take part; they are in ascending order and none is repeated.
 func (s *Space) Judge(label int, cell []Entry) (v Verdict, with []int) {
+	defer s.solve(cell)()
+	votes := 0
+	for _, set := range s.sets {
+		switch weight, sure := s.weigh(set, cell); {
+		case weight == 0:
+			return Known, nil
+		case weight < s.k && with == nil:
+			with = s.parts(set)
+		case sure:
+			votes++
+		}
+	}
+	if with != nil {
+		return Isolating, with
+	}
+	if votes < min(s.k, Fewest) || len(s.labels) >= s.limits.Rows || s.values+len(cell) > s.limits.Values {
+		return Exhausted, nil
+	}
+	s.admit(label, cell)
+	return Safe, nil
+}
+
+// Know adds a cell that is known already, whatever it says.
+func (s *Space) Know(label int, cell []Entry) {
+	defer s.solve(cell)()
+	for _, set := range s.sets {
+		if weight, _ := s.weigh(set, cell); weight == 0 {
+			return
+		}
+	}
+	s.admit(label, cell)
+}
+
+// solve finds the residue of a cell in every set. What it gives must be called when the cell is done with.
+func (s *Space) solve(cell []Entry) (done func()) {
 	for _, e := range cell {
 		s.z[e.Atom] = s.reduce(e.Rows % s.p)
 	}
-	defer func() {
-		for _, e := range cell {
-			s.z[e.Atom] = 0
-		}
-	}()
 	s.start++
 	var solving sync.WaitGroup
 	for _, set := range s.sets {
 		solving.Go(func() { set.solve(s.z, len(s.labels)) })
 	}
 	solving.Wait()
-	votes := 0
-	for _, set := range s.sets {
-		switch weight, sure := s.weigh(set, cell); {
-		case weight == 0:
-			return Known, nil
-		case weight < s.k:
-			return Isolating, s.parts(set)
-		case sure:
-			votes++
+	return func() {
+		for _, e := range cell {
+			s.z[e.Atom] = 0
 		}
 	}
-	if votes < min(s.k, Fewest) || len(s.labels) >= s.limits.Rows {
-		return Exhausted, nil
-	}
-	return s.admit(label, cell), nil
 }
 
 // weigh counts the units on which the residue rests, up to k. It is sure where those alone on which the residue is unique are k.
@@ -211,7 +233,8 @@ func (s *Space) weigh(set *set, cell []Entry) (weight int, sure bool) {
 }
 
 // parts gives the labels of the cells that a residue is made of.
-func (s *Space) parts(set *set) (labels []int) {
+func (s *Space) parts(set *set) []int {
+	labels := []int{}
 	for row, f := range set.factors {
 		if f != 0 {
 			labels = append(labels, s.labels[row])
@@ -222,7 +245,7 @@ func (s *Space) parts(set *set) (labels []int) {
 }
 
 // admit adds the cell that was judged last to the basis. Every set gets a pivot for it where it can.
-func (s *Space) admit(label int, cell []Entry) Verdict {
+func (s *Space) admit(label int, cell []Entry) {
 	row := int32(len(s.labels))
 	for _, set := range s.sets {
 		if atom := s.pivot(set, cell); atom >= 0 {
@@ -239,12 +262,12 @@ func (s *Space) admit(label int, cell []Entry) Verdict {
 	for _, e := range cell {
 		if v := s.z[e.Atom]; v != 0 {
 			s.atoms[e.Atom].in = append(s.atoms[e.Atom].in, entry{row, v})
+			s.values++
 		}
 	}
 	for s.Entries() > s.limits.Entries && len(s.sets) > 1 {
 		s.giveUp()
 	}
-	return Safe
 }
 
 // looks is how many atoms are looked at for a pivot, and weighed how many of the largest of them.

@@ -291,7 +291,7 @@ func TestLongChains(t *testing.T) {
 
 // What is used up withholds, and does not forget what was known.
 func TestLimits(t *testing.T) {
-	s, err := New(5, Limits{Rows: 3, Entries: 1 << 20, Atoms: 6})
+	s, err := New(5, Limits{Rows: 3, Entries: 1 << 20, Values: 100, Atoms: 6})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,7 +312,7 @@ func TestLimits(t *testing.T) {
 	if v, _ := s.Judge(3, []Entry{{0, 1}, {1, 1}, {5, 2}}); v != Known {
 		t.Errorf("a sum of what is known is %v beyond the limit", v)
 	}
-	few, err := New(12, Limits{Rows: 100, Entries: 40, Atoms: 100})
+	few, err := New(12, Limits{Rows: 100, Entries: 40, Values: 100, Atoms: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -325,5 +325,34 @@ func TestLimits(t *testing.T) {
 	}
 	if last != Exhausted || few.Sets() >= Fewest || few.Entries() > 40 {
 		t.Errorf("with little memory the last cell is %v, %d sets and %d entries are left", last, few.Sets(), few.Entries())
+	}
+}
+
+// Values are bounded too, and what is known is added whatever it says: from then on it counts.
+func TestKnow(t *testing.T) {
+	s, err := New(10, Limits{Rows: 10, Entries: 1 << 20, Values: 4, Atoms: 6})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{30, 30, 30, 1} {
+		s.Add(n)
+	}
+	s.Know(0, []Entry{{0, 1}, {3, 1}})
+	s.Know(1, []Entry{{0, 1}})
+	if s.Rank() != 2 {
+		t.Fatalf("rank %d", s.Rank())
+	}
+	if v, _ := s.Judge(2, []Entry{{3, 1}}); v != Known {
+		t.Errorf("the person who is known already is %v", v)
+	}
+	if v, with := s.Judge(2, []Entry{{1, 1}}); v != Safe {
+		t.Errorf("another block is %v with %v", v, with)
+	}
+	if v, _ := s.Judge(3, []Entry{{2, 1}}); v != Exhausted {
+		t.Errorf("a value too many is %v", v)
+	}
+	s.Know(4, []Entry{{2, 1}})
+	if v, _ := s.Judge(5, []Entry{{0, 1}, {1, 1}, {2, 1}, {3, 1}}); v != Known {
+		t.Errorf("all of them are %v", v)
 	}
 }

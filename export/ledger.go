@@ -1,0 +1,235 @@
+package export
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect"
+
+	"weir/export/guard"
+	"weir/export/span"
+)
+
+// ledger keeps the fingerprint of every cell that an operator was offered in exact mode, and never forgets one. A
+// fingerprint tells which units were in a cell to whoever could link it with others, so it is encrypted under a key that the
+// store does not hold. The histories that were used last stay in memory, since what follows from thousands of cells is not computed in
+// a moment; the ledger alone can make them again.
+type ledger struct {
+	db     *bun.DB
+	sealed cipher.AEAD
+
+	mu        sync.Mutex
+	histories []*held // used last comes last
+}
+
+// held is a history in memory.
+type held struct {
+	operator, domain string
+	*history
+}
+
+// heldHistories is the most of them; each takes megabytes for hundreds of cells.
+const heldHistories = 8
+
+func newLedger(db *bun.DB, secret []byte) (*ledger, error) {
+	key, err := hkdf.Key(sha256.New, secret, nil, "weir export ledger", 32)
+	if err != nil {
+		return nil, fmt.Errorf("key of the ledger: %w", err)
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, fmt.Errorf("key of the ledger: %w", err)
+	}
+	sealed, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return nil, fmt.Errorf("key of the ledger: %w", err)
+	}
+	return &ledger{db: db, sealed: sealed}, nil
+}
+
+type ledgerRow struct {
+	bun.BaseModel `bun:"table:export_cells"`
+
+	ID          int64  `bun:"id,pk,autoincrement"`
+	Operator    string `bun:"operator"`
+	Domain      string `bun:"domain"`
+	Job         string `bun:"job"`
+	Fingerprint []byte `bun:"fingerprint"`
+}
+
+// remember runs judge with the operator's history in each domain, and keeps what judge adds. One judging at a
+// time, in all processes of the platform: two at once would each not know of the other's cells.
+func (l *ledger) remember(ctx context.Context, operator string, domains []string, k int, judge func(map[string]*history) error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	known := map[string]*history{}
+	kept := false
+	defer func() {
+		if !kept { // what is in memory may say more than the ledger
+			l.histories = slices.DeleteFunc(l.histories, func(h *held) bool { return known[h.domain] == h.history })
+		}
+	}()
+	err := l.turn(ctx, func(ctx context.Context, db bun.IDB) error {
+		for _, d := range domains {
+			if known[d] != nil {
+				continue
+			}
+			h, err := l.history(ctx, db, operator, d, k)
+			if err != nil {
+				return err
+			}
+			known[d] = h
+		}
+		if err := judge(known); err != nil {
+			return err
+		}
+		return l.write(ctx, db, operator, known)
+	})
+	kept = err == nil
+	return err
+}
+
+// turn runs fn while no other process judges. An embedded store has one process; for its sake nothing is locked while cells
+// are judged, or nobody could write the log meanwhile.
+func (l *ledger) turn(ctx context.Context, fn func(context.Context, bun.IDB) error) error {
+	if l.db.Dialect().Name() != dialect.PG {
+		return fn(ctx, l.db)
+	}
+	return l.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		if _, err := tx.ExecContext(ctx, "LOCK TABLE export_cells IN EXCLUSIVE MODE"); err != nil {
+			return fmt.Errorf("lock the ledger: %w", err)
+		}
+		return fn(ctx, tx)
+	})
+}
+
+// history gives what the ledger holds, from memory as far as it is there.
+func (l *ledger) history(ctx context.Context, db bun.IDB, operator, domain string, k int) (*history, error) {
+	at := slices.IndexFunc(l.histories, func(h *held) bool { return h.operator == operator && h.domain == domain })
+	var h *held
+	if at >= 0 {
+		h = l.histories[at]
+		l.histories = slices.Delete(l.histories, at, at+1)
+	}
+	if h == nil || h.k != k {
+		fresh, err := newHistory(k)
+		if err != nil {
+			return nil, err
+		}
+		h = &held{operator, domain, fresh}
+	}
+	if err := l.read(ctx, db, h); err != nil {
+		return nil, err
+	}
+	l.histories = append(l.histories, h)
+	if len(l.histories) > heldHistories {
+		l.histories = slices.Delete(l.histories, 0, 1)
+	}
+	return h.history, nil
+}
+
+// readAtOnce is how many entries are in memory at a time.
+const readAtOnce = 200
+
+// read adds to a history what the ledger has besides.
+func (l *ledger) read(ctx context.Context, db bun.IDB, h *held) error {
+	for {
+		var rows []ledgerRow
+		err := db.NewSelect().Model(&rows).Where("operator = ? AND domain = ? AND id > ?", h.operator, h.domain, h.last).
+			OrderExpr("id").Limit(readAtOnce).Scan(ctx)
+		if err != nil {
+			return fmt.Errorf("read the ledger: %w", err)
+		}
+		for _, r := range rows {
+			f, err := l.open(r)
+			if err != nil {
+				return fmt.Errorf("read the ledger: entry %d: %w", r.ID, err)
+			}
+			h.know(entry{r.Job, f})
+			h.last = r.ID
+		}
+		if len(rows) < readAtOnce {
+			return nil
+		}
+	}
+}
+
+// write keeps what was added to the histories.
+func (l *ledger) write(ctx context.Context, db bun.IDB, operator string, known map[string]*history) error {
+	return db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		for domain, h := range known {
+			for some := range slices.Chunk(h.fresh, readAtOnce) {
+				rows := make([]ledgerRow, len(some))
+				for i, e := range some {
+					rows[i] = ledgerRow{Operator: operator, Domain: domain, Job: e.job}
+					rows[i].Fingerprint = l.sealed.Seal(nil, nil, e.print.encode(), rows[i].owner())
+				}
+				if _, err := tx.NewInsert().Model(&rows).Returning("id").Exec(ctx); err != nil {
+					return fmt.Errorf("write the ledger: %w", err)
+				}
+				for _, r := range rows {
+					h.last = max(h.last, r.ID)
+				}
+			}
+			h.fresh = nil
+		}
+		return nil
+	})
+}
+
+// owner is what an entry is bound to: it cannot be moved to another operator, domain or job.
+func (r ledgerRow) owner() []byte {
+	var text []byte
+	for _, part := range []string{r.Operator, r.Domain, r.Job} {
+		text = binary.AppendUvarint(text, uint64(len(part)))
+		text = append(text, part...)
+	}
+	return text
+}
+
+func (l *ledger) open(r ledgerRow) (fingerprint, error) {
+	plain, err := l.sealed.Open(nil, nil, r.Fingerprint, r.owner())
+	if err != nil {
+		return nil, err
+	}
+	return decode(plain)
+}
+
+// encode writes, for each part, its distance from the one before and its value.
+func (f fingerprint) encode() []byte {
+	var blob []byte
+	last := 0
+	for _, e := range f {
+		blob = binary.AppendUvarint(blob, uint64(e.Atom-last))
+		blob = binary.AppendUvarint(blob, e.Rows)
+		last = e.Atom
+	}
+	return blob
+}
+
+func decode(blob []byte) (fingerprint, error) {
+	var f fingerprint
+	last := 0
+	for len(blob) > 0 {
+		step, n := binary.Uvarint(blob)
+		if n <= 0 {
+			return nil, errors.New("a part is damaged")
+		}
+		value, m := binary.Uvarint(blob[n:])
+		if last += int(step); m <= 0 || step >= guard.FingerprintParts || last >= guard.FingerprintParts {
+			return nil, errors.New("a value is damaged")
+		}
+		f = append(f, span.Entry{Atom: last, Rows: value})
+		blob = blob[n+m:]
+	}
+	return f, nil
+}

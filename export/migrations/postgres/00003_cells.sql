@@ -1,0 +1,14 @@
+-- +goose Up
+-- Fingerprints have another form now, and one cannot be made from the other.
+DROP TABLE export_ledger;
+CREATE TABLE export_cells (
+    id          BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    operator    TEXT NOT NULL,
+    domain      TEXT NOT NULL,
+    job         TEXT NOT NULL,
+    fingerprint BYTEA NOT NULL
+);
+CREATE INDEX export_cells_operator ON export_cells (operator, domain, id);
+
+-- +goose Down
+DROP TABLE export_cells;
