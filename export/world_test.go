@@ -67,7 +67,7 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	vault, err := sandbox.OpenVault(ctx, filepath.Join(dir, "vault"), db, worker)
+	vault, err := sandbox.OpenVault(ctx, filepath.Join(dir, "vault"), db, worker, sandbox.MemoryMaster())
 	if err != nil {
 		t.Fatal(err)
 	}

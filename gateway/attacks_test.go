@@ -255,7 +255,7 @@ func askUseful(t *testing.T, manifest, table, list string, least int) {
 // plainEngine answers the same texts on the same data with no guard.
 func plainEngine(t testing.TB, manifest, table string) func(testing.TB, string) [][]any {
 	t.Helper()
-	vault, err := sandbox.OpenVault(t.Context(), t.TempDir(), storetest.Open(t, storetest.SQLite(t)), realWorker(t))
+	vault, err := sandbox.OpenVault(t.Context(), t.TempDir(), storetest.Open(t, storetest.SQLite(t)), realWorker(t), sandbox.MemoryMaster())
 	if err != nil {
 		t.Fatal(err)
 	}

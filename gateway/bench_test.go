@@ -159,7 +159,7 @@ func benchVault(b *testing.B) *sandbox.Vault {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { db.Close() })
-	vault, err := sandbox.OpenVault(b.Context(), filepath.Join(b.TempDir(), "vault"), db, realWorker(b))
+	vault, err := sandbox.OpenVault(b.Context(), filepath.Join(b.TempDir(), "vault"), db, realWorker(b), sandbox.MemoryMaster())
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -135,7 +135,7 @@ func newCity(t testing.TB) *city {
 	c.log, err = audit.Open(ctx, c.db, audit.Options{Origin: "weir.test/audit", Key: key})
 	must(err)
 	t.Cleanup(func() { c.log.Close() })
-	vault, err := sandbox.OpenVault(ctx, filepath.Join(t.TempDir(), "vault"), c.db, worker)
+	vault, err := sandbox.OpenVault(ctx, filepath.Join(t.TempDir(), "vault"), c.db, worker, sandbox.MemoryMaster())
 	must(err)
 	for _, d := range cityData {
 		taken, err := vault.Import(ctx, cityManifest(t, d))

@@ -83,7 +83,7 @@ func (l *Lab) open(ctx context.Context, worker string, manifests []string) error
 	if l.log, err = audit.Open(ctx, l.db, audit.Options{Origin: labOrigin, Key: key}); err != nil {
 		return err
 	}
-	vault, err := sandbox.OpenVault(ctx, filepath.Join(l.dir, "vault"), l.db, worker)
+	vault, err := sandbox.OpenVault(ctx, filepath.Join(l.dir, "vault"), l.db, worker, sandbox.MemoryMaster())
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,15 @@
 package sandbox
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"weir/internal/problem"
 	"weir/sandbox/isolate"
+	"weir/sandbox/sealfs"
+	"weir/sandbox/wire"
 )
 
 // LayerState is whether a layer of the workers' confinement can be had on this machine.
@@ -37,14 +41,41 @@ func Diagnose(executable string) ([]LayerState, error) {
 // sandbox.not-confined: no worker starts on this machine then, so the platform need not either.
 func CheckConfinement(executable string) error {
 	err := isolate.Verify(executable)
-	var missing *isolate.Missing
-	if errors.As(err, &missing) {
-		return problem.New("sandbox.not-confined", "layer", missing.Layer.String()).Because(missing)
-	}
 	if err != nil {
+		if p := asConfinementProblem(err); p != err {
+			return p
+		}
 		return problem.New("sandbox.bad-worker").Because(err)
 	}
+	return CheckShowing(executable)
+}
+
+// CheckShowing starts a worker that is shown a file, and ends it. Where the machine cannot show it one, the problem is
+// sandbox.cannot-show: sealed data could not be read.
+func CheckShowing(executable string) error {
+	cell := isolate.Cell{Mode: wire.ModeJob, Limits: DefaultLimits.kernel()}
+	process, err := spawn(context.Background(), executable, cell, nil, sealfs.File{Content: strings.NewReader("")})
+	if err != nil {
+		if p := asConfinementProblem(err); p != err {
+			return p
+		}
+		return problem.New("sandbox.bad-worker").Because(err)
+	}
+	process.close()
 	return nil
+}
+
+// asConfinementProblem makes a problem that names what the machine lacks of the error of a worker that did not start
+// for want of it. Any other error is left as it is.
+func asConfinementProblem(err error) error {
+	var missing *isolate.Missing
+	switch {
+	case errors.Is(err, isolate.ErrNotShown):
+		return problem.New("sandbox.cannot-show").Because(err)
+	case errors.As(err, &missing):
+		return problem.New("sandbox.not-confined", "layer", missing.Layer.String()).Because(missing)
+	}
+	return err
 }
 
 // ControlGroups is which of memory, threads ("pids") and processors ("cpu") the machine lets the platform limit for each

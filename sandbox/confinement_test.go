@@ -1,8 +1,6 @@
 package sandbox
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -49,32 +47,5 @@ func TestDiagnose(t *testing.T) {
 	}
 	if groups := DelegatedGroups(); (groups.Version == 0) != (len(groups.Controllers) == 0) || len(groups.Controllers) < 3 && groups.Cause == nil {
 		t.Errorf("%+v", groups)
-	}
-}
-
-// What a crash leaves of a copy that was made for the engine goes at the next start.
-func TestHeldCopyIsTidiedUp(t *testing.T) {
-	v := vault(t)
-	input, err := os.Open("testdata/intake/plain.parquet")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer input.Close()
-	held := filepath.Join(v.dir, incoming+"1.input")
-	if err := hold(t.Context(), input, held); err != nil {
-		t.Fatal(err)
-	}
-	want, _ := os.ReadFile(input.Name())
-	if got, err := os.ReadFile(held); err != nil || string(got) != string(want) {
-		t.Errorf("the copy differs: %v", err)
-	}
-	if err := hold(t.Context(), input, held); err == nil {
-		t.Error("a copy in another's place")
-	}
-	if _, err := OpenVault(t.Context(), v.dir, v.db, worker); err != nil {
-		t.Fatal(err)
-	}
-	if rest := left(t, v); len(rest) > 0 {
-		t.Errorf("left %q", rest)
 	}
 }

@@ -16,7 +16,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"weir/internal/problem"
-	"weir/policy"
 )
 
 // script makes a worker of a shell script: what a worker would be that an attacker took over. Descriptor 3 gives
@@ -42,11 +41,7 @@ func frame(message string) string {
 const hang = "exec sleep 600\n"
 
 func TestHostileWorker(t *testing.T) {
-	v := withPeople(t)
-	d, err := v.Dataset(t.Context(), "people")
-	if err != nil {
-		t.Fatal(err)
-	}
+	v := vault(t)
 	limits := DefaultLimits
 	limits.Wall = time.Second
 	limits.Bytes = 1 << 20
@@ -75,7 +70,7 @@ func TestHostileWorker(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			// A shell cannot be limited as a worker limits itself, so only what the platform does is tested here.
-			s, err := NewWorkers(script(t, c.script), v, limits).Start(t.Context(), "job", []policy.Dataset{d})
+			s, err := NewWorkers(script(t, c.script), v, limits).Start(t.Context(), "job", nil)
 			if err == nil {
 				_, err = s.Query(t.Context(), Query{SQL: "SELECT 1"})
 				s.Close()
@@ -127,10 +122,12 @@ func TestHostileIntake(t *testing.T) {
 	hash := strings.Repeat("a", 64)
 	cases := []struct{ name, script, code string }{
 		{"nothing found", frame(`{}`) + hang, "intake.failed"},
-		{"no rows", frame(`{"taken":{"rows":0,"hash":"`+hash+`","unique":[true],"undeclared":0}}`) + hang, "intake.failed"},
-		{"a hash that is none", frame(`{"taken":{"rows":1,"hash":"110101199003074321","unique":[true],"undeclared":0}}`) + hang, "intake.failed"},
-		{"another number of units", frame(`{"taken":{"rows":1,"hash":"`+hash+`","unique":[],"undeclared":0}}`) + hang, "intake.failed"},
-		{"no file", frame(`{"taken":{"rows":1,"hash":"`+hash+`","unique":[true],"undeclared":0}}`) + hang, "internal"},
+		{"no rows", frame(`{"taken":{"bytes":3,"rows":0,"hash":"`+hash+`","unique":[true],"undeclared":0}}`) + hang, "intake.failed"},
+		{"a hash that is none", frame(`{"taken":{"bytes":3,"rows":1,"hash":"110101199003074321","unique":[true],"undeclared":0}}`) + hang, "intake.failed"},
+		{"another number of units", frame(`{"taken":{"bytes":3,"rows":1,"hash":"`+hash+`","unique":[],"undeclared":0}}`) + hang, "intake.failed"},
+		{"an empty file", frame(`{"taken":{"bytes":0,"rows":1,"hash":"`+hash+`","unique":[true],"undeclared":0}}`) + hang, "intake.failed"},
+		{"a file larger than its memory", frame(`{"taken":{"bytes":4611686018427387904,"rows":1,"hash":"`+hash+`","unique":[true],"undeclared":0}}`) + hang, "intake.failed"},
+		{"half of the file", frame(`{"taken":{"bytes":3,"rows":1,"hash":"`+hash+`","unique":[true],"undeclared":0}}`) + "printf 'x' >&4\n", "intake.failed"},
 		{"unknown fault", frame(`{"failure":{"class":"file","intake":{"kind":"busy","row":3,"column":"110101199003074321"}}}`) + hang, "intake.unreadable-row"},
 		{"a column that is a value", frame(`{"failure":{"class":"file","intake":{"kind":"empty-key","row":3,"column":"110101199003074321"}}}`) + hang, "intake.empty-key"},
 		{"dies", "exit 1\n", "intake.failed"},

@@ -11,11 +11,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/uptrace/bun"
 	"golang.org/x/sys/unix"
 
 	"weir/internal/problem"
 	"weir/policy"
 	"weir/sandbox/isolate"
+	"weir/sandbox/seal"
+	"weir/sandbox/sealfs"
 	"weir/sandbox/wire"
 )
 
@@ -75,8 +78,8 @@ func openRegular(path string) (*os.File, error) {
 	return f, nil
 }
 
-// take goes from the open file to the row in the store. The order is the argument: the file is whole and durable
-// under its final name before the row says that it exists.
+// take goes from the open file to the rows in the store. The order is the argument: the file is whole and durable
+// under its final name before the rows say that it exists.
 func (v *Vault) take(ctx context.Context, m manifest, input *os.File) (taken Intake, err error) {
 	if err := v.step("make directory"); err != nil {
 		return Intake{}, err
@@ -90,10 +93,16 @@ func (v *Vault) take(ctx context.Context, m manifest, input *os.File) (taken Int
 			err = errors.Join(err, os.RemoveAll(dir))
 		}
 	}()
+	if m.Version, err = v.nextVersion(ctx, m.Name); err != nil {
+		return Intake{}, err
+	}
+	row, key := version{Name: m.Name, Version: m.Version, Sealing: 1}, seal.NewKey()
 	if err := v.step("parse"); err != nil {
 		return Intake{}, err
 	}
-	found, err := v.parse(ctx, m, input, dir)
+	found, err := v.parse(ctx, m, input, func(content io.Reader) error {
+		return sealInto(filepath.Join(dir, dataFile(row.Sealing)), key, row.purpose(), content)
+	})
 	if err != nil {
 		return Intake{}, err
 	}
@@ -101,13 +110,10 @@ func (v *Vault) take(ctx context.Context, m manifest, input *os.File) (taken Int
 	for i := range m.Units {
 		m.Units[i].Unique = found.Unique[i]
 	}
-	if m.Version, err = v.nextVersion(ctx, m.Name); err != nil {
+	if err := v.do("sync directory", func() error { return syncDir(dir) }); err != nil {
 		return Intake{}, err
 	}
-	if err := v.settle(dir); err != nil {
-		return Intake{}, err
-	}
-	if err := v.publish(ctx, m, dir); err != nil {
+	if err := v.publish(ctx, m, row, key, dir); err != nil {
 		return Intake{}, err
 	}
 	return Intake{Dataset: m.Dataset, Undeclared: found.Undeclared}, nil
@@ -116,23 +122,26 @@ func (v *Vault) take(ctx context.Context, m manifest, input *os.File) (taken Int
 // errCrash stands for the end of the process, in tests: nothing is cleaned up after it.
 var errCrash = errors.New("crash")
 
-// parse has a worker read the file into a database in dir, the only place that the worker may write to.
-func (v *Vault) parse(ctx context.Context, m manifest, input *os.File, dir string) (*wire.Taken, error) {
-	limits := v.limits.kernel()
-	limits.FileSize = 1 << 42
-	cell := isolate.Cell{Mode: wire.ModeIntake, Limits: limits, Folder: dir}
-	if m.format == "parquet" {
-		held := dir + ".input"
-		defer os.Remove(held)
-		if err := hold(ctx, input, held); err != nil {
-			return nil, fmt.Errorf("import: %w", err)
-		}
-		cell.Files = []string{held}
-	}
-	file := plain(filepath.Base(m.File))
-	worker, err := spawn(ctx, v.executable, cell, input)
+// parse has a worker read the file into a database in its own memory, and hands the database to keep.
+func (v *Vault) parse(ctx context.Context, m manifest, input *os.File, keep func(io.Reader) error) (*wire.Taken, error) {
+	room, err := memoryForFiles()
 	if err != nil {
 		return nil, fmt.Errorf("import: %w", err)
+	}
+	limits := v.limits.withFiles(room)
+	cell := isolate.Cell{Mode: wire.ModeIntake, Limits: limits, Scratch: room}
+	var shown []sealfs.File
+	if m.format == "parquet" {
+		info, err := input.Stat()
+		if err != nil {
+			return nil, fmt.Errorf("import: %w", err)
+		}
+		shown = []sealfs.File{{Content: input, Size: info.Size()}}
+	}
+	file := plain(filepath.Base(m.File))
+	worker, err := spawn(ctx, v.executable, cell, input, shown...)
+	if err != nil {
+		return nil, asConfinementProblem(fmt.Errorf("import: %w", err))
 	}
 	defer worker.close()
 	reply, err := worker.call(ctx, v.limits.Wall, wire.Request{Intake: v.intake(m)}, v.limits.Bytes)
@@ -142,34 +151,28 @@ func (v *Vault) parse(ctx context.Context, m manifest, input *os.File, dir strin
 		return nil, badFile(m, file, *fault.Intake)
 	case err != nil:
 		return nil, problem.New("intake.failed", "file", file).Because(err)
-	case reply.Taken == nil || !plausible(*reply.Taken, len(m.Units)):
+	case reply.Taken == nil || !plausible(*reply.Taken, len(m.Units), room):
 		return nil, problem.New("intake.failed", "file", file).Because(errProtocol)
+	}
+	if err := worker.stream(ctx, v.limits.Wall, reply.Taken.Bytes, keep); err != nil {
+		return nil, problem.New("intake.failed", "file", file).Because(err)
 	}
 	return reply.Taken, nil
 }
 
-// hold copies a file into the vault's keeping. The engine reads Parquet by a path only, and a confined worker has no
-// path to an open file: what it can be shown must be the platform's own. On a file system that can, the copy shares
-// its blocks with the original.
-func hold(ctx context.Context, from *os.File, path string) error {
-	to, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o400)
-	if err != nil {
-		return err
+// memoryForFiles is how much memory the database of one import may take: half of the machine's.
+func memoryForFiles() (int64, error) {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return 0, fmt.Errorf("ask for the machine's memory: %w", err)
 	}
-	defer to.Close()
-	for err == nil && ctx.Err() == nil {
-		_, err = io.CopyN(to, from, 64<<20)
-	}
-	if err != nil && err != io.EOF {
-		return err
-	}
-	return context.Cause(ctx)
+	return int64(info.Totalram) * int64(info.Unit) / 2, nil
 }
 
 // intake is what a worker is asked to do with the file that a manifest describes.
 func (v *Vault) intake(m manifest) *wire.Intake {
 	request := &wire.Intake{
-		Format: m.format, Encoding: m.Encoding, Output: filepath.Join(isolate.InsideFolder, dataFile), Secret: v.secret,
+		Format: m.format, Encoding: m.Encoding, Output: isolate.InsideFolder + "/data", Secret: v.secret,
 		Memory: v.limits.Memory, Threads: v.limits.Threads,
 	}
 	for _, c := range m.Columns {
@@ -189,8 +192,8 @@ func (v *Vault) intake(m manifest) *wire.Intake {
 var contentHash = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // plausible reports whether a worker's account of what it took in is one at all.
-func plausible(t wire.Taken, units int) bool {
-	return t.Rows >= 1 && t.Undeclared >= 0 && len(t.Unique) == units && contentHash.MatchString(t.Hash)
+func plausible(t wire.Taken, units int, room int64) bool {
+	return t.Rows >= 1 && t.Bytes >= 1 && t.Bytes <= room && t.Undeclared >= 0 && len(t.Unique) == units && contentHash.MatchString(t.Hash)
 }
 
 // faults are the kinds of fault that an intake may find in a file.
@@ -226,41 +229,19 @@ func (v *Vault) nextVersion(ctx context.Context, name string) (int, error) {
 	return newest + 1, nil
 }
 
-// settle makes the new file durable and unchangeable where it lies.
-func (v *Vault) settle(dir string) error {
-	file := filepath.Join(dir, dataFile)
-	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 1 || !entries[0].Type().IsRegular() || entries[0].Name() != dataFile {
-		return errors.Join(errors.New("the intake left something else than its file"), err)
-	}
-	for _, s := range []struct {
-		name string
-		do   func() error
-	}{
-		{"protect", func() error { return os.Chmod(file, 0o400) }},
-		{"sync file", func() error { return syncDir(file) }},
-		{"sync directory", func() error { return syncDir(dir) }},
-	} {
-		if err := v.do(s.name, s.do); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (v *Vault) do(name string, f func() error) error {
 	if err := v.step(name); err != nil {
 		return err
 	}
 	if err := f(); err != nil {
-		return fmt.Errorf("import: %s: %w", name, err)
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
 }
 
 // publish gives the file its final name and then enters it in the store. Where it fails before the row exists, the
 // file goes again; where it cannot be known whether the row exists, the next OpenVault decides.
-func (v *Vault) publish(ctx context.Context, m manifest, dir string) (err error) {
+func (v *Vault) publish(ctx context.Context, m manifest, row version, key seal.Key, dir string) (err error) {
 	place := v.place(m.Name, m.Version)
 	parent := filepath.Dir(place)
 	defer func() {
@@ -276,7 +257,7 @@ func (v *Vault) publish(ctx context.Context, m manifest, dir string) (err error)
 		{"rename", func() error { return os.Rename(dir, place) }},
 		{"sync data set", func() error { return syncDir(parent) }},
 		{"sync vault", func() error { return syncDir(v.dir) }},
-		{"enter", func() error { return v.enter(ctx, m) }},
+		{"enter", func() error { return v.enter(ctx, m, row, key) }},
 	} {
 		if err := v.do(s.name, s.do); err != nil {
 			return err
@@ -285,14 +266,24 @@ func (v *Vault) publish(ctx context.Context, m manifest, dir string) (err error)
 	return nil
 }
 
-func (v *Vault) enter(ctx context.Context, m manifest) error {
-	text, err := m.json()
+// enter writes the version's row and its key's, both or neither.
+func (v *Vault) enter(ctx context.Context, m manifest, row version, key seal.Key) error {
+	var err error
+	if row.Manifest, err = m.json(); err != nil {
+		return err
+	}
+	row.Rows, row.Hash, row.TakenAt = m.Rows, m.Hash, time.Now().UTC()
+	wrapped, err := v.keys.wrap(ctx, key, row.purpose())
 	if err != nil {
 		return err
 	}
-	row := &version{Name: m.Name, Version: m.Version, Rows: m.Rows, Hash: m.Hash, Manifest: text, TakenAt: time.Now().UTC()}
-	_, err = v.db.NewInsert().Model(row).Exec(ctx)
-	return err
+	return v.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		if _, err := tx.NewInsert().Model(wrapped).Exec(ctx); err != nil {
+			return err
+		}
+		_, err := tx.NewInsert().Model(&row).Exec(ctx)
+		return err
+	})
 }
 
 // withdraw removes a version that certainly has no row. The caller's context may be what failed, so it is not used.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"weir/sandbox/isolate"
+	"weir/sandbox/sealfs"
 	"weir/sandbox/wire"
 )
 
@@ -43,16 +44,19 @@ type process struct {
 
 	calls sync.Mutex // held while a call is under way
 
+	shown <-chan struct{} // closed when what was shown to it is gone; nil: nothing was
+
 	mu     sync.Mutex // guards what follows
 	reaped bool
-	why    error // the first reason for which it was killed
+	why    error  // the first reason for which it was killed
+	broken string // the first file shown to it that turned out to be broken
 	usage  Usage
 	left   error // what of it could not be removed
 }
 
 // spawn starts a worker. It dies when ctx ends, and with the platform. input, where there is one, becomes the
-// descriptor that an intake reads.
-func spawn(ctx context.Context, executable string, cell isolate.Cell, input *os.File) (*process, error) {
+// descriptor that an intake reads; the worker finds the shown files as isolate.Inside(0), …
+func spawn(ctx context.Context, executable string, cell isolate.Cell, input *os.File, shown ...sealfs.File) (*process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -68,6 +72,11 @@ func spawn(ctx context.Context, executable string, cell isolate.Cell, input *os.
 	if input != nil {
 		files = append(files, input)
 	}
+	stage, err := newStage(shown)
+	if err != nil {
+		return nil, errors.Join(err, requestsRead.Close(), requestsWrite.Close(), repliesRead.Close(), repliesWrite.Close())
+	}
+	files = stage.enter(&cell, files)
 	p := &process{requests: requestsWrite, replies: repliesRead, started: time.Now(), gone: make(chan struct{}), trace: TraceOf(ctx)}
 	if p.cmd, err = isolate.Command(executable, cell, files); err == nil {
 		p.group, err = isolate.NewGroup(cell.Limits.Group)
@@ -78,10 +87,14 @@ func spawn(ctx context.Context, executable string, cell isolate.Cell, input *os.
 	requestsRead.Close()
 	repliesWrite.Close()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start worker: %w", err), requestsWrite.Close(), repliesRead.Close(), p.group.Remove())
+		return nil, errors.Join(fmt.Errorf("start worker: %w", err), stage.close(), requestsWrite.Close(), repliesRead.Close(), p.group.Remove())
 	}
 	go p.reap()
 	p.stop = context.AfterFunc(ctx, func() { p.kill(context.Cause(ctx)) })
+	if err := stage.show(p); err != nil {
+		p.close()
+		return nil, err
+	}
 	return p, nil
 }
 
@@ -148,6 +161,9 @@ func (p *process) close() Usage {
 	<-p.gone
 	p.requests.Close()
 	p.replies.Close()
+	if p.shown != nil {
+		<-p.shown
+	}
 	p.told.Do(func() { p.trace.used(p.usage) })
 	return p.usage
 }

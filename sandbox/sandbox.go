@@ -84,6 +84,14 @@ func (l Limits) kernel() isolate.Limits {
 	}
 }
 
+// withFiles are the limits of a worker that may make files of so many bytes in all, in its memory.
+func (l Limits) withFiles(bytes int64) isolate.Limits {
+	limits := l.kernel()
+	limits.FileSize = uint64(bytes)
+	limits.Group.Memory += uint64(bytes)
+	return limits
+}
+
 // FindWorker finds weir-worker beside the running program. Only in a test may the environment name another.
 func FindWorker() (string, error) {
 	if named := os.Getenv("WEIR_WORKER"); named != "" && testing.Testing() {

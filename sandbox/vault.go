@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"embed"
 	"encoding/json"
@@ -21,23 +20,26 @@ import (
 	"weir/internal/problem"
 	"weir/internal/store"
 	"weir/policy"
+	"weir/sandbox/seal"
 )
 
 //go:embed migrations
 var migrations embed.FS
 
-// Vault keeps the data sets: a directory with a database file for each version, and a row in the store for each.
-// A version exists when its row does; a file without one is a leftover. Versions are never changed, and the newest
-// is the one that is served.
+// Vault keeps the data sets: a directory with a sealed database file for each version, and rows in the store for it
+// and its key. A version exists when its row does; a file without one is a leftover. What a version holds is never
+// changed, and the newest is the one that is served.
 //
-// The files hold data in the clear, readable for the platform's user only.
+// Nothing of the data is on a disk in the clear, see docs/design/vault.md.
 type Vault struct {
 	dir        string
 	db         *bun.DB
+	keys       keyring
 	executable string
-	secret     []byte
+	secret     []byte      // keys the hashes of units
+	workspaces *Workspaces // nil: this vault keeps no tables
 	limits     Limits
-	step       func(name string) error // called before each step of an import; tests make it fail
+	step       func(name string) error // called before each step of a change; tests make it fail
 }
 
 // intakeLimits let one large file be taken in.
@@ -53,11 +55,13 @@ type version struct {
 	Hash     string
 	Manifest string    // policy.Dataset as JSON
 	TakenAt  time.Time `bun:",notnull"`
+	Sealing  int       // which of its sealings is the version's file; 0: it lies in the clear
 }
 
-// OpenVault opens the vault in dir, making it if need be, and removes what imports left behind that did not come
-// to their end. executable is the worker program that parses what comes in.
-func OpenVault(ctx context.Context, dir string, db *bun.DB, executable string) (*Vault, error) {
+// OpenVault opens the vault in dir, making it if need be, and removes what was left behind by changes that did not come
+// to their end. Data from before files were sealed is sealed now. executable is the worker program that parses what
+// comes in. A master key that is not the vault's is the problem sandbox.wrong-master.
+func OpenVault(ctx context.Context, dir string, db *bun.DB, executable string, master Master) (*Vault, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open vault: %w", err)
@@ -68,22 +72,28 @@ func OpenVault(ctx context.Context, dir string, db *bun.DB, executable string) (
 	if err := store.Migrate(ctx, db, "sandbox", migrations); err != nil {
 		return nil, err
 	}
-	v := &Vault{dir: dir, db: db, executable: executable, limits: intakeLimits, step: func(string) error { return nil }}
+	v := &Vault{
+		dir: dir, db: db, keys: keyring{db, master}, executable: executable, limits: intakeLimits,
+		step: func(string) error { return nil },
+	}
 	unlock, err := v.lock()
 	if errors.Is(err, errBusy) {
-		// An import is under way in another process: there is a secret then, and nothing to tidy up.
-		v.secret, err = v.readSecret()
+		// Another process changes the vault: there is a secret then, and nothing to tidy up.
+		v.secret, err = v.readSecret(ctx)
 		return v, err
 	}
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	if err := v.tidy(ctx); err != nil {
-		return nil, fmt.Errorf("tidy vault: %w", err)
-	}
 	if v.secret, err = v.openSecret(ctx); err != nil {
 		return nil, err
+	}
+	if err := v.sealOld(ctx); err != nil {
+		return nil, err
+	}
+	if err := v.tidy(ctx); err != nil {
+		return nil, fmt.Errorf("tidy vault: %w", err)
 	}
 	return v, nil
 }
@@ -130,24 +140,89 @@ func (r version) dataset() (policy.Dataset, error) {
 	return d, nil
 }
 
-// file gives the path of a version that exists.
-func (v *Vault) file(ctx context.Context, name string, number int) (string, error) {
-	exists, err := v.db.NewSelect().Model((*version)(nil)).Where("name = ? AND version = ?", name, number).Exists(ctx)
+// stored is the file of a version, open for reading.
+type stored struct {
+	*seal.Reader
+	file *os.File
+}
+
+func (s *stored) Close() error { return s.file.Close() }
+
+// open opens the file of a version that exists. One that is not what was sealed for this version is a problem
+// sandbox.broken-seal that names the data set.
+func (v *Vault) open(ctx context.Context, name string, number int) (*stored, error) {
+	var row version
+	err := v.db.NewSelect().Model(&row).Where("name = ? AND version = ?", name, number).Scan(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("the vault holds no version %d of that data set", number)
+	}
 	if err != nil {
-		return "", fmt.Errorf("find version: %w", err)
+		return nil, fmt.Errorf("find version: %w", err)
 	}
-	if !exists || !datasetName.MatchString(name) {
-		return "", fmt.Errorf("the vault holds no version %d of that data set", number)
+	if !datasetName.MatchString(name) {
+		return nil, errors.New("the vault holds a data set that cannot be called so")
 	}
-	return filepath.Join(v.place(name, number), dataFile), nil
+	return v.openRow(ctx, row)
+}
+
+func (v *Vault) openRow(ctx context.Context, row version) (*stored, error) {
+	return openSealed(ctx, v.keys, filepath.Join(v.place(row.Name, row.Version), dataFile(row.Sealing)), row.purpose(), row.Name)
+}
+
+// openSealed opens a sealed file that people know by a name.
+func openSealed(ctx context.Context, keys keyring, path string, p seal.Purpose, name string) (*stored, error) {
+	key, err := keys.open(ctx, p)
+	if errors.Is(err, seal.ErrUnknownMaster) {
+		return nil, asMasterProblem(err)
+	}
+	if errors.Is(err, seal.ErrBroken) || errors.Is(err, errNoKey) {
+		return nil, brokenSeal(name, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f, err := openRegular(path)
+	if err != nil {
+		return nil, brokenSeal(name, err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	reader, err := seal.Open(f, info.Size(), key, p)
+	if err != nil {
+		return nil, errors.Join(brokenSeal(name, err), f.Close())
+	}
+	return &stored{reader, f}, nil
+}
+
+// brokenSeal is the problem of a file that is not what was sealed under this name.
+func brokenSeal(name string, cause error) error {
+	return problem.New("sandbox.broken-seal", "name", plain(name)).Because(cause)
 }
 
 const (
-	dataFile   = "data.duckdb"
-	secretFile = "unit.key"
-	lockFile   = "lock"
-	incoming   = "incoming-" // begins the name of an import's own directory; no data set is called so
+	clearFile = "data.duckdb" // from before files were sealed
+	clearKey  = "unit.key"    // likewise
+	lockFile  = "lock"
+	incoming  = "incoming-" // begins the name of an import's own directory; no data set is called so
 )
+
+// unitKey is the purpose of the key of units' hashes.
+const unitKey seal.Purpose = "unit"
+
+// dataFile is the name of a version's file in its directory.
+func dataFile(sealing int) string {
+	if sealing == 0 {
+		return clearFile
+	}
+	return fmt.Sprintf("data.%d.sealed", sealing)
+}
+
+// purpose binds a file to the version and to which of its sealings it is.
+func (r version) purpose() seal.Purpose {
+	return seal.Purpose(fmt.Sprintf("dataset/%s/%d/%d", r.Name, r.Version, r.Sealing))
+}
 
 func (v *Vault) place(name string, number int) string {
 	return filepath.Join(v.dir, name, fmt.Sprintf("v%d", number))
@@ -173,15 +248,15 @@ func (v *Vault) lock() (unlock func(), err error) {
 
 var versionName = regexp.MustCompile(`^v[1-9][0-9]*$`)
 
-// tidy removes what has no row in the store: imports that were cut off.
+// tidy removes what has no row in the store: changes that were cut off.
 func (v *Vault) tidy(ctx context.Context) error {
 	var rows []version
-	if err := v.db.NewSelect().Model(&rows).Column("name", "version").Scan(ctx); err != nil {
+	if err := v.db.NewSelect().Model(&rows).Column("name", "version", "sealing").Scan(ctx); err != nil {
 		return err
 	}
-	known := map[string]bool{}
+	known := map[string]string{}
 	for _, row := range rows {
-		known[v.place(row.Name, row.Version)] = true
+		known[v.place(row.Name, row.Version)] = dataFile(row.Sealing)
 	}
 	entries, err := os.ReadDir(v.dir)
 	if err != nil {
@@ -199,10 +274,13 @@ func (v *Vault) tidy(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := removeFile(filepath.Join(v.dir, clearKey)); err != nil {
+		return err
+	}
 	return syncDir(v.dir)
 }
 
-func tidyDataset(dir string, known map[string]bool) error {
+func tidyDataset(dir string, known map[string]string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
@@ -210,11 +288,17 @@ func tidyDataset(dir string, known map[string]bool) error {
 	left := 0
 	for _, entry := range entries {
 		path := filepath.Join(dir, entry.Name())
-		if known[path] || !versionName.MatchString(entry.Name()) {
+		file, exists := known[path]
+		switch {
+		case exists:
+			err = tidyVersion(path, file)
 			left++
-			continue
+		case versionName.MatchString(entry.Name()):
+			err = os.RemoveAll(path)
+		default:
+			left++
 		}
-		if err := os.RemoveAll(path); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -224,59 +308,63 @@ func tidyDataset(dir string, known map[string]bool) error {
 	return syncDir(dir)
 }
 
+var sealedName = regexp.MustCompile(`^data\.(duckdb|[1-9][0-9]*\.sealed)$`)
+
+// tidyVersion removes every other sealing of a version than the one that its row names.
+func tidyVersion(dir, file string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if entry.Name() != file && sealedName.MatchString(entry.Name()) {
+			if err := os.Remove(filepath.Join(dir, entry.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return syncDir(dir)
+}
+
 // openSecret reads the key of units' hashes, or makes it in a vault that holds nothing yet. A new key in a vault
 // with data would silently part the units of old data from those of new.
 func (v *Vault) openSecret(ctx context.Context) ([]byte, error) {
-	secret, err := v.readSecret()
-	if !errors.Is(err, fs.ErrNotExist) {
+	secret, err := v.readSecret(ctx)
+	if !errors.Is(err, errNoKey) {
 		return secret, err
 	}
-	count, err := v.db.NewSelect().Model((*version)(nil)).Count(ctx)
+	fresh := seal.NewKey()
+	old, err := v.clearSecret()
+	switch {
+	case err == nil:
+		fresh = old
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	default:
+		count, err := v.db.NewSelect().Model((*version)(nil)).Count(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("count versions: %w", err)
+		}
+		if count > 0 {
+			return nil, errors.New("the vault holds data but the key of its units is missing")
+		}
+	}
+	row, err := v.keys.wrap(ctx, fresh, unitKey)
 	if err != nil {
-		return nil, fmt.Errorf("count versions: %w", err)
+		return nil, err
 	}
-	if count > 0 {
-		return nil, errors.New("the vault holds data but its unit.key is missing")
+	if _, err := v.db.NewInsert().Model(row).Exec(ctx); err != nil {
+		return nil, fmt.Errorf("keep the key of units: %w", err)
 	}
-	secret = make([]byte, 32)
-	rand.Read(secret)
-	return secret, writeDurably(filepath.Join(v.dir, secretFile), secret)
+	return fresh[:], nil
 }
 
-func (v *Vault) readSecret() ([]byte, error) {
-	path := filepath.Join(v.dir, secretFile)
-	info, err := os.Lstat(path)
+func (v *Vault) readSecret(ctx context.Context) ([]byte, error) {
+	key, err := v.keys.open(ctx, unitKey)
 	if err != nil {
-		return nil, fmt.Errorf("unit.key: %w", err)
+		return nil, asMasterProblem(err)
 	}
-	if info.Mode() != 0o600 {
-		return nil, fmt.Errorf("unit.key must be a file that only its owner may read, not %s", info.Mode())
-	}
-	secret, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("unit.key: %w", err)
-	}
-	if len(secret) != 32 {
-		return nil, errors.New("unit.key is not 32 bytes long")
-	}
-	return secret, nil
-}
-
-// writeDurably makes a file that is there whole or not at all.
-func writeDurably(path string, content []byte) error {
-	temporary := path + ".new"
-	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(temporary, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
+	return key[:], nil
 }
 
 // syncDir makes the names in a directory, or a file's content, survive a power failure.
@@ -286,4 +374,12 @@ func syncDir(path string) error {
 		return err
 	}
 	return errors.Join(f.Sync(), f.Close())
+}
+
+// removeFile removes a file, or finds that it is gone.
+func removeFile(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }

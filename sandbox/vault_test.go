@@ -12,6 +12,9 @@ import (
 	"weir/internal/store"
 )
 
+// master wraps the keys of the tests' vaults.
+var master = MemoryMaster()
+
 // vault opens an empty vault on a database of its own.
 func vault(t testing.TB) *Vault {
 	t.Helper()
@@ -21,7 +24,7 @@ func vault(t testing.TB) *Vault {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	v, err := OpenVault(t.Context(), filepath.Join(dir, "vault"), db, worker)
+	v, err := OpenVault(t.Context(), filepath.Join(dir, "vault"), db, worker, master)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,12 +43,12 @@ func cause(err error) string {
 	return text
 }
 
-// left lists every file and directory under the vault, but for the lock and the key.
+// left lists every file and directory under the vault, but for the lock.
 func left(t testing.TB, v *Vault) []string {
 	t.Helper()
 	var found []string
 	err := filepath.WalkDir(v.dir, func(path string, d os.DirEntry, err error) error {
-		if name, _ := filepath.Rel(v.dir, path); name != "." && name != lockFile && name != secretFile {
+		if name, _ := filepath.Rel(v.dir, path); name != "." && name != lockFile {
 			found = append(found, name)
 		}
 		return err
@@ -79,7 +82,7 @@ func TestImport(t *testing.T) {
 			t.Errorf("the vault lists %+v, %v", all, err)
 		}
 	}
-	want := []string{"people", "people/v1", "people/v1/data.duckdb", "people/v2", "people/v2/data.duckdb"}
+	want := []string{"people", "people/v1", "people/v1/data.1.sealed", "people/v2", "people/v2/data.1.sealed"}
 	if diff := cmp.Diff(want, left(t, v)); diff != "" {
 		t.Error(diff)
 	}

@@ -2,10 +2,13 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"weir/internal/problem"
 	"weir/policy"
 	"weir/sandbox/isolate"
+	"weir/sandbox/sealfs"
 	"weir/sandbox/wire"
 )
 
@@ -21,48 +24,118 @@ func NewWorkers(executable string, vault *Vault, l Limits) *Workers {
 	return &Workers{executable, vault, l}
 }
 
-// Session is one such process, for one job. SQL in it reads a data set as "ds_<name>"."main"."data".
+// Session is one such process, for one job. SQL in it reads a data set as "ds_<name>"."main"."data", and a kept table
+// as "kept_<name>"."main"."data".
 type Session struct {
 	process *process
+	vault   *Vault
 	limits  Limits
 	wall    budget
 	job     string
+	names   []string // of what is shown to it, for a person
+	files   []*stored
+	room    int64 // bytes of memory in which it may make tables; 0: it keeps none
 }
 
-// Start starts a process that holds the given versions of the data sets, read-only, and nothing else. It must be
-// closed. job names the work in the operation log.
-func (w *Workers) Start(ctx context.Context, job string, datasets []policy.Dataset) (*Session, error) {
-	open := &wire.Open{Memory: w.limits.Memory, Threads: w.limits.Threads, Rows: w.limits.Rows, Bytes: w.limits.Bytes}
-	cell := isolate.Cell{Mode: wire.ModeJob, Limits: w.limits.kernel()}
-	for i, d := range datasets {
-		path, err := w.vault.file(ctx, d.Name, d.Version)
-		if err != nil {
-			return nil, jobFailed(fmt.Errorf("job %s: %w", job, err))
-		}
-		open.Files = append(open.Files, wire.File{Alias: "ds_" + d.Name, Path: isolate.Inside(i)})
-		cell.Files = append(cell.Files, path)
-	}
-	process, err := spawn(ctx, w.executable, cell, nil)
-	if err != nil {
-		return nil, jobFailed(fmt.Errorf("job %s: %w", job, err))
-	}
-	session := &Session{process: process, limits: w.limits, wall: budget{left: w.limits.Wall}, job: job}
-	if _, err := session.wall.call(ctx, process, wire.Request{Open: open}, w.limits.Bytes); err != nil {
-		process.close()
-		return nil, jobFailed(fmt.Errorf("job %s: %w", job, err))
-	}
-	return session, nil
+// Start starts a process that holds the given versions of the data sets and the kept tables, read-only, and nothing
+// else. It must be closed. job names the work in the operation log. A file that is not what was sealed is the problem
+// sandbox.broken-seal, which names it; any other failure is sandbox.job-failed.
+func (w *Workers) Start(ctx context.Context, job string, datasets []policy.Dataset, kept ...Kept) (*Session, error) {
+	return w.start(ctx, &Session{job: job}, datasets, kept)
 }
+
+// StartKeeping is Start for a job that leaves tables behind, see Session.Keep: it has room bytes of memory for all of
+// them. Only such a process can make files, and only there.
+func (w *Workers) StartKeeping(ctx context.Context, job string, room int64, datasets []policy.Dataset, kept ...Kept) (*Session, error) {
+	if room <= 0 {
+		return nil, jobFailed(fmt.Errorf("job %s: no room to keep tables in", job))
+	}
+	return w.start(ctx, &Session{job: job, room: room}, datasets, kept)
+}
+
+func (w *Workers) start(ctx context.Context, s *Session, datasets []policy.Dataset, kept []Kept) (_ *Session, err error) {
+	defer func() {
+		if err != nil {
+			err = s.failed(err)
+			s.Close()
+		}
+	}()
+	s.vault, s.limits, s.wall = w.vault, w.limits, budget{left: w.limits.Wall}
+	if err := oneGrant(kept); err != nil {
+		return nil, err
+	}
+	open := &wire.Open{
+		Memory: w.limits.Memory, Threads: w.limits.Threads, Rows: w.limits.Rows, Bytes: w.limits.Bytes, Keeps: s.room > 0,
+	}
+	var shown []sealfs.File
+	show := func(alias, name string, file *stored, err error) error {
+		if err != nil {
+			return err
+		}
+		open.Files = append(open.Files, wire.File{Alias: alias, Path: isolate.Inside(len(shown))})
+		shown = append(shown, sealfs.File{Content: file, Size: file.Size()})
+		s.names, s.files = append(s.names, name), append(s.files, file)
+		return nil
+	}
+	for _, d := range datasets {
+		file, err := w.vault.open(ctx, d.Name, d.Version)
+		if err := show("ds_"+d.Name, d.Name, file, err); err != nil {
+			return nil, err
+		}
+	}
+	for _, k := range kept {
+		file, err := w.vault.openKept(ctx, k)
+		if err := show("kept_"+k.Name, k.Name, file, err); err != nil {
+			return nil, err
+		}
+	}
+	cell := isolate.Cell{Mode: wire.ModeJob, Limits: w.limits.withFiles(s.room), Scratch: s.room}
+	if s.process, err = spawn(ctx, w.executable, cell, nil, shown...); err != nil {
+		return nil, err
+	}
+	_, err = s.wall.call(ctx, s.process, wire.Request{Open: open}, w.limits.Bytes)
+	return s, err
+}
+
+// failed is the problem of a failure: of a file with a broken seal by name, of anything else always the same.
+func (s *Session) failed(err error) error {
+	if s.process != nil {
+		if place, is := s.process.brokenFile(); is && place < len(s.names) {
+			return brokenSeal(s.names[place], err)
+		}
+	}
+	var known *problem.Problem
+	if errors.As(err, &known) && passed[known.Code] {
+		return known
+	}
+	return jobFailed(fmt.Errorf("job %s: %w", s.job, err))
+}
+
+// passed are the problems of a job that say nothing about data and that somebody must hear of by their own code.
+var passed = map[string]bool{"sandbox.broken-seal": true, "sandbox.wrong-master": true, "sandbox.quota": true}
 
 // Query runs the platform's SQL. Whatever fails, the data, a limit or the engine, gives the problem
-// sandbox.job-failed and ends the process.
+// sandbox.job-failed and ends the process; only a broken seal is told by its own.
 func (s *Session) Query(ctx context.Context, q Query) (Table, error) {
 	reply, err := s.wall.call(ctx, s.process, wire.Request{Query: &wire.Query{SQL: q.SQL, Tables: q.Tables}}, s.limits.Bytes)
 	if err != nil {
-		err = fmt.Errorf("job %s: %w", s.job, err)
+		return Table{}, s.failed(err)
 	}
-	return result(s.process, reply, err)
+	table, err := result(s.process, reply, nil)
+	if _, broken := s.process.brokenFile(); broken {
+		return Table{}, s.failed(err)
+	}
+	return table, err
 }
 
 // Close ends the process and tells what it took.
-func (s *Session) Close() Usage { return s.process.close() }
+func (s *Session) Close() (u Usage) {
+	if s.process != nil {
+		u = s.process.close()
+	}
+	for _, f := range s.files {
+		f.Close()
+	}
+	s.files = nil
+	return u
+}

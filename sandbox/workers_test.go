@@ -17,6 +17,7 @@ import (
 
 	"weir/internal/problem"
 	"weir/policy"
+	"weir/sandbox/isolate"
 )
 
 // session starts a job on the data set people.
@@ -94,10 +95,7 @@ func TestQuery(t *testing.T) {
 // What the engine's settings close. The case beside them shows that the attached data can be read.
 func TestEngineIsShut(t *testing.T) {
 	v := withPeople(t)
-	file, err := v.file(t.Context(), "people", 1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	file := isolate.Inside(0)
 	outside := filepath.Join(t.TempDir(), "x")
 	cases := map[string]bool{
 		`SELECT count(*) FROM "ds_people"."main"."data"`:                            true,
@@ -134,7 +132,7 @@ func TestEngineIsShut(t *testing.T) {
 			}
 		})
 	}
-	if diff := cmp.Diff([]string{"people", "people/v1", "people/v1/data.duckdb"}, left(t, v)); diff != "" {
+	if diff := cmp.Diff([]string{"people", "people/v1", "people/v1/data.1.sealed"}, left(t, v)); diff != "" {
 		t.Error(diff)
 	}
 	if _, err := os.Stat(outside); !os.IsNotExist(err) {

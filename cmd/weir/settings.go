@@ -35,6 +35,13 @@ type settings struct {
 	Log       logSettings      `koanf:"log"`       // operation log
 	Identity  identitySettings `koanf:"identity"`  // who else says who somebody is
 	Jobs      jobSettings      `koanf:"jobs"`      // how many run, and how much they may take
+	Vault     vaultSettings    `koanf:"vault"`     // what opens the data sets
+}
+
+// vaultSettings say where the master key is. With neither, it is a file among the platform's keys, which is made.
+type vaultSettings struct {
+	Master string `koanf:"master"` // file with it, 64 hexadecimal digits; older keys may stand in the lines after it
+	Key    string `koanf:"key"`    // what would stand in that file, for WEIR_VAULT_KEY
 }
 
 type tlsSettings struct {

@@ -105,7 +105,7 @@ func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *
 	if err := sandbox.CheckConfinement(worker); err != nil {
 		return nil, err
 	}
-	vault, err := sandbox.OpenVault(ctx, filepath.Join(s.Data, vaultFolder), db, worker)
+	vault, err := openVault(ctx, s, db, worker)
 	if err != nil {
 		return nil, err
 	}

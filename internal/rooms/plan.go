@@ -7,7 +7,7 @@ var (
 	front    = []string{"gateway", "gateway/identity", "gateway/api", "gateway/api/client"} // knows people and their requests
 	judge    = []string{"export", "export/guard", "export/span"}                            // decides what leaves
 	child    = []string{"sandbox/worker", "sandbox/isolate", "sandbox/wire"}                // runs in a process of its own
-	keeper   = []string{"sandbox"}                                                          // holds the vault
+	keeper   = []string{"sandbox", "sandbox/seal", "sandbox/sealfs"}                        // holds the vault and its keys
 	rules    = []string{"policy"}
 	log      = []string{"audit"}
 	database = []string{"internal/store"}
@@ -125,12 +125,32 @@ var Plan = []Room{
 	{
 		Path:  "sandbox",
 		Holds: "the vault, and the parent's side of planner, worker and intake processes",
-		May:   all([]string{"sandbox/isolate", "sandbox/wire"}, rules, database, speech),
+		May:   all([]string{"sandbox/isolate", "sandbox/seal", "sandbox/sealfs", "sandbox/wire"}, rules, database, speech),
 		Never: []Wall{
 			{front, "data is kept without knowing who is asking"},
 			{judge, "who keeps the data must not decide what leaves"},
 			{log, "who keeps the data must not write the log about it; the gateway does, around it"},
 			{[]string{"sandbox/worker"}, "the parent holds the vault's keys and must not link the engine"},
+			demo,
+		},
+	},
+	{
+		Path:  "sandbox/seal",
+		Holds: "the form in which data lies on a disk, and the keys that wrap keys",
+		May:   nil,
+		Never: []Wall{
+			{all(front, judge, []string{"sandbox", "sandbox/sealfs"}, child, rules, log, database, speech),
+				"what encrypts must be readable alone; it is told what for and knows nobody"},
+			demo,
+		},
+	},
+	{
+		Path:  "sandbox/sealfs",
+		Holds: "what answers a worker's kernel when it reads a file that is shown to it",
+		May:   nil,
+		Never: []Wall{
+			{all(front, judge, []string{"sandbox", "sandbox/seal"}, child, rules, log, database, speech),
+				"it is handed readers and shows them; keys and data sets are not its business"},
 			demo,
 		},
 	},

@@ -28,21 +28,25 @@ import (
 
 // Cell is what one worker process may have.
 type Cell struct {
-	Mode   string   `json:"mode"`             // the worker's, handed on
-	Limits Limits   `json:"limits"`           // the kernel's limits
-	Files  []string `json:"files,omitempty"`  // regular files on the machine; the worker finds the i-th as Inside(i), read-only
-	Folder string   `json:"folder,omitempty"` // the one folder in which it may make files, as InsideFolder; empty: none
+	Mode    string   `json:"mode"`              // the worker's, handed on
+	Limits  Limits   `json:"limits"`            // the kernel's limits
+	Files   []string `json:"files,omitempty"`   // regular files on the machine; the worker finds the i-th as Inside(i), read-only
+	Device  int      `json:"device,omitempty"`  // instead of Files: it mounts what the platform shows it, and hands its device over on this socket
+	Scratch int64    `json:"scratch,omitempty"` // bytes of memory in which it may make files, as InsideFolder; 0: none
 
 	// What Command fills in.
 	Layers  Layers           `json:"layers"`  // a worker insists on Whole
 	Outside map[Layer]string `json:"outside"` // the platform's own namespaces, which must not be the worker's
 }
 
-// InsideFolder is where a worker finds the folder that it may write to.
+// InsideFolder is where a worker finds the memory that it may make files in. They are on no disk and end with it.
 const InsideFolder = "/out"
 
+// insideFiles is the folder of the files that a worker is given.
+const insideFiles = "/data"
+
 // Inside is where a worker finds the i-th of its files.
-func Inside(i int) string { return "/data/" + strconv.Itoa(i) }
+func Inside(i int) string { return insideFiles + "/" + strconv.Itoa(i) }
 
 // confined is the first argument of a worker's second pass.
 const confined = "confined"

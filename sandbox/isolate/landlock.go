@@ -25,7 +25,7 @@ func LandlockVersion() (int, error) {
 	return int(version), nil
 }
 
-// Every right of version 3, and the rights that an intake has in its own folder.
+// Every right of version 3, and the rights in the memory that a worker may make files in.
 const (
 	rights = unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_READ_FILE |
 		unix.LANDLOCK_ACCESS_FS_READ_DIR | unix.LANDLOCK_ACCESS_FS_REMOVE_DIR | unix.LANDLOCK_ACCESS_FS_REMOVE_FILE |
@@ -54,7 +54,7 @@ func ruleset(version int) (unix.LandlockRulesetAttr, uintptr) {
 	return attr, size
 }
 
-// landlock leaves the granted files to be read, the folder to be written to, and the program to be started once
+// landlock leaves the granted files to be read, the memory for files to be written to, and the program to be started once
 // more.
 func landlock(cell Cell, program int) error {
 	version, err := LandlockVersion()
@@ -82,12 +82,14 @@ func landlock(cell Cell, program int) error {
 			return fmt.Errorf("granted file %d: %w", i, err)
 		}
 	}
-	if path := cell.Folder; path != "" {
-		if cell.Layers.Has(Root) {
-			path = InsideFolder
+	if cell.Device != 0 {
+		if err := allowPath(rules, insideFiles, unix.LANDLOCK_ACCESS_FS_READ_FILE); err != nil {
+			return fmt.Errorf("shown files: %w", err)
 		}
-		if err := allowPath(rules, path, rightsInFolder); err != nil {
-			return fmt.Errorf("granted folder: %w", err)
+	}
+	if cell.Scratch != 0 {
+		if err := allowPath(rules, InsideFolder, rightsInFolder); err != nil {
+			return fmt.Errorf("memory for files: %w", err)
 		}
 	}
 	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(rules), 0, 0); errno != 0 {

@@ -16,16 +16,21 @@ const hostname = "weir-worker"
 // used it, and it is covered in this mount namespace only.
 const staging = "/proc"
 
-// buildRoot makes a file system of its own the root: empty but for the granted files and, for an intake, one
-// folder that may be written to. Everything else of the machine is unmounted, so there is no path to it.
+// buildRoot makes a file system of its own the root: empty but for the granted files and, for a worker that may make
+// files, a piece of memory for them. Everything else of the machine is unmounted, so there is no path to it.
 func buildRoot(cell Cell) error {
 	// Sources first: what is mounted next may cover them.
 	var sources []source
 	for i, path := range cell.Files {
 		sources = append(sources, source{path: path, inside: Inside(i)})
 	}
-	if cell.Folder != "" {
-		sources = append(sources, source{path: cell.Folder, inside: InsideFolder, folder: true})
+	device := -1
+	if cell.Device != 0 {
+		var err error
+		if device, err = unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
+			return notShown(fmt.Errorf("open /dev/fuse: %w", err))
+		}
+		defer unix.Close(device)
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
@@ -41,6 +46,16 @@ func buildRoot(cell Cell) error {
 	for i, s := range sources {
 		if err := s.attach(staging); err != nil {
 			return fmt.Errorf("granted file %d: %w", i, err)
+		}
+	}
+	if cell.Device != 0 {
+		if err := show(staging+insideFiles, device, cell.Device); err != nil {
+			return notShown(err)
+		}
+	}
+	if cell.Scratch != 0 {
+		if err := addMemory(staging+InsideFolder, cell.Scratch); err != nil {
+			return fmt.Errorf("memory for files: %w", err)
 		}
 	}
 	if err := unix.MountSetattr(unix.AT_FDCWD, staging, 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
@@ -63,10 +78,36 @@ func changeRoot(to string) error {
 	return unix.Chdir("/")
 }
 
-// source is a file or folder of the machine that the new root shows.
+// show mounts what the platform shows, read-only, and hands the device of the mount over to it. The kernel wants the
+// device opened by whom it is mounted by, so this is the worker's part; what is shown is the platform's.
+// Source: Linux, Documentation/filesystems/fuse.rst.
+func show(place string, device, socket int) error {
+	if err := os.Mkdir(place, 0o700); err != nil {
+		return err
+	}
+	options := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", device)
+	const flags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	if err := unix.Mount("weir", place, "fuse", flags, options); err != nil {
+		return fmt.Errorf("mount: %w", err)
+	}
+	if err := unix.Sendmsg(socket, []byte{0}, unix.UnixRights(device), nil, 0); err != nil {
+		return fmt.Errorf("hand over the device: %w", err)
+	}
+	return nil
+}
+
+// addMemory mounts a file system in memory with room for a few files.
+func addMemory(place string, size int64) error {
+	if err := os.Mkdir(place, 0o700); err != nil {
+		return err
+	}
+	options := fmt.Sprintf("mode=0700,size=%d,nr_inodes=32", size)
+	return unix.Mount("weir", place, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, options)
+}
+
+// source is a file of the machine that the new root shows.
 type source struct {
 	path, inside string
-	folder       bool
 	mount        int
 }
 
@@ -80,14 +121,10 @@ func (s *source) open() error {
 	if err := unix.Fstat(fd, &stat); err != nil {
 		return err
 	}
-	wanted := uint32(unix.S_IFREG)
-	attributes := uint64(unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_RDONLY)
-	if s.folder {
-		wanted, attributes = unix.S_IFDIR, attributes&^unix.MOUNT_ATTR_RDONLY
+	if stat.Mode&unix.S_IFMT != unix.S_IFREG {
+		return errors.New("not a regular file")
 	}
-	if stat.Mode&unix.S_IFMT != wanted {
-		return errors.New("neither a regular file nor the folder")
-	}
+	const attributes = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_RDONLY
 	s.mount = fd
 	return unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: attributes})
 }
@@ -95,20 +132,14 @@ func (s *source) open() error {
 // attach shows it at its place in the new root.
 func (s *source) attach(root string) error {
 	place := root + s.inside
-	if s.folder {
-		if err := os.MkdirAll(place, 0o700); err != nil {
-			return err
-		}
-	} else {
-		if err := os.MkdirAll(filepath.Dir(place), 0o700); err != nil {
-			return err
-		}
-		f, err := os.OpenFile(place, os.O_CREATE|os.O_EXCL|os.O_RDONLY, 0o400)
-		if err != nil {
-			return err
-		}
-		f.Close()
+	if err := os.MkdirAll(filepath.Dir(place), 0o700); err != nil {
+		return err
 	}
+	f, err := os.OpenFile(place, os.O_CREATE|os.O_EXCL|os.O_RDONLY, 0o400)
+	if err != nil {
+		return err
+	}
+	f.Close()
 	return unix.MoveMount(s.mount, "", unix.AT_FDCWD, place, unix.MOVE_MOUNT_F_EMPTY_PATH)
 }
 

@@ -28,6 +28,7 @@ type IntakeUnit struct {
 
 // Taken is what an intake found.
 type Taken struct {
+	Bytes      int64  `json:"bytes"` // of the new database; they follow
 	Rows       int64  `json:"rows"`
 	Hash       string `json:"hash"`       // SHA-256 of the rows in their order, hex
 	Unique     []bool `json:"unique"`     // for each unit key: no unit has two rows

@@ -77,6 +77,7 @@ type Request struct {
 	Create *Create `json:"create,omitempty"` // planner, once
 	Bind   *Bind   `json:"bind,omitempty"`   // planner
 	Query  *Query  `json:"query,omitempty"`  // planner without data, or job
+	Keep   *Keep   `json:"keep,omitempty"`   // job that may make files
 	Intake *Intake `json:"intake,omitempty"` // intake, its only request
 }
 
@@ -87,6 +88,7 @@ type Open struct {
 	Rows    int    `json:"rows"`            // most rows of a result
 	Bytes   int64  `json:"bytes"`           // most bytes of a reply
 	Files   []File `json:"files,omitempty"` // job
+	Keeps   bool   `json:"keeps,omitempty"` // job: it will make tables, in the memory that it has for files
 }
 
 // Create makes the empty tables that a planner knows. It comes apart from Open, so that a planner can be started
@@ -118,15 +120,33 @@ type Query struct {
 	Tables []Named `json:"tables,omitempty"`
 }
 
+// Keep asks to make a table of the result of a query, in a database of its own, of which the bytes follow the reply.
+type Keep struct {
+	Query Query    `json:"query"`
+	Units []string `json:"units,omitempty"` // columns of which the most rows with one value are wanted
+}
+
+// Kept is a table that was made.
+type Kept struct {
+	Bytes    int64    `json:"bytes"` // that follow
+	Rows     int64    `json:"rows"`
+	Columns  []Column `json:"columns"`
+	MostRows []int64  `json:"most_rows"` // for each unit column
+}
+
 // Reply answers a request. Exactly one field is set, or none where there is nothing to say. Before the answer to a
 // query there may be replies with Progress.
 type Reply struct {
 	Failure *Failure `json:"failure,omitempty"`
 	Bound   *Bound   `json:"bound,omitempty"`
 	Table   *Table   `json:"table,omitempty"`
+	Kept    *Kept    `json:"kept,omitempty"`
 	Taken   *Taken   `json:"taken,omitempty"`
 
 	Progress int `json:"progress,omitempty"` // of the query that runs, in percent: from 1 to 100, and each time more
+
+	// Body is what the sender writes after the frame; how long it is stands in the reply.
+	Body io.ReadCloser `json:"-"`
 }
 
 // Failure is why a request failed. Class is one of a few fixed words and never the engine's own text, which can
@@ -170,6 +190,16 @@ func Send(w io.Writer, message any, limit int64) error {
 	return err
 }
 
+// Stream copies exactly size bytes, which follow a reply that announced them. It uses no more than reading and
+// writing: what copies inside the kernel a worker may not call.
+func Stream(w io.Writer, r io.Reader, size int64) error {
+	n, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{io.LimitReader(r, size)}, make([]byte, 1<<20))
+	if err == nil && n < size {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
 // Receive reads one frame of at most limit bytes. It gives io.EOF only where the other side ended between frames.
 func Receive(r io.Reader, message any, limit int64) error {
 	var header [4]byte
@@ -204,5 +234,8 @@ var Classes = []string{
 	"request out of place", "too many rows", "result too large", "value of a type that does not travel",
 	"malformed table", "out of range", "conversion", "division by zero", "object size", "catalog", "parser",
 	"binder", "invalid input", "out of memory", "permission", "input or output", "constraint", "internal", "fatal",
-	"interrupted", "not implemented", "engine", "worker", "text", "file",
+	"interrupted", "not implemented", "engine", "worker", "text", "file", NoRoom,
 }
+
+// NoRoom is the class of a table to keep that is larger than the memory for it.
+const NoRoom = "no room"

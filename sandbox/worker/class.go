@@ -14,10 +14,11 @@ var (
 	errResultTooLarge = errors.New("result too large")
 	errUnsupported    = errors.New("value of a type that does not travel")
 	errEncoding       = errors.New("malformed table")
+	errNoRoom         = errors.New(wire.NoRoom)
 )
 
 // ours are the failures that say nothing but their own class.
-var ours = []error{errProtocol, errTooManyRows, errResultTooLarge, errUnsupported, errEncoding}
+var ours = []error{errProtocol, errTooManyRows, errResultTooLarge, errUnsupported, errEncoding, errNoRoom}
 
 var classes = map[duckdb.ErrorType]string{
 	duckdb.ErrorTypeOutOfRange:     "out of range",

@@ -24,7 +24,8 @@ type engine struct {
 
 // start opens the engine, lets prepare do what needs the file system, and then shuts every way out. The order
 // matters: files are attached while that is possible, the engine's lock comes last of its settings, and then the
-// kernel takes the file system away.
+// kernel takes the file system away. A job that keeps tables goes on finding its own memory for files, as an intake
+// does, and nothing else by any path.
 func start(ctx context.Context, open wire.Open, prepare func(*engine) error) (*engine, error) {
 	connector, err := duckdb.NewConnector("", nil)
 	if err != nil {
@@ -43,6 +44,9 @@ func start(ctx context.Context, open wire.Open, prepare func(*engine) error) (*e
 	}
 	if err := e.run(ctx, limits(open.Memory, open.Threads)...); err != nil {
 		return nil, err
+	}
+	if open.Keeps {
+		return e, e.run(ctx, shutBut(isolate.InsideFolder)...)
 	}
 	if err := e.run(ctx, shut...); err != nil {
 		return nil, err
@@ -66,6 +70,15 @@ var shut = []string{
 	"SET enable_external_access = false",
 	"SET disabled_filesystems = 'LocalFileSystem'",
 	"SET lock_configuration = true",
+}
+
+// shutBut closes the engine but for files in one folder.
+func shutBut(folder string) []string {
+	return []string{
+		fmt.Sprintf("SET allowed_directories = [%s]", literal(folder+"/")),
+		"SET enable_external_access = false",
+		"SET lock_configuration = true",
+	}
 }
 
 func limits(memory int64, threads int) []string {

@@ -36,7 +36,12 @@ func newIntake() handler {
 		case err != nil:
 			return failed(err), smallReply
 		}
-		return wire.Reply{Taken: taken}, smallReply
+		body, size, err := takeOut(request.Intake.Output)
+		if err != nil {
+			return failed(err), smallReply
+		}
+		taken.Bytes = size
+		return wire.Reply{Taken: taken, Body: body}, smallReply
 	}
 }
 

@@ -23,6 +23,12 @@ func newJob(say func(wire.Reply)) handler {
 				return failed(err), smallReply
 			}
 			return wire.Reply{}, smallReply
+		case e != nil && request.Keep != nil && e.open.Keeps:
+			kept, body, err := e.keep(ctx, *request.Keep)
+			if err != nil {
+				return failed(err), smallReply
+			}
+			return wire.Reply{Kept: kept, Body: body}, smallReply
 		case e != nil && request.Query != nil:
 			table, err := e.query(ctx, *request.Query)
 			if err != nil {

@@ -47,11 +47,22 @@ func Main(mode string) int {
 		if errors.Is(err, wire.ErrTooLarge) {
 			err = wire.Send(replies, failed(errResultTooLarge), limit)
 		}
+		if err == nil && reply.Body != nil {
+			err = errors.Join(wire.Stream(replies, reply.Body, bodyLength(reply)), reply.Body.Close())
+		}
 		if err != nil {
 			return 1
 		}
 	}
 	return 0
+}
+
+// bodyLength is how many bytes a reply announces to follow it.
+func bodyLength(reply wire.Reply) int64 {
+	if reply.Kept != nil {
+		return reply.Kept.Bytes
+	}
+	return reply.Taken.Bytes
 }
 
 // handler does one request and gives the most bytes that its reply may have.

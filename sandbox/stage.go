@@ -1,0 +1,139 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"weir/sandbox/isolate"
+	"weir/sandbox/sealfs"
+)
+
+// stage shows files to one worker. The worker mounts in a mount namespace of its own and hands over the device on a
+// socket that both have; from then on what it reads is answered here.
+type stage struct {
+	files  []sealfs.File
+	ours   *net.UnixConn
+	theirs *os.File
+}
+
+// newStage prepares to show files. Where there are none it does nothing, and the worker has no mount.
+func newStage(files []sealfs.File) (*stage, error) {
+	if len(files) == 0 {
+		return &stage{}, nil
+	}
+	for i := range files {
+		files[i].Name = strconv.Itoa(i)
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("show files: %w", err)
+	}
+	ours := os.NewFile(uintptr(pair[0]), "device")
+	defer ours.Close()
+	s := &stage{files: files, theirs: os.NewFile(uintptr(pair[1]), "device")}
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("show files: %w", err), s.theirs.Close())
+	}
+	s.ours = conn.(*net.UnixConn)
+	return s, nil
+}
+
+// enter gives the worker its end, after the descriptors that it keeps: it is closed when the worker starts anew.
+func (s *stage) enter(cell *isolate.Cell, files []*os.File) []*os.File {
+	if s.ours == nil {
+		return files
+	}
+	cell.Device = 3 + len(files)
+	return append(files, s.theirs)
+}
+
+func (s *stage) close() error {
+	if s.ours == nil {
+		return nil
+	}
+	return errors.Join(s.ours.Close(), s.theirs.Close())
+}
+
+// show waits for the device and begins to answer. A worker that ends without handing one over gives the reason.
+func (s *stage) show(p *process) error {
+	if s.ours == nil {
+		return nil
+	}
+	s.theirs.Close()
+	defer s.ours.Close()
+	err := s.ours.SetReadDeadline(time.Now().Add(handOverWall))
+	var device *os.File
+	if err == nil {
+		device, err = receiveDevice(s.ours)
+	}
+	if err != nil {
+		return p.unshown(err)
+	}
+	p.shown, err = sealfs.Serve(device, s.files, func(name string, why error) { p.found(name, why) })
+	return err
+}
+
+// receiveDevice takes one descriptor from the worker. It ends when the worker does.
+func receiveDevice(from *net.UnixConn) (*os.File, error) {
+	word, rights := make([]byte, 1), make([]byte, unix.CmsgSpace(4))
+	_, n, _, _, err := from.ReadMsgUnix(word, rights)
+	if err != nil {
+		return nil, fmt.Errorf("show files: %w", err)
+	}
+	messages, err := unix.ParseSocketControlMessage(rights[:n])
+	if err != nil || len(messages) != 1 {
+		return nil, errors.Join(errNoDevice, err)
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		return nil, errors.Join(errNoDevice, err)
+	}
+	return os.NewFile(uintptr(fds[0]), "fuse"), nil
+}
+
+// handOverWall is the time in which a worker must have handed its device over, which takes it milliseconds.
+const handOverWall = 30 * time.Second
+
+var errNoDevice = errors.New("the worker handed over no device")
+
+// unshown gives the reason why a worker ended before it handed over its device.
+func (p *process) unshown(err error) error {
+	p.kill(nil)
+	<-p.gone
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch missing := isolate.MissingFrom(p.cmd.ProcessState); {
+	case p.why != nil:
+		return p.why
+	case isolate.NotShown(p.cmd.ProcessState):
+		return isolate.ErrNotShown
+	case missing != nil:
+		return missing
+	}
+	return fmt.Errorf("worker ended by itself: %s: %w", p.cmd.ProcessState, err)
+}
+
+// found notes the first file that turned out to be broken, and ends the process: no result may come of it.
+func (p *process) found(name string, why error) {
+	p.mu.Lock()
+	if p.broken == "" {
+		p.broken = name
+	}
+	p.mu.Unlock()
+	p.kill(fmt.Errorf("shown file %s: %w", name, why))
+}
+
+// brokenFile gives the place among the shown files of the first that turned out to be broken.
+func (p *process) brokenFile() (place int, is bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	place, err := strconv.Atoi(p.broken)
+	return place, err == nil
+}

@@ -1,0 +1,292 @@
+package sandbox
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/uptrace/bun"
+	"golang.org/x/sys/unix"
+
+	"weir/internal/problem"
+	"weir/sandbox/seal"
+)
+
+// Workspaces keeps what jobs leave behind: sealed tables, in a directory for each owner. A table exists when its row in
+// the store does, and can be read while its key does. No owner's table opens as another's, since its seal names the
+// owner.
+type Workspaces struct {
+	vault *Vault
+	dir   string
+
+	mu   sync.Mutex
+	busy map[Owner]*sync.Mutex // one change of a workspace at a time
+}
+
+// Owner is whose tables they are: a grant's, or the export history's own.
+type Owner string
+
+// OfGrant is the owner of the tables that the jobs of a grant make and read.
+func OfGrant(id string) Owner { return Owner("grant-" + id) }
+
+// OfHistory is the owner of tables that the platform keeps about what was released, such as a partition of units. No
+// analyst names them.
+func OfHistory(id string) Owner { return Owner("history-" + id) }
+
+var ownerName = regexp.MustCompile(`^(grant|history)-[A-Za-z0-9][A-Za-z0-9._-]{0,120}$`)
+
+// Quota bounds a workspace.
+type Quota struct {
+	Tables int
+	Bytes  int64 // of the tables' databases
+}
+
+// Kept is a table that a job left behind.
+type Kept struct {
+	Owner    Owner
+	Name     string
+	Version  int      // counts how often the name was made anew
+	Rows     int64    // of the table
+	Bytes    int64    // of its database
+	Hash     string   // SHA-256 of its database, hex; it differs also where the same rows were written in another way
+	Columns  []Column // with the engine's names for their types
+	MostRows []int64  // for each unit column that was named: the most rows that have one value of it
+	Manifest []byte   // what whoever kept it wanted to know of its columns; nothing here reads it
+	Job      string
+	MadeAt   time.Time
+}
+
+// keptRow is Kept in the store.
+type keptRow struct {
+	bun.BaseModel `bun:"table:sandbox_kept"`
+
+	Workspace string `bun:",pk"`
+	Name      string `bun:",pk"`
+	Version   int
+	Rows      int64
+	Bytes     int64
+	Hash      string
+	Columns   string
+	MostRows  string
+	Manifest  []byte
+	Job       string
+	MadeAt    time.Time `bun:",notnull"`
+}
+
+func (r keptRow) kept() (Kept, error) {
+	k := Kept{
+		Owner: Owner(r.Workspace), Name: r.Name, Version: r.Version, Rows: r.Rows, Bytes: r.Bytes, Hash: r.Hash,
+		Manifest: r.Manifest, Job: r.Job, MadeAt: r.MadeAt.UTC(),
+	}
+	if err := errors.Join(json.Unmarshal([]byte(r.Columns), &k.Columns), json.Unmarshal([]byte(r.MostRows), &k.MostRows)); err != nil {
+		return Kept{}, fmt.Errorf("read kept table: %w", err)
+	}
+	return k, nil
+}
+
+// purpose binds a table's file to its owner, name and version.
+func (k Kept) purpose() seal.Purpose {
+	return seal.Purpose(fmt.Sprintf("kept/%s/%s/%d", k.Owner, k.Name, k.Version))
+}
+
+func (k Kept) fileName() string { return fmt.Sprintf("%s.%d.sealed", k.Name, k.Version) }
+
+// OpenWorkspaces opens the workspaces in dir, making it if need be, and removes what was left behind by changes that did
+// not come to their end. Their keys are in the vault's keyring. The workspaces of a directory are open once at a time.
+func OpenWorkspaces(ctx context.Context, dir string, vault *Vault) (*Workspaces, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open workspaces: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open workspaces: %w", err)
+	}
+	w := &Workspaces{vault: vault, dir: dir, busy: map[Owner]*sync.Mutex{}}
+	if err := w.tidy(ctx); err != nil {
+		return nil, fmt.Errorf("tidy workspaces: %w", err)
+	}
+	vault.workspaces = w
+	return w, nil
+}
+
+// tidy removes files without a row.
+func (w *Workspaces) tidy(ctx context.Context) error {
+	var rows []keptRow
+	if err := w.vault.db.NewSelect().Model(&rows).Column("workspace", "name", "version").Scan(ctx); err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, r := range rows {
+		k := Kept{Owner: Owner(r.Workspace), Name: r.Name, Version: r.Version}
+		known[w.path(k)] = true
+	}
+	files, err := filepath.Glob(filepath.Join(w.dir, "*", "*.sealed"))
+	if err != nil {
+		return err
+	}
+	for _, path := range files {
+		if !known[path] && ownerName.MatchString(filepath.Base(filepath.Dir(path))) {
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+		}
+	}
+	return w.removeEmpty()
+}
+
+func (w *Workspaces) removeEmpty() error {
+	entries, err := os.ReadDir(w.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !e.IsDir() || !ownerName.MatchString(e.Name()) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(w.dir, e.Name())); err != nil && !errors.Is(err, unix.ENOTEMPTY) {
+			return err
+		}
+	}
+	return syncDir(w.dir)
+}
+
+func (w *Workspaces) path(k Kept) string { return filepath.Join(w.dir, string(k.Owner), k.fileName()) }
+
+// List gives the tables of an owner, by name.
+func (w *Workspaces) List(ctx context.Context, owner Owner) ([]Kept, error) {
+	var rows []keptRow
+	if err := w.vault.db.NewSelect().Model(&rows).Where("workspace = ?", string(owner)).Order("name").Scan(ctx); err != nil {
+		return nil, fmt.Errorf("list workspace: %w", err)
+	}
+	var all []Kept
+	for _, r := range rows {
+		k, err := r.kept()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, k)
+	}
+	return all, nil
+}
+
+// Table gives one table of an owner, or the problem sandbox.unknown-table.
+func (w *Workspaces) Table(ctx context.Context, owner Owner, name string) (Kept, error) {
+	var row keptRow
+	err := w.vault.db.NewSelect().Model(&row).Where("workspace = ? AND name = ?", string(owner), name).Scan(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Kept{}, problem.New("sandbox.unknown-table", "name", plain(name))
+	}
+	if err != nil {
+		return Kept{}, fmt.Errorf("find kept table: %w", err)
+	}
+	return row.kept()
+}
+
+// Drop removes one table and its key. It gives what was removed, for the log.
+func (w *Workspaces) Drop(ctx context.Context, owner Owner, name string) (Kept, error) {
+	defer w.lock(owner)()
+	k, err := w.Table(ctx, owner, name)
+	if err != nil {
+		return Kept{}, err
+	}
+	return k, w.remove(ctx, owner, []Kept{k})
+}
+
+// Delete removes an owner's workspace whole: every table, every key, every file. It gives what was removed, for the
+// log. Without its keys nothing of it can be read, even where the disk still holds its blocks or a copy.
+func (w *Workspaces) Delete(ctx context.Context, owner Owner) ([]Kept, error) {
+	if !ownerName.MatchString(string(owner)) {
+		return nil, errors.New("no owner can be called so")
+	}
+	defer w.lock(owner)()
+	all, err := w.List(ctx, owner)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.remove(ctx, owner, all); err != nil {
+		return nil, err
+	}
+	if err := os.RemoveAll(filepath.Join(w.dir, string(owner))); err != nil {
+		return nil, fmt.Errorf("delete workspace: %w", err)
+	}
+	return all, syncDir(w.dir)
+}
+
+// remove takes tables away: first the keys and rows, all at once, and then the files.
+func (w *Workspaces) remove(ctx context.Context, owner Owner, tables []Kept) error {
+	err := w.vault.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		for _, k := range tables {
+			if err := forget(ctx, tx, k); err != nil {
+				return err
+			}
+		}
+		return w.vault.step("forget")
+	})
+	if err != nil {
+		return fmt.Errorf("forget tables: %w", err)
+	}
+	for _, k := range tables {
+		if err := w.vault.step("remove file"); err != nil {
+			return err
+		}
+		if err := removeFile(w.path(k)); err != nil {
+			return fmt.Errorf("remove table: %w", err)
+		}
+	}
+	if err := syncDir(filepath.Join(w.dir, string(owner))); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove table: %w", err)
+	}
+	return nil
+}
+
+func forget(ctx context.Context, tx bun.Tx, k Kept) error {
+	if _, err := tx.NewDelete().Model((*wrappedKey)(nil)).Where("purpose = ?", string(k.purpose())).Exec(ctx); err != nil {
+		return err
+	}
+	_, err := tx.NewDelete().Model((*keptRow)(nil)).Where("workspace = ? AND name = ?", string(k.Owner), k.Name).Exec(ctx)
+	return err
+}
+
+// lock makes the caller the only one who changes a workspace.
+func (w *Workspaces) lock(owner Owner) (unlock func()) {
+	w.mu.Lock()
+	m := w.busy[owner]
+	if m == nil {
+		m = &sync.Mutex{}
+		w.busy[owner] = m
+	}
+	w.mu.Unlock()
+	m.Lock()
+	return m.Unlock
+}
+
+// openKept opens the file of a table that exists.
+func (v *Vault) openKept(ctx context.Context, k Kept) (*stored, error) {
+	if v.workspaces == nil || !ownerName.MatchString(string(k.Owner)) || !datasetName.MatchString(k.Name) {
+		return nil, errors.New("no table can be called so")
+	}
+	return openSealed(ctx, v.keys, v.workspaces.path(k), k.purpose(), k.Name)
+}
+
+// oneGrant refuses tables of two grants in one process.
+func oneGrant(kept []Kept) error {
+	var grant Owner
+	for _, k := range kept {
+		if !strings.HasPrefix(string(k.Owner), "grant-") {
+			continue
+		}
+		if grant != "" && k.Owner != grant {
+			return errors.New("tables of two grants cannot meet")
+		}
+		grant = k.Owner
+	}
+	return nil
+}
