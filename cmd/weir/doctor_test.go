@@ -16,11 +16,26 @@ import (
 // it lacks.
 func workerThatEnds(t *testing.T, status int) {
 	t.Helper()
+	workerThatRuns(t, fmt.Sprintf("exit %d", status))
+}
+
+func workerThatRuns(t *testing.T, script string) {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "weir-worker")
-	if err := os.WriteFile(path, fmt.Appendf(nil, "#!/bin/sh\nexit %d\n", status), 0o755); err != nil {
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("WEIR_WORKER", path)
+}
+
+// A worker is told on its standard input whether it is to mount what it is shown, and ends with 114 if it cannot.
+func TestDoctorMissesFUSE(t *testing.T) {
+	workerThatRuns(t, "grep -q device && exit 114; exit 0")
+	term := testTerminal(t, problem.English)
+	code := run(t.Context(), []string{"doctor"}, term.terminal)
+	if code != exitFailed || !strings.Contains(term.err.String(), "sandbox.cannot-show") {
+		t.Errorf("ended with %d: %s", code, term.err)
+	}
 }
 
 func TestDoctor(t *testing.T) {
@@ -39,6 +54,9 @@ func TestDoctor(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			workerThatEnds(t, c.status)
+			if c.status == 0 {
+				t.Setenv("WEIR_WORKER", filepath.Join(filepath.Dir(build(t)), "weir-worker"))
+			}
 			term := testTerminal(t, problem.English)
 			if code := run(t.Context(), []string{"--lang", c.lang, "doctor"}, term.terminal); code != c.code {
 				t.Errorf("ended with %d: %s", code, term.err)
