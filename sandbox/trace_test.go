@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 
@@ -16,11 +17,7 @@ func TestTrace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path, err := v.file(t.Context(), d.Name, d.Version)
-	if err != nil {
-		t.Fatal(err)
-	}
-	size, err := os.Stat(path)
+	size, err := os.Stat(filepath.Join(v.place(d.Name, d.Version), dataFile(1)))
 	if err != nil {
 		t.Fatal(err)
 	}
