@@ -410,7 +410,7 @@ func oneOrList(list []string, of typ) (string, error) {
 func quantileOf(e *expr) (string, error) {
 	var q quantileData
 	if err := decodeStrict(e.Function, &q); err != nil || len(q.Quantiles) != 1 || q.Descending {
-		return "", problem.New("guard.aggregate", "function", e.Name).Because(err)
+		return "", problem.New("guard.quantile").Because(err)
 	}
 	return q.Quantiles[0].text()
 }

@@ -89,6 +89,9 @@ func TestCases(t *testing.T) {
 				if found.Code != c.Deny {
 					t.Errorf("%s: %s (%v, %v), want %s", mode, found.Code, err, found.Unwrap(), c.Deny)
 				}
+				if found.At.Line == 0 && strings.HasPrefix(found.Code, "guard.") {
+					t.Errorf("%s has no place", found.Code)
+				}
 				if c.Line > 0 && found.At != (problem.Position{Line: c.Line, Column: c.Column}) {
 					t.Errorf("at %d:%d, want %d:%d", found.At.Line, found.At.Column, c.Line, c.Column)
 				}

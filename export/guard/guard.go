@@ -51,23 +51,32 @@ type checker struct {
 }
 
 // Check types the plan that the engine bound the text to, and renders the program. The error is a problem with a
-// code and, where the engine gives one, a place in the text.
+// code and a place in the text.
 func Check(sql string, bound sandbox.Bound, schema []policy.Dataset, rules policy.Rules, mode policy.Mode) (*Program, error) {
 	c := &checker{sql: sql, schema: map[string]policy.Dataset{}, rules: rules, mode: mode, ctes: map[uint64]*relation{}, literals: map[string]bool{}}
+	program, err := c.check(bound, schema)
+	var p *problem.Problem
+	if errors.As(err, &p) && p.Status() < 500 {
+		return nil, c.placed(p)
+	}
+	return program, err
+}
+
+func (c *checker) check(bound sandbox.Bound, schema []policy.Dataset) (*Program, error) {
 	for _, d := range schema {
 		if !d.Open && len(d.Units) == 0 {
 			return nil, problem.New("guard.unlabelled", "dataset", d.Name)
 		}
 		c.schema[d.Name] = d
 	}
-	if rules.K < 1 {
+	if c.rules.K < 1 {
 		return nil, problem.New("internal").Because(errors.New("rules without a threshold"))
 	}
 	plan, err := decodePlan(bound.Plan)
 	if err != nil {
 		return nil, problem.New("guard.unknown-plan", "what", "engine version").Because(err)
 	}
-	names, err := columnNames(sql, bound.Names)
+	names, err := columnNames(c.sql, bound.Names)
 	if err != nil {
 		return nil, err
 	}
@@ -106,14 +115,18 @@ func (c *checker) finish(last *relation, names []string) (*Program, error) {
 	return &p, nil
 }
 
-// rawRows says which of the two ways to ask for rows this was.
+// rawRows says which of the ways to ask for rows this was.
 func (c *checker) rawRows(last *relation) error {
 	for _, v := range last.cols {
-		if v.sort == identifierValue || v.sort == keyValue {
+		switch {
+		case v.sort != identifierValue && v.sort != keyValue || !c.written(v.name): // one that came along with a * was not asked for
+		case c.written("GROUP"):
+			return c.deny(nil, "guard.identifier-group", "column", v.name)
+		default:
 			return c.deny(nil, "guard.identifier-output", "column", v.name)
 		}
 	}
-	return problem.New("guard.raw-rows").Place(problem.Position{Line: 1, Column: 1})
+	return c.deny(nil, "guard.raw-rows")
 }
 
 func (c *checker) alias() string {
