@@ -39,7 +39,7 @@ var noExample = map[string]string{
 // Every message that the text of a query brings about has an example on its page, and what the page tells people to
 // write instead is released.
 func TestExamplesOfMessages(t *testing.T) {
-	lab, err := gateway.OpenLab(t.Context(), realWorker(t), exampleData(t, "adult", "sales", "visits"), policy.Perturbed)
+	lab, err := gateway.OpenLab(t.Context(), realWorker(t), exampleData(t, "adult", "sales", "visits", "places"), policy.Perturbed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,9 +112,12 @@ func exampleData(t *testing.T, names ...string) (manifests []string) {
 		for _, u := range d.Units {
 			units = append(units, map[string]any{"domain": u.Domain, "key": u.Key})
 		}
-		declared, err := yaml.Marshal(map[string]any{
-			"name": d.Name, "title": d.Name, "provider": "tests", "file": d.Name + ".csv", "units": units, "columns": columns,
-		})
+		manifestOf := map[string]any{"name": d.Name, "title": d.Name, "provider": "tests", "file": d.Name + ".csv", "columns": columns}
+		if manifestOf["units"] = units; d.Open {
+			delete(manifestOf, "units")
+			manifestOf["open"] = true
+		}
+		declared, err := yaml.Marshal(manifestOf)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,14 +133,19 @@ func exampleData(t *testing.T, names ...string) (manifests []string) {
 }
 
 // exampleRows makes up 2 000 rows: numbers of some size, a few dates, and few enough words that groups have people.
+// Open data have a row for each word.
 func exampleRows(d policy.Dataset, unique bool) []byte {
 	r := rand.New(rand.NewPCG(2, 3))
-	words := map[string][]string{"sex": {"F", "M"}}
+	words := map[string][]string{"sex": {"F", "M"}, "occupation": {"clerk", "smith", "nurse"}}
+	rows := 2000
+	if d.Open {
+		rows = 4
+	}
 	var text strings.Builder
 	for i, c := range d.Columns {
 		text.WriteString(map[bool]string{true: ",", false: ""}[i > 0] + c.Name)
 	}
-	for n := range 2000 {
+	for n := range rows {
 		someone := r.IntN(1000)
 		for i, c := range d.Columns {
 			text.WriteString(map[bool]string{true: ",", false: "\n"}[i > 0])
@@ -149,6 +157,8 @@ func exampleRows(d policy.Dataset, unique bool) []byte {
 			case isKey:
 				fmt.Fprintf(&text, "%d", someone)
 				someone = (someone + r.IntN(2)) % 1000 // a second unit of the row is as often the same one
+			case d.Open && i == 0:
+				fmt.Fprintf(&text, "%c", 'a'+rune(n))
 			case c.Type == "DATE":
 				fmt.Fprintf(&text, "2020-05-0%d", 1+r.IntN(9))
 			case c.Type != "VARCHAR":
