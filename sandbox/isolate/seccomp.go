@@ -15,7 +15,7 @@ import (
 // The system calls that a worker may make, whatever their arguments. They are what the engine, the C library and
 // Go's runtime need to compute, to read what is open, and to have threads.
 var computing = []string{
-	"read", "readv", "pread64", "preadv", "write", "writev", "pwrite64", "lseek", "close", "fstat", "fstatfs", "fcntl",
+	"read", "readv", "pread64", "preadv", "write", "writev", "pwrite64", "lseek", "close", "fstat", "fstatfs",
 	"dup", "dup3", "pipe2", "eventfd2", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "poll", "ppoll",
 	"munmap", "mremap", "madvise", "mincore", "brk", "membarrier",
 	"futex", "set_robust_list", "get_robust_list", "rseq", "sched_yield", "sched_getaffinity", "getcpu",
@@ -78,6 +78,13 @@ func conditional() []seccomp.NameWithConditions {
 		only("tgkill", argument(0, seccomp.Equal, self)),
 		// Limits may be read and not set.
 		only("prlimit64", argument(0, seccomp.Equal, 0), argument(2, seccomp.Equal, 0)),
+	}
+	// Flags, copies and locks of descriptors, and not whom the kernel signals about them, or the size of a pipe.
+	for _, command := range []uint64{
+		unix.F_DUPFD, unix.F_DUPFD_CLOEXEC, unix.F_GETFD, unix.F_SETFD, unix.F_GETFL, unix.F_SETFL,
+		unix.F_GETLK, unix.F_SETLK, unix.F_SETLKW, unix.F_OFD_GETLK, unix.F_OFD_SETLK, unix.F_OFD_SETLKW,
+	} {
+		list = append(list, only("fcntl", argument(1, seccomp.Equal, command)))
 	}
 	for _, option := range []uint64{unix.PR_SET_VMA, unix.PR_SET_NAME, unix.PR_GET_NAME} {
 		list = append(list, only("prctl", argument(0, seccomp.Equal, option)))

@@ -20,6 +20,9 @@ type escape struct {
 	free        bool            // somebody without privileges can do it where nothing stops him
 	privileged  bool            // only root can
 	needsSetuid bool
+	sealed      bool                // the list of system calls stops it only once it is sealed, as a planner and a job are
+	writes      bool                // limits stop it only where no file may be written, as in a planner and a job
+	kinds       []string            // of process that can try it; all, where none is named
 	try         func(f facts) error // nil: it got through
 }
 
@@ -31,6 +34,14 @@ func (f facts) granted() string {
 		return isolate.Inside(0)
 	}
 	return f.Granted
+}
+
+// folder is the path under which an intake finds the folder that it may make files in.
+func (f facts) folder() string {
+	if f.Layers.Has(isolate.Root) {
+		return isolate.InsideFolder
+	}
+	return f.Folder
 }
 
 func opening(path string, flags int) error {
@@ -78,30 +89,45 @@ var files = []isolate.Layer{isolate.Root, isolate.Landlock, isolate.Syscalls}
 var loopback = [4]byte{127, 0, 0, 1}
 
 var cases = []escape{
-	{name: "read another job's file", by: files, free: true,
+	{name: "read another job's file", sealed: true, by: files, free: true,
 		try: func(f facts) error { return opening(f.Other, unix.O_RDONLY) }},
-	{name: "list a folder outside", by: files, free: true,
+	{name: "list a folder outside", sealed: true, by: files, free: true,
 		try: func(f facts) error { _, err := os.ReadDir(f.Outside); return err }},
-	{name: "make a file outside", by: files, free: true,
+	{name: "make a file outside", sealed: true, by: files, free: true,
 		try: func(f facts) error { return opening(f.Outside+"/made", unix.O_CREAT|unix.O_RDWR) }},
-	{name: "write to a granted file", by: append(files, isolate.Resources), free: true, try: writeGranted},
-	{name: "shorten a granted file", by: files, free: true,
+	{name: "write to a granted file", kinds: []string{job}, by: append(files, isolate.Resources), free: true, try: writeGranted},
+	{name: "shorten a granted file", kinds: []string{job}, by: files, free: true,
 		try: func(f facts) error { return unix.Truncate(f.granted(), 3) }},
-	{name: "remove a granted file", by: files, free: true,
+	{name: "remove a granted file", kinds: []string{job}, by: files, free: true,
 		try: func(f facts) error {
 			return errors.Join(unix.Link(f.granted(), f.Outside+"/link"), unix.Unlink(f.Outside+"/link"))
 		}},
-	{name: "look around in /proc", by: files, free: true,
+	{name: "look around in /proc", sealed: true, by: files, free: true,
 		try: func(facts) error { return opening("/proc/self/status", unix.O_RDONLY) }},
-	{name: "look into a process in /proc", by: append(files, isolate.User), free: true,
+	{name: "look into a process in /proc", sealed: true, by: append(files, isolate.User), free: true,
 		try: func(f facts) error { return opening(fmt.Sprintf("/proc/%d/maps", f.Victim), unix.O_RDONLY) }},
-	{name: "open a device", by: files, free: true,
+	{name: "open a device", sealed: true, by: files, free: true,
 		try: func(facts) error { return opening("/dev/zero", unix.O_RDONLY) }},
 	{name: "make a device", by: append(files, isolate.User, isolate.Capabilities), privileged: true, try: makeDevice},
 	{name: "read an inherited descriptor", by: []isolate.Layer{isolate.Descriptors}, free: true,
 		try: readInherited},
 	{name: "pass a descriptor", by: []isolate.Layer{isolate.Syscalls}, free: true, try: passDescriptor},
 	{name: "take a process's descriptor", by: []isolate.Layer{isolate.User, isolate.Processes, isolate.Syscalls}, privileged: true, try: takeDescriptor},
+
+	{name: "make a device in its folder", kinds: []string{intake}, by: []isolate.Layer{isolate.User, isolate.Capabilities, isolate.Landlock, isolate.Syscalls},
+		privileged: true, try: func(f facts) error { return makeDeviceIn(f.folder()) }},
+	{name: "make a link in its folder", kinds: []string{intake}, by: []isolate.Layer{isolate.Landlock, isolate.Syscalls}, free: true,
+		try: func(f facts) error {
+			return errors.Join(unix.Symlink("/etc/passwd", f.folder()+"/link"), unix.Unlink(f.folder()+"/link"))
+		}},
+	{name: "make a socket in its folder", kinds: []string{intake}, by: []isolate.Layer{isolate.Landlock, isolate.Syscalls}, free: true,
+		try: func(f facts) error { return listenAt(f.folder() + "/s") }},
+	{name: "run a program of its folder", kinds: []string{intake}, by: []isolate.Layer{isolate.Root, isolate.Landlock, isolate.Syscalls}, free: true,
+		try: runFromFolder},
+	{name: "leave a file for root", kinds: []string{intake}, by: []isolate.Layer{isolate.Syscalls}, free: true, try: func(f facts) error {
+		return errors.Join(opening(f.folder()+"/setuid", unix.O_CREAT|unix.O_RDWR), unix.Chmod(f.folder()+"/setuid", 0o4755))
+	}},
+	{name: "write a file that is too large", kinds: []string{intake}, by: []isolate.Layer{isolate.Resources}, free: true, try: writeTooMuch},
 
 	{name: "connect over TCP", by: []isolate.Layer{isolate.Network, isolate.Syscalls}, free: true,
 		try: func(f facts) error {
@@ -112,6 +138,9 @@ var cases = []escape{
 			return dialing(unix.AF_INET, unix.SOCK_DGRAM, &unix.SockaddrInet4{Port: f.Port, Addr: loopback})
 		}},
 	{name: "listen on TCP", by: []isolate.Layer{isolate.Syscalls}, free: true, try: listen},
+	{name: "listen by path", by: []isolate.Layer{isolate.Root, isolate.Landlock, isolate.Syscalls}, free: true,
+		try: func(f facts) error { return listenAt(f.Outside + "/s") }},
+	{name: "listen on an abstract socket", by: []isolate.Layer{isolate.Syscalls}, free: true, try: func(f facts) error { return listenAt(f.Abstract + "-own") }},
 	{name: "connect to a socket by path", by: []isolate.Layer{isolate.Root, isolate.Syscalls}, free: true,
 		try: func(f facts) error {
 			return dialing(unix.AF_UNIX, unix.SOCK_STREAM, &unix.SockaddrUnix{Name: f.Socket})
@@ -134,11 +163,30 @@ var cases = []escape{
 	{name: "unshare a network namespace", by: []isolate.Layer{isolate.Capabilities, isolate.Syscalls}, privileged: true,
 		try: func(facts) error { return unix.Unshare(unix.CLONE_NEWNET) }},
 	{name: "mount", by: []isolate.Layer{isolate.User, isolate.Capabilities, isolate.Landlock, isolate.Syscalls}, privileged: true, try: mount},
+	{name: "mount by descriptor", by: []isolate.Layer{isolate.User, isolate.Capabilities, isolate.Landlock, isolate.Syscalls}, privileged: true, try: mountAnew},
+	{name: "enter a process's namespaces", by: []isolate.Layer{isolate.User, isolate.Processes, isolate.Capabilities, isolate.Syscalls}, privileged: true, try: enterNamespaces},
 	{name: "change the root", by: []isolate.Layer{isolate.Capabilities, isolate.Syscalls}, privileged: true,
 		try: func(facts) error { return unix.Chroot("/") }},
 	{name: "trace a process", by: []isolate.Layer{isolate.User, isolate.Processes, isolate.Landlock, isolate.Syscalls}, privileged: true,
 		try: func(f facts) error { return call(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(f.Victim)) }},
 	{name: "read a process's memory", by: []isolate.Layer{isolate.User, isolate.Processes, isolate.Landlock, isolate.Syscalls}, privileged: true, try: readMemory},
+	{name: "write a process's memory", by: []isolate.Layer{isolate.User, isolate.Processes, isolate.Landlock, isolate.Syscalls}, privileged: true, try: writeMemory},
+	{name: "set a process's limits", by: []isolate.Layer{isolate.Processes, isolate.Syscalls}, free: true, try: limitAnother},
+	{name: "signal a process by descriptor", by: []isolate.Layer{isolate.Processes, isolate.Syscalls}, free: true,
+		try: func(f facts) error {
+			fd, err := unix.PidfdOpen(f.Victim, 0)
+			if err != nil {
+				return err
+			}
+			return unix.PidfdSendSignal(fd, 0, nil, 0)
+		}},
+	{name: "queue a signal for a process", by: []isolate.Layer{isolate.Processes, isolate.Syscalls}, free: true,
+		try: func(f facts) error {
+			information := [32]int32{2: -1} // siginfo_t: a code of a process's own, not of the kernel's
+			return call(unix.SYS_RT_SIGQUEUEINFO, uintptr(f.Victim), 0, uintptr(unsafe.Pointer(&information)))
+		}},
+	{name: "have the kernel signal a process", by: []isolate.Layer{isolate.Processes, isolate.Syscalls}, free: true,
+		try: func(f facts) error { _, err := unix.FcntlInt(factsFD, unix.F_SETOWN, f.Victim); return err }},
 	{name: "signal a process", by: []isolate.Layer{isolate.Processes, isolate.Syscalls}, free: true,
 		try: func(f facts) error { return unix.Kill(f.Victim, 0) }},
 	{name: "signal the platform", by: []isolate.Layer{isolate.Processes, isolate.Syscalls}, free: true, try: signalParent},
@@ -148,7 +196,7 @@ var cases = []escape{
 	{name: "write memory and run it", by: []isolate.Layer{isolate.Memory, isolate.Syscalls}, free: true,
 		try: func(facts) error { return mapping(unix.PROT_READ|unix.PROT_WRITE|unix.PROT_EXEC, 1<<16) }},
 	{name: "make written memory run", by: []isolate.Layer{isolate.Memory, isolate.Syscalls}, free: true, try: makeRunnable},
-	{name: "run memory through a file", by: []isolate.Layer{isolate.Syscalls, isolate.Resources}, free: true, try: runFile},
+	{name: "run memory through a file", writes: true, by: []isolate.Layer{isolate.Syscalls, isolate.Resources}, free: true, try: runFile},
 	{name: "take more memory", by: []isolate.Layer{isolate.Resources}, free: true,
 		try: func(facts) error { return mapping(unix.PROT_NONE, int(limits.AddressSpace)) }},
 	{name: "open more files", by: []isolate.Layer{isolate.Resources}, free: true, try: openMany},
@@ -158,11 +206,23 @@ var cases = []escape{
 	{name: "be preferred to others", by: []isolate.Layer{isolate.User, isolate.Capabilities, isolate.Syscalls}, privileged: true,
 		try: func(facts) error { return unix.Setpriority(unix.PRIO_PROCESS, 0, -5) }},
 	{name: "learn the machine's name", by: []isolate.Layer{isolate.Hostname}, free: true, try: learnName},
-	{name: "learn its control group", by: append(files, isolate.Cgroup), try: learnGroup},
+	{name: "learn its control group", sealed: true, by: append(files, isolate.Cgroup), try: learnGroup},
 	{name: "rename the machine", by: []isolate.Layer{isolate.User, isolate.Capabilities, isolate.Syscalls}, privileged: true,
 		try: func(f facts) error { return unix.Sethostname([]byte(f.Hostname)) }},
 	{name: "use the kernel's keyring", by: []isolate.Layer{isolate.Syscalls}, free: true,
 		try: func(facts) error { _, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_PROCESS_KEYRING, true); return err }},
+	{name: "load a program into the kernel", by: []isolate.Layer{isolate.Syscalls}, privileged: true,
+		try: func(facts) error {
+			attributes := [18]uint32{2, 4, 4, 1} // union bpf_attr: an array of one
+			return call(unix.SYS_BPF, unix.BPF_MAP_CREATE, uintptr(unsafe.Pointer(&attributes)), unsafe.Sizeof(attributes))
+		}},
+	{name: "watch the machine at work", by: []isolate.Layer{isolate.Syscalls}, privileged: true,
+		try: func(facts) error {
+			attributes := unix.PerfEventAttr{Type: unix.PERF_TYPE_SOFTWARE, Config: unix.PERF_COUNT_SW_CPU_CLOCK}
+			attributes.Size = uint32(unsafe.Sizeof(attributes))
+			_, err := unix.PerfEventOpen(&attributes, -1, 0, -1, 0)
+			return err
+		}},
 	{name: "use io_uring", by: []isolate.Layer{isolate.Syscalls},
 		try: func(facts) error {
 			var parameters [120]byte
@@ -191,8 +251,10 @@ func readInherited(facts) error {
 	return err
 }
 
-func makeDevice(f facts) error {
-	path := f.Outside + "/device"
+func makeDevice(f facts) error { return makeDeviceIn(f.Outside) }
+
+func makeDeviceIn(folder string) error {
+	path := folder + "/device"
 	if err := unix.Mknod(path, unix.S_IFCHR|0o600, int(unix.Mkdev(1, 5))); err != nil {
 		return err
 	}
@@ -227,6 +289,40 @@ func listen(facts) error {
 	return unix.Listen(fd, 1)
 }
 
+// listenAt listens on a socket with a name, which is a path or begins with @.
+func listenAt(name string) error {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: name}); err != nil {
+		return err
+	}
+	if name[0] != '@' {
+		defer unix.Unlink(name)
+	}
+	return unix.Listen(fd, 1)
+}
+
+// runFromFolder makes a program of a line, whose interpreter is another layer's business, and runs it.
+func runFromFolder(f facts) error {
+	path := f.folder() + "/program"
+	if err := os.WriteFile(path, []byte("#!/bin/true\n"), 0o700); err != nil {
+		return err
+	}
+	return unix.Exec(path, []string{"program"}, nil)
+}
+
+func writeTooMuch(f facts) error {
+	file, err := os.Create(f.folder() + "/large")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	_, err = file.WriteAt([]byte{1}, intakeFile)
+	return err
+}
+
 func forkingAnew() error {
 	arguments := [11]uint64{4: uint64(unix.SIGCHLD)} // struct clone_args: exit_signal is the fifth
 	pid, _, errno := unix.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&arguments)), unsafe.Sizeof(arguments), 0)
@@ -245,6 +341,43 @@ func mount(f facts) error {
 		return err
 	}
 	return unix.Unmount(f.Outside, unix.MNT_DETACH)
+}
+
+// mountAnew shows a folder at its own place once more.
+func mountAnew(f facts) error {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, f.Outside, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	if err := unix.MoveMount(fd, "", unix.AT_FDCWD, f.Outside, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return err
+	}
+	return unix.Unmount(f.Outside, unix.MNT_DETACH)
+}
+
+func enterNamespaces(f facts) error {
+	victim, err := unix.PidfdOpen(f.Victim, 0)
+	if err != nil {
+		return err
+	}
+	return unix.Setns(victim, unix.CLONE_NEWUTS|unix.CLONE_NEWNET)
+}
+
+// scratch lies at the same address in the victim, which is the same program, and nobody reads it there.
+var scratch [1]byte
+
+func writeMemory(f facts) error {
+	there := uintptr(unsafe.Pointer(&scratch))
+	_, err := unix.ProcessVMWritev(f.Victim, []unix.Iovec{{Base: &scratch[0], Len: 1}}, []unix.RemoteIovec{{Base: there, Len: 1}}, 0)
+	return err
+}
+
+func limitAnother(f facts) error {
+	var limit unix.Rlimit
+	if err := unix.Prlimit(f.Victim, unix.RLIMIT_CORE, nil, &limit); err != nil {
+		return err
+	}
+	return unix.Prlimit(f.Victim, unix.RLIMIT_CORE, &limit, nil)
 }
 
 func readMemory(f facts) error {

@@ -8,13 +8,38 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"weir/sandbox/isolate"
 )
+
+// The kinds of process, which differ in what they are granted: a planner nothing, a job a file to read, an intake a folder to
+// make files in, for which it is not sealed.
+const (
+	planner = "planner"
+	job     = "job"
+	intake  = "intake"
+)
+
+var kinds = []string{planner, job, intake}
+
+// concerns reports whether a kind of process can try the case.
+func (c escape) concerns(kind string) bool {
+	return len(c.kinds) == 0 || slices.Contains(c.kinds, kind)
+}
+
+// stops are the layers that must each stop it in a kind of process.
+func (c escape) stops(kind string) []isolate.Layer {
+	return slices.DeleteFunc(slices.Clone(c.by), func(l isolate.Layer) bool {
+		return kind == intake && (l == isolate.Syscalls && c.sealed || l == isolate.Resources && c.writes)
+	})
+}
 
 // How a try ends, as an exit status. A try that the kernel kills has none.
 const (
@@ -32,7 +57,9 @@ const (
 
 // facts are what a try needs to know of the world outside.
 type facts struct {
-	Granted  string // path of the file that the worker may read
+	Kind     string // of process
+	Granted  string // path of the file that a job may read
+	Folder   string // path of the folder that an intake may make files in
 	Other    string // path of another job's file
 	Outside  string // a folder of the machine
 	Socket   string // path of a listening socket
@@ -73,7 +100,7 @@ func try(name string) int {
 	if err := json.NewDecoder(os.NewFile(factsFD, "facts")).Decode(&f); err != nil {
 		return wasLost
 	}
-	if f.Layers.Has(isolate.Syscalls) {
+	if f.Layers.Has(isolate.Syscalls) && f.Kind != intake {
 		if err := isolate.Seal(); err != nil {
 			return isolate.Status(err)
 		}
@@ -100,8 +127,10 @@ const (
 	absent  outcome = "no entry" // the layers could not be set
 )
 
-// row is what became of one case: without any layer, with all of them, and with each alone.
+// row is what became of one case in one kind of process: without any layer, with all of them, and alone with each, or, where a
+// job has shown that, with each that must stop it.
 type row struct {
+	Kind  string
 	Case  string
 	None  outcome
 	Whole outcome
@@ -109,27 +138,40 @@ type row struct {
 	Why   string // of the first try that could not enter
 }
 
+// runSuite plays the cases in every kind of process at once, each in a world of its own.
 func runSuite() int {
-	world, err := newWorld()
-	if err != nil {
+	rows, failed := make([][]row, len(kinds)), make([]error, len(kinds))
+	var suites sync.WaitGroup
+	for i, kind := range kinds {
+		suites.Go(func() { rows[i], failed[i] = runKind(kind) })
+	}
+	suites.Wait()
+	if err := errors.Join(failed...); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(slices.Concat(rows...)); err != nil {
+		return 1
+	}
+	return 0
+}
+
+func runKind(kind string) ([]row, error) {
+	world, err := newWorld(kind)
+	if err != nil {
+		return nil, err
 	}
 	defer world.close()
 	var rows []row
 	for _, c := range cases {
-		if c.needsSetuid && world.facts.Setuid == "" {
+		if !c.concerns(kind) || c.needsSetuid && world.facts.Setuid == "" {
 			continue
 		}
 		r, err := world.row(c)
 		if err != nil {
-			fmt.Fprintf(os.Stderr, "%s: %v\n", c.name, err)
-			return 1
+			return nil, fmt.Errorf("%s: %s: %w", kind, c.name, err)
 		}
 		rows = append(rows, r)
 	}
-	if err := json.NewEncoder(os.Stdout).Encode(rows); err != nil {
-		return 1
-	}
-	return 0
+	return rows, nil
 }

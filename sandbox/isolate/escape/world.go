@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -26,8 +27,8 @@ type world struct {
 // secret is what another job's file holds.
 const secret = "of another job"
 
-func newWorld() (*world, error) {
-	w := &world{}
+func newWorld(kind string) (*world, error) {
+	w := &world{facts: facts{Kind: kind}}
 	var err error
 	if w.self, err = os.Executable(); err != nil {
 		return nil, err
@@ -55,8 +56,9 @@ func (w *world) addFiles() error {
 		return err
 	}
 	w.closes = append(w.closes, func() { os.RemoveAll(dir) })
-	w.facts.Granted, w.facts.Other, w.facts.Outside = filepath.Join(dir, "granted"), filepath.Join(dir, "other"), filepath.Join(dir, "outside")
-	return errors.Join(os.WriteFile(w.facts.Granted, []byte("granted"), 0o600), os.WriteFile(w.facts.Other, []byte(secret), 0o600),
+	w.facts.Granted, w.facts.Other = filepath.Join(dir, "granted"), filepath.Join(dir, "other")
+	w.facts.Outside, w.facts.Folder = filepath.Join(dir, "outside"), filepath.Join(dir, "folder")
+	return errors.Join(os.Mkdir(w.facts.Folder, 0o700), os.WriteFile(w.facts.Granted, []byte("granted"), 0o600), os.WriteFile(w.facts.Other, []byte(secret), 0o600),
 		os.Mkdir(w.facts.Outside, 0o700))
 }
 
@@ -71,7 +73,7 @@ func (w *world) addListeners() error {
 	if err != nil {
 		return err
 	}
-	w.facts.Abstract = fmt.Sprintf("@weir-escape-%d", os.Getpid())
+	w.facts.Abstract = fmt.Sprintf("@weir-escape-%d-%s", os.Getpid(), w.facts.Kind)
 	abstract, err := net.Listen("unix", w.facts.Abstract)
 	if err != nil {
 		return err
@@ -102,7 +104,7 @@ func isolateStart(cmd *exec.Cmd) error {
 }
 
 func (w *world) addShared() error {
-	w.facts.Shared = 0x57000000 | os.Getpid()&0xffffff
+	w.facts.Shared = 0x57000000 | os.Getpid()<<2&0xffffff | slices.Index(kinds, w.facts.Kind)
 	id, err := unix.SysvShmGet(w.facts.Shared, 4096, unix.IPC_CREAT|unix.IPC_EXCL|0o600)
 	if err != nil {
 		return fmt.Errorf("shared memory: %w", err)
@@ -111,9 +113,10 @@ func (w *world) addShared() error {
 	return nil
 }
 
-// row tries one case without layers, with all, and with each alone.
+// row tries one case without layers, with all, and with each alone: with every one in a job, since the table shows that, and
+// elsewhere with those that must stop it.
 func (w *world) row(c escape) (row, error) {
-	r := row{Case: c.name, Alone: map[string]outcome{}}
+	r := row{Kind: w.facts.Kind, Case: c.name, Alone: map[string]outcome{}}
 	var err error
 	if r.None, err = w.try(c, 0, &r); err != nil {
 		return r, err
@@ -121,7 +124,11 @@ func (w *world) row(c escape) (row, error) {
 	if r.Whole, err = w.try(c, isolate.Whole, &r); err != nil {
 		return r, err
 	}
-	for _, l := range isolate.AllLayers() {
+	alone := c.stops(w.facts.Kind)
+	if w.facts.Kind == job {
+		alone = isolate.AllLayers()
+	}
+	for _, l := range alone {
 		if r.Alone[l.String()], err = w.try(c, isolate.Alone(l), &r); err != nil {
 			return r, err
 		}
@@ -129,8 +136,23 @@ func (w *world) row(c escape) (row, error) {
 	return r, nil
 }
 
-// limits hold the child of the suite; no file may be written and few be open.
+// limits hold the child of the suite; but for an intake, no file may be written, and few be open.
 var limits = isolate.Limits{AddressSpace: 4 << 30, CPU: 10, FileSize: 0, Files: 64}
+
+// intakeFile is the size of the largest file that an intake may write.
+const intakeFile = 1 << 20
+
+// cell is what a kind of process is granted.
+func (w *world) cell(name string, layers isolate.Layers) isolate.Cell {
+	cell := isolate.Cell{Mode: name, Limits: limits, Layers: layers}
+	switch w.facts.Kind {
+	case job:
+		cell.Files = []string{w.facts.Granted}
+	case intake:
+		cell.Folder, cell.Limits.FileSize = w.facts.Folder, intakeFile
+	}
+	return cell
+}
 
 func (w *world) try(c escape, layers isolate.Layers, r *row) (outcome, error) {
 	told := w.facts
@@ -153,8 +175,7 @@ func (w *world) try(c escape, layers isolate.Layers, r *row) (outcome, error) {
 		return "", err
 	}
 	defer leaked.Close()
-	cell := isolate.Cell{Mode: c.name, Limits: limits, Files: []string{told.Granted}, Layers: layers}
-	cmd, err := isolate.CommandTrial(w.self, cell, []*os.File{read, leaked})
+	cmd, err := isolate.CommandTrial(w.self, w.cell(c.name, layers), []*os.File{read, leaked})
 	if err != nil {
 		return "", err
 	}
