@@ -39,7 +39,7 @@ type process struct {
 	started           time.Time
 	gone              chan struct{} // closed when the process has been waited for
 	stop              func() bool   // forgets the context that it was started with
-	trace             *Trace        // of that context
+	trace             *Trace        // of that context, or of the job that it was handed to
 	told              sync.Once     // what it took
 
 	calls sync.Mutex // held while a call is under way
@@ -137,7 +137,7 @@ func (p *process) handOver(ctx context.Context) bool {
 	if p.reaped || p.why != nil {
 		return false
 	}
-	p.started = time.Now()
+	p.started, p.trace = time.Now(), TraceOf(ctx)
 	p.stop = context.AfterFunc(ctx, func() { p.kill(context.Cause(ctx)) })
 	return true
 }

@@ -22,7 +22,8 @@ type escape struct {
 	needsSetuid bool
 	sealed      bool                // the list of system calls stops it only once it is sealed, as a planner and a job are
 	writes      bool                // limits stop it only where no file may be written, as in a planner and a job
-	kinds       []string            // of process that can try it; all, where none is named
+	shown       bool                // it is tried with the file that the process is shown,
+	filed       bool                // or in the memory that it may make files in
 	try         func(f facts) error // nil: it got through
 }
 
@@ -34,14 +35,6 @@ func (f facts) granted() string {
 		return isolate.Inside(0)
 	}
 	return f.Granted
-}
-
-// folder is the path under which an intake finds the folder that it may make files in.
-func (f facts) folder() string {
-	if f.Layers.Has(isolate.Root) {
-		return isolate.InsideFolder
-	}
-	return f.Folder
 }
 
 func opening(path string, flags int) error {
@@ -95,10 +88,10 @@ var cases = []escape{
 		try: func(f facts) error { _, err := os.ReadDir(f.Outside); return err }},
 	{name: "make a file outside", sealed: true, by: files, free: true,
 		try: func(f facts) error { return opening(f.Outside+"/made", unix.O_CREAT|unix.O_RDWR) }},
-	{name: "write to a granted file", kinds: []string{job}, by: append(files, isolate.Resources), free: true, try: writeGranted},
-	{name: "shorten a granted file", kinds: []string{job}, by: files, free: true,
+	{name: "write to a granted file", sealed: true, writes: true, shown: true, by: append(files, isolate.Resources), free: true, try: writeGranted},
+	{name: "shorten a granted file", shown: true, by: files, free: true,
 		try: func(f facts) error { return unix.Truncate(f.granted(), 3) }},
-	{name: "remove a granted file", kinds: []string{job}, by: files, free: true,
+	{name: "remove a granted file", shown: true, by: files, free: true,
 		try: func(f facts) error {
 			return errors.Join(unix.Link(f.granted(), f.Outside+"/link"), unix.Unlink(f.Outside+"/link"))
 		}},
@@ -114,20 +107,19 @@ var cases = []escape{
 	{name: "pass a descriptor", by: []isolate.Layer{isolate.Syscalls}, free: true, try: passDescriptor},
 	{name: "take a process's descriptor", by: []isolate.Layer{isolate.User, isolate.Processes, isolate.Syscalls}, privileged: true, try: takeDescriptor},
 
-	{name: "make a device in its folder", kinds: []string{intake}, by: []isolate.Layer{isolate.User, isolate.Capabilities, isolate.Landlock, isolate.Syscalls},
-		privileged: true, try: func(f facts) error { return makeDeviceIn(f.folder()) }},
-	{name: "make a link in its folder", kinds: []string{intake}, by: []isolate.Layer{isolate.Landlock, isolate.Syscalls}, free: true,
+	{name: "make a device in its memory", filed: true, by: []isolate.Layer{isolate.Root, isolate.Landlock, isolate.Syscalls},
+		try: func(f facts) error { return makeDeviceIn(isolate.InsideFolder) }},
+	{name: "make a link in its memory", filed: true, by: []isolate.Layer{isolate.Landlock, isolate.Syscalls}, free: true,
 		try: func(f facts) error {
-			return errors.Join(unix.Symlink("/etc/passwd", f.folder()+"/link"), unix.Unlink(f.folder()+"/link"))
+			return errors.Join(unix.Symlink("/etc/passwd", isolate.InsideFolder+"/link"), unix.Unlink(isolate.InsideFolder+"/link"))
 		}},
-	{name: "make a socket in its folder", kinds: []string{intake}, by: []isolate.Layer{isolate.Landlock, isolate.Syscalls}, free: true,
-		try: func(f facts) error { return listenAt(f.folder() + "/s") }},
-	{name: "run a program of its folder", kinds: []string{intake}, by: []isolate.Layer{isolate.Root, isolate.Landlock, isolate.Syscalls}, free: true,
-		try: runFromFolder},
-	{name: "leave a file for root", kinds: []string{intake}, by: []isolate.Layer{isolate.Syscalls}, free: true, try: func(f facts) error {
-		return errors.Join(opening(f.folder()+"/setuid", unix.O_CREAT|unix.O_RDWR), unix.Chmod(f.folder()+"/setuid", 0o4755))
+	{name: "make a socket in its memory", filed: true, by: []isolate.Layer{isolate.Landlock, isolate.Syscalls}, free: true,
+		try: func(f facts) error { return listenAt(isolate.InsideFolder + "/s") }},
+	{name: "run a program of its memory", filed: true, by: []isolate.Layer{isolate.Root, isolate.Landlock, isolate.Syscalls}, try: runFromMemory},
+	{name: "leave a file for root", filed: true, by: []isolate.Layer{isolate.Syscalls}, free: true, try: func(f facts) error {
+		return errors.Join(opening(isolate.InsideFolder+"/setuid", unix.O_CREAT|unix.O_RDWR), unix.Chmod(isolate.InsideFolder+"/setuid", 0o4755))
 	}},
-	{name: "write a file that is too large", kinds: []string{intake}, by: []isolate.Layer{isolate.Resources}, free: true, try: writeTooMuch},
+	{name: "write a file that is too large", filed: true, by: []isolate.Layer{isolate.Resources}, free: true, try: writeTooMuch},
 
 	{name: "connect over TCP", by: []isolate.Layer{isolate.Network, isolate.Syscalls}, free: true,
 		try: func(f facts) error {
@@ -304,9 +296,9 @@ func listenAt(name string) error {
 	return unix.Listen(fd, 1)
 }
 
-// runFromFolder makes a program of a line, whose interpreter is another layer's business, and runs it.
-func runFromFolder(f facts) error {
-	path := f.folder() + "/program"
+// runFromMemory makes a program of a line, whose interpreter is another layer's business, and runs it.
+func runFromMemory(f facts) error {
+	path := isolate.InsideFolder + "/program"
 	if err := os.WriteFile(path, []byte("#!/bin/true\n"), 0o700); err != nil {
 		return err
 	}
@@ -314,12 +306,12 @@ func runFromFolder(f facts) error {
 }
 
 func writeTooMuch(f facts) error {
-	file, err := os.Create(f.folder() + "/large")
+	file, err := os.Create(isolate.InsideFolder + "/large")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(file.Name())
-	_, err = file.WriteAt([]byte{1}, intakeFile)
+	_, err = file.WriteAt([]byte{1}, largestFile)
 	return err
 }
 

@@ -88,24 +88,24 @@ func suite(t *testing.T, run *exec.Cmd, root bool) {
 	if err := json.Unmarshal(said.Bytes(), &rows); err != nil {
 		t.Fatal(err)
 	}
-	for _, kind := range kinds {
-		own := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r.Kind != kind })
-		t.Logf("%s\n%s", kind, table(own))
+	for _, k := range kinds {
+		own := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r.Kind != k.name })
+		t.Logf("%s\n%s", k.name, table(own))
 		for _, c := range cases {
 			i := slices.IndexFunc(own, func(r row) bool { return r.Case == c.name })
-			if i < 0 && c.concerns(kind) && !c.needsSetuid {
-				t.Errorf("%s: %s was not tried", kind, c.name)
+			if i < 0 && c.concerns(k) && !c.needsSetuid {
+				t.Errorf("%s: %s was not tried", k.name, c.name)
 			}
 			if i >= 0 {
-				judge(t, c, own[i], root)
+				judge(t, c, k, own[i], root)
 			}
 		}
 	}
 }
 
-func judge(t *testing.T, c escape, r row, root bool) {
+func judge(t *testing.T, c escape, k kind, r row, root bool) {
 	t.Helper()
-	name := r.Kind + ": " + c.name
+	name := k.name + ": " + c.name
 	if r.Why != "" {
 		t.Errorf("%s: this machine lacks a layer: %s", name, r.Why)
 	}
@@ -116,7 +116,7 @@ func judge(t *testing.T, c escape, r row, root bool) {
 	if (c.free || c.privileged && root) && r.None != through {
 		t.Errorf("%s: with no layer at all: %s", name, r.None)
 	}
-	for _, l := range c.stops(r.Kind) {
+	for _, l := range c.stops(k) {
 		if got := r.Alone[l.String()]; got != stopped && got != killed {
 			t.Errorf("%s: %s alone: %s", name, l, got)
 		}

@@ -19,26 +19,34 @@ import (
 	"weir/sandbox/isolate"
 )
 
-// The kinds of process, which differ in what they are granted: a planner nothing, a job a file to read, an intake a folder to
-// make files in, for which it is not sealed.
-const (
-	planner = "planner"
-	job     = "job"
-	intake  = "intake"
-)
-
-var kinds = []string{planner, job, intake}
-
-// concerns reports whether a kind of process can try the case.
-func (c escape) concerns(kind string) bool {
-	return len(c.kinds) == 0 || slices.Contains(c.kinds, kind)
+// kind is a kind of process. They differ in what they are granted: a planner nothing; a job a file, which is shown to it; a job
+// that keeps tables and an intake memory to make files in, for which they are not sealed.
+type kind struct {
+	name              string
+	shown, filed      bool // it is shown a file, it may make files
+	everyLayerIsShown bool // its table is the whole one
 }
 
+var kinds = []kind{
+	{name: "planner"}, {name: "job", shown: true, everyLayerIsShown: true}, {name: "keeping job", shown: true, filed: true}, {name: "intake", filed: true},
+}
+
+// concerns reports whether a kind of process can try the case.
+func (c escape) concerns(k kind) bool { return (k.shown || !c.shown) && (k.filed || !c.filed) }
+
 // stops are the layers that must each stop it in a kind of process.
-func (c escape) stops(kind string) []isolate.Layer {
+func (c escape) stops(k kind) []isolate.Layer {
 	return slices.DeleteFunc(slices.Clone(c.by), func(l isolate.Layer) bool {
-		return kind == intake && (l == isolate.Syscalls && c.sealed || l == isolate.Resources && c.writes)
+		return k.filed && (l == isolate.Syscalls && c.sealed || l == isolate.Resources && c.writes)
 	})
+}
+
+// base is what a process has in any case when it tries: memory to make files in comes with a root of its own.
+func (c escape) base() isolate.Layers {
+	if c.filed {
+		return isolate.Alone(isolate.Root)
+	}
+	return 0
 }
 
 // How a try ends, as an exit status. A try that the kernel kills has none.
@@ -57,9 +65,8 @@ const (
 
 // facts are what a try needs to know of the world outside.
 type facts struct {
-	Kind     string // of process
 	Granted  string // path of the file that a job may read
-	Folder   string // path of the folder that an intake may make files in
+	Sealed   bool   // the process seals itself, as one does that makes no files
 	Other    string // path of another job's file
 	Outside  string // a folder of the machine
 	Socket   string // path of a listening socket
@@ -100,7 +107,7 @@ func try(name string) int {
 	if err := json.NewDecoder(os.NewFile(factsFD, "facts")).Decode(&f); err != nil {
 		return wasLost
 	}
-	if f.Layers.Has(isolate.Syscalls) && f.Kind != intake {
+	if f.Layers.Has(isolate.Syscalls) && f.Sealed {
 		if err := isolate.Seal(); err != nil {
 			return isolate.Status(err)
 		}
@@ -142,8 +149,8 @@ type row struct {
 func runSuite() int {
 	rows, failed := make([][]row, len(kinds)), make([]error, len(kinds))
 	var suites sync.WaitGroup
-	for i, kind := range kinds {
-		suites.Go(func() { rows[i], failed[i] = runKind(kind) })
+	for i, k := range kinds {
+		suites.Go(func() { rows[i], failed[i] = runKind(k) })
 	}
 	suites.Wait()
 	if err := errors.Join(failed...); err != nil {
@@ -156,20 +163,20 @@ func runSuite() int {
 	return 0
 }
 
-func runKind(kind string) ([]row, error) {
-	world, err := newWorld(kind)
+func runKind(k kind) ([]row, error) {
+	world, err := newWorld(k)
 	if err != nil {
 		return nil, err
 	}
 	defer world.close()
 	var rows []row
 	for _, c := range cases {
-		if !c.concerns(kind) || c.needsSetuid && world.facts.Setuid == "" {
+		if !c.concerns(k) || c.needsSetuid && world.facts.Setuid == "" {
 			continue
 		}
 		r, err := world.row(c)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", kind, c.name, err)
+			return nil, fmt.Errorf("%s: %s: %w", k.name, c.name, err)
 		}
 		rows = append(rows, r)
 	}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 // world is what lies around the confined process.
 type world struct {
 	facts  facts
+	kind   kind
 	self   string
 	closes []func()
 }
@@ -27,8 +29,8 @@ type world struct {
 // secret is what another job's file holds.
 const secret = "of another job"
 
-func newWorld(kind string) (*world, error) {
-	w := &world{facts: facts{Kind: kind}}
+func newWorld(k kind) (*world, error) {
+	w := &world{kind: k, facts: facts{Sealed: !k.filed}}
 	var err error
 	if w.self, err = os.Executable(); err != nil {
 		return nil, err
@@ -56,9 +58,8 @@ func (w *world) addFiles() error {
 		return err
 	}
 	w.closes = append(w.closes, func() { os.RemoveAll(dir) })
-	w.facts.Granted, w.facts.Other = filepath.Join(dir, "granted"), filepath.Join(dir, "other")
-	w.facts.Outside, w.facts.Folder = filepath.Join(dir, "outside"), filepath.Join(dir, "folder")
-	return errors.Join(os.Mkdir(w.facts.Folder, 0o700), os.WriteFile(w.facts.Granted, []byte("granted"), 0o600), os.WriteFile(w.facts.Other, []byte(secret), 0o600),
+	w.facts.Granted, w.facts.Other, w.facts.Outside = filepath.Join(dir, "granted"), filepath.Join(dir, "other"), filepath.Join(dir, "outside")
+	return errors.Join(os.WriteFile(w.facts.Granted, []byte("granted"), 0o600), os.WriteFile(w.facts.Other, []byte(secret), 0o600),
 		os.Mkdir(w.facts.Outside, 0o700))
 }
 
@@ -73,7 +74,7 @@ func (w *world) addListeners() error {
 	if err != nil {
 		return err
 	}
-	w.facts.Abstract = fmt.Sprintf("@weir-escape-%d-%s", os.Getpid(), w.facts.Kind)
+	w.facts.Abstract = fmt.Sprintf("@weir-escape-%d-%s", os.Getpid(), strings.Fields(w.kind.name)[0])
 	abstract, err := net.Listen("unix", w.facts.Abstract)
 	if err != nil {
 		return err
@@ -104,7 +105,7 @@ func isolateStart(cmd *exec.Cmd) error {
 }
 
 func (w *world) addShared() error {
-	w.facts.Shared = 0x57000000 | os.Getpid()<<2&0xffffff | slices.Index(kinds, w.facts.Kind)
+	w.facts.Shared = 0x57000000 | os.Getpid()<<2&0xffffff | slices.Index(kinds, w.kind)
 	id, err := unix.SysvShmGet(w.facts.Shared, 4096, unix.IPC_CREAT|unix.IPC_EXCL|0o600)
 	if err != nil {
 		return fmt.Errorf("shared memory: %w", err)
@@ -116,40 +117,50 @@ func (w *world) addShared() error {
 // row tries one case without layers, with all, and with each alone: with every one in a job, since the table shows that, and
 // elsewhere with those that must stop it.
 func (w *world) row(c escape) (row, error) {
-	r := row{Kind: w.facts.Kind, Case: c.name, Alone: map[string]outcome{}}
+	r := row{Kind: w.kind.name, Case: c.name, Alone: map[string]outcome{}}
 	var err error
-	if r.None, err = w.try(c, 0, &r); err != nil {
+	if r.None, err = w.try(c, c.base(), &r); err != nil {
 		return r, err
 	}
 	if r.Whole, err = w.try(c, isolate.Whole, &r); err != nil {
 		return r, err
 	}
-	alone := c.stops(w.facts.Kind)
-	if w.facts.Kind == job {
+	alone := c.stops(w.kind)
+	if w.kind.everyLayerIsShown {
 		alone = isolate.AllLayers()
 	}
 	for _, l := range alone {
-		if r.Alone[l.String()], err = w.try(c, isolate.Alone(l), &r); err != nil {
+		if r.Alone[l.String()], err = w.try(c, c.base()|isolate.Alone(l), &r); err != nil {
 			return r, err
 		}
 	}
 	return r, nil
 }
 
-// limits hold the child of the suite; but for an intake, no file may be written, and few be open.
+// limits hold the child of the suite; where it makes no files none may be written, and few be open.
 var limits = isolate.Limits{AddressSpace: 4 << 30, CPU: 10, FileSize: 0, Files: 64}
 
-// intakeFile is the size of the largest file that an intake may write.
-const intakeFile = 1 << 20
+// The memory for files, and the size of the largest of them.
+const (
+	memory      = 4 << 20
+	largestFile = 1 << 20
+)
 
-// cell is what a kind of process is granted.
+// cell is what the process is granted. With a root of its own it is shown its file there. Without one, which no worker is, it has
+// the file's path; and where the user may not open the device, by which no job would start, the file is mounted.
 func (w *world) cell(name string, layers isolate.Layers) isolate.Cell {
 	cell := isolate.Cell{Mode: name, Limits: limits, Layers: layers}
-	switch w.facts.Kind {
-	case job:
+	rooted := layers.Has(isolate.Root)
+	if w.kind.shown && rooted && unix.Access("/dev/fuse", unix.R_OK|unix.W_OK) == nil {
+		cell.Device = deviceFD
+	} else if w.kind.shown {
 		cell.Files = []string{w.facts.Granted}
-	case intake:
-		cell.Folder, cell.Limits.FileSize = w.facts.Folder, intakeFile
+	}
+	if w.kind.filed {
+		cell.Limits.FileSize = largestFile
+	}
+	if w.kind.filed && rooted {
+		cell.Scratch = memory
 	}
 	return cell
 }
@@ -166,20 +177,33 @@ func (w *world) try(c escape, layers isolate.Layers, r *row) (outcome, error) {
 		return "", err
 	}
 	defer read.Close()
-	if _, err = write.Write(text); err != nil {
-		return "", err
-	}
-	write.Close()
+	defer write.Close()
 	leaked, err := os.Open(told.Other)
 	if err != nil {
 		return "", err
 	}
 	defer leaked.Close()
-	cmd, err := isolate.CommandTrial(w.self, w.cell(c.name, layers), []*os.File{read, leaked})
+	inherited := []*os.File{read, leaked}
+	cell := w.cell(c.name, layers)
+	var stage *stage
+	if cell.Device != 0 {
+		if stage, err = newStage(told.Granted); err != nil {
+			return "", err
+		}
+		defer stage.close()
+		inherited = append(inherited, stage.theirs)
+	}
+	cmd, err := isolate.CommandTrial(w.self, cell, inherited)
 	if err != nil {
 		return "", err
 	}
-	err = isolate.Start(cmd, nil)
+	if err = isolate.Start(cmd, nil); err == nil && stage != nil {
+		err = stage.show()
+	}
+	if err == nil {
+		_, err = write.Write(text) // for which the child waits, so that what it is shown is there
+		write.Close()
+	}
 	var missing *isolate.Missing
 	if errors.As(err, &missing) {
 		r.Why = missing.Error()
