@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -9,7 +10,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"weir/deploy"
+	"weir/gateway"
+	"weir/internal/city"
 	"weir/internal/problem"
+	"weir/policy"
 )
 
 const root = "../.."
@@ -104,4 +109,81 @@ func TestEveryLinkLeadsSomewhere(t *testing.T) {
 	if err != nil || followed < 5 {
 		t.Errorf("%v; followed %d links", err, followed)
 	}
+}
+
+// asked is a query of a page, and the code with which it is refused, if it is.
+type asked struct{ sql, code string }
+
+var block = regexp.MustCompile("(?ms)^```sql(?: denied ([a-z.-]+))?\n(.*?)^```$")
+
+func queriesOf(t *testing.T, page string) []asked {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []asked
+	for _, found := range block.FindAllStringSubmatch(string(text), -1) {
+		list = append(list, asked{sql: found[2], code: found[1]})
+	}
+	return list
+}
+
+// What the page for analysts says of a query is what happens, and both languages show the same queries.
+func TestQueriesOfThePageForAnalysts(t *testing.T) {
+	queries := queriesOf(t, "docs/analyst.md")
+	if diff := cmp.Diff(queries, queriesOf(t, "docs/analyst.zh.md"), cmp.AllowUnexported(asked{})); diff != "" {
+		t.Errorf("the two pages show different queries\n%s", diff)
+	}
+	if len(queries) < 20 {
+		t.Fatalf("only %d queries", len(queries))
+	}
+	lab, err := gateway.OpenLab(t.Context(), filepath.Join(filepath.Dir(build(t)), "weir-worker"), smallCity(t), policy.Perturbed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lab.Close()
+	for _, q := range queries {
+		released, err := lab.Ask(t.Context(), "page", q.sql)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(released)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got struct {
+			State, Code, Message string
+			Rows                 [][]any
+		}
+		if err := json.Unmarshal(text, &got); err != nil {
+			t.Fatal(err)
+		}
+		if got.Code != q.code || q.code == "" && (got.State != "released" || len(got.Rows) == 0) {
+			t.Errorf("%s\nwant %q, got %s %q %s with %d rows", q.sql, q.code, got.State, got.Code, got.Message, len(got.Rows))
+		}
+	}
+}
+
+// smallCity invents the city of the demo with a twentieth of its people.
+func smallCity(t *testing.T) (manifests []string) {
+	t.Helper()
+	text, err := deploy.Demo.ReadFile("demo/city.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := city.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Scale /= 20
+	dir := t.TempDir()
+	if _, err := city.Generate(t.Context(), dir, p); err != nil {
+		t.Fatal(err)
+	}
+	manifests, err = filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if err != nil || len(manifests) == 0 {
+		t.Fatalf("the city has no data sets: %v", err)
+	}
+	return manifests
 }
