@@ -75,9 +75,9 @@ func (a *attacker) ask(t testing.TB, story string, questions []question) []figur
 	return figures
 }
 
-// beforeData reports whether a refusal came from the text alone.
+// beforeData reports whether a refusal came from the text alone, or from a budget that is used up.
 func beforeData(code string) bool {
-	return strings.HasPrefix(code, "guard.") || strings.HasPrefix(code, "sql.")
+	return strings.HasPrefix(code, "guard.") || strings.HasPrefix(code, "sql.") || strings.HasPrefix(code, "policy.")
 }
 
 // query asks for a batch in one query, and returns the code where it is refused.
@@ -334,6 +334,20 @@ func TestAttacker(t *testing.T) {
 		}
 		if shown == 0 {
 			t.Error("nothing was shown at all, so this says nothing")
+		}
+	})
+	t.Run("private", func(t *testing.T) {
+		ask, end := labOracle(t, p, policy.Private)
+		defer end()
+		a := attacker{oracle: ask, on: p, codes: map[string]int{}}
+		answered := 0
+		for _, q := range split(p, p.people[0].slice)[:14] {
+			if _, code := a.query(t, "", []question{q}); code == "" {
+				answered++
+			}
+		}
+		if answered != 10 || a.codes["policy.budget-spent"] != 4 {
+			t.Errorf("of 14 queries %d were answered, and refused were %v; the budget of the lab is for ten", answered, a.codes)
 		}
 	})
 	t.Run("perturbed", func(t *testing.T) {
