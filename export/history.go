@@ -115,7 +115,8 @@ func (j *judging) combines(i int, c guard.Cell) (string, error) {
 		switch v, together := h.judge(j.job, f); v {
 		case span.Safe, span.Known:
 		case span.Isolating:
-			if slices.Equal(together, []string{j.job}) {
+			together = slices.DeleteFunc(together, func(job string) bool { return job == j.job })
+			if len(together) == 0 {
 				return "E7", nil // cells of this very query give it away
 			}
 			j.check.together(together)
@@ -131,7 +132,7 @@ func (j *judging) combines(i int, c guard.Cell) (string, error) {
 // mostTogether bounds how many jobs a check names.
 const mostTogether = 20
 
-// together notes the jobs with whose cells a cell would have isolated somebody. One of this job is among them.
+// together notes the other jobs with whose cells a cell would have isolated somebody.
 func (c *Check) together(jobs []string) {
 	c.Together = slices.Compact(slices.Sorted(slices.Values(append(c.Together, jobs...))))
 	c.Together = c.Together[:min(len(c.Together), mostTogether)]

@@ -81,6 +81,8 @@ type offer struct {
 		Release  string         `json:"release"`
 		Cells    int            `json:"cells"`
 		Withheld map[string]int `json:"withheld"`
+		Together []string       `json:"together"`
+		UsedUp   bool           `json:"used_up"`
 	} `json:"checks"`
 	EarlierResults int `json:"earlier_results"`
 	EarlierCells   int `json:"earlier_cells"`
@@ -97,6 +99,12 @@ func (o *offer) print(t *terminal) error {
 	}
 	for _, c := range o.Checks {
 		t.say("Checks of %s: %d cells, withheld: %s", c.Release, c.Cells, withheld(c.Withheld))
+		if len(c.Together) > 0 {
+			t.say("Together with release %s, cells that were withheld would single out fewer units than the threshold.", strings.Join(c.Together, ", "))
+		}
+		if c.UsedUp {
+			t.say("Some cells were withheld because too much was released before to decide on them for certain.")
+		}
 	}
 	t.say("Released to this operator before: %d results, %d cells", o.EarlierResults, o.EarlierCells)
 	fmt.Fprintln(t.out)

@@ -170,7 +170,7 @@ func checkPacking(t *testing.T, s *Space) {
 // Atoms of k units or more suffice for all sets, so that no safe cell is withheld and nothing is missed.
 func TestExactWhereAtomsAreLarge(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
-	for range 150 {
+	for range 80 {
 		k := 2 + r.IntN(9)
 		units := make([]int, 4+r.IntN(4))
 		for i := range units {
@@ -185,7 +185,7 @@ func TestExactWhereAtomsAreLarge(t *testing.T) {
 func TestSoundWhereAtomsAreSmall(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 1))
 	safe, exhausted := 0, 0
-	for range 300 {
+	for range 150 {
 		k := 2 + r.IntN(3)
 		units := make([]int, 5+r.IntN(4))
 		for i := range units {

@@ -1,0 +1,329 @@
+package export
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/uptrace/bun"
+	"go.yaml.in/yaml/v3"
+
+	"weir/export/guard"
+	"weir/export/span"
+	"weir/internal/problem"
+	"weir/internal/store/storetest"
+	"weir/policy"
+	"weir/sandbox"
+)
+
+// blocks are the units of a small world: a letter is a block of so many. A set of units is the letters of its blocks,
+// twice for those who have two rows.
+type blocks map[string]int
+
+// print is the fingerprint of a set, as the guard has it made.
+func (b blocks) print(set string) (text string, units int) {
+	sums := map[int]uint64{}
+	seen := map[string]bool{}
+	for _, block := range strings.Split(set, "") {
+		r := rand.New(rand.NewPCG(uint64(block[0]), 9))
+		if !seen[block] {
+			units += b[block]
+		}
+		seen[block] = true
+		for range b[block] {
+			sums[r.IntN(guard.FingerprintParts)] += uint64(r.Uint32()) + 1
+		}
+	}
+	for _, part := range slices.Sorted(maps.Keys(sums)) {
+		text += fmt.Sprintf("%d=%d ", part, sums[part])
+	}
+	return text, units
+}
+
+// counted makes a release of counts of sets of units, and its evidence.
+func (b blocks) counted(domain string, sets []string) (guard.Release, sandbox.Table) {
+	release := guard.Release{
+		Name: "r1", Groups: []guard.Group{{Name: "g", Type: "VARCHAR"}}, Keys: []string{domain},
+		Cells: []guard.Cell{{Kind: guard.CountRows, Function: "count", Type: "BIGINT", Single: true}},
+	}
+	var table sandbox.Table
+	for _, name := range []string{"g0", "w", "n0", "v0", "b0", "n0_0", "F0_0"} {
+		table.Columns = append(table.Columns, sandbox.Column{Name: name})
+	}
+	for _, set := range sets {
+		text, units := b.print(set)
+		n := json.Number(fmt.Sprint(units))
+		table.Rows = append(table.Rows, []any{set, false, n, n, n, n, text})
+	}
+	return release, table
+}
+
+// offer judges counts in exact mode and gives the sets that were shown, in order, and the check of the aggregation.
+func (b blocks) offer(ctx context.Context, f *Filter, operator, domain, job string, k int, sets []string) ([]string, Check, error) {
+	rules := policy.DefaultRules
+	rules.K = k
+	a, err := f.Begin(job, &guard.Program{}, policy.Decision{Mode: policy.Exact, Rules: rules, Grant: policy.Grant{Operator: operator}})
+	if err != nil {
+		return nil, Check{}, err
+	}
+	release, table := b.counted(domain, sets)
+	if err := a.Admit(ctx, release, table); err != nil {
+		return nil, Check{}, err
+	}
+	shown := []string{}
+	for _, row := range a.released[0].Table.Rows {
+		if row[1] != nil {
+			shown = append(shown, row[0].(string))
+		}
+	}
+	return shown, a.checks[0], nil
+}
+
+// story is what operators ask one after the other.
+type story struct {
+	Name   string
+	Blocks blocks
+	Steps  []struct {
+		Operator, Domain string
+		K                int
+		Sets             []string
+		Withheld         []string // of Sets
+		Check            string   // that withheld them
+		Together         []int    // steps, counted from 1
+	}
+}
+
+func TestStories(t *testing.T) {
+	text, err := os.ReadFile("testdata/history.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stories []story
+	if err := yaml.Unmarshal(text, &stories); err != nil {
+		t.Fatal(err)
+	}
+	storetest.Each(t, func(t *testing.T, db *bun.DB) {
+		queue, err := OpenQueue(t.Context(), db, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, restart := range []bool{false, true} {
+			f := filterOver(t, queue, "k")
+			for _, s := range stories {
+				t.Run(fmt.Sprintf("%s/restart=%v", s.Name, restart), func(t *testing.T) {
+					job := func(step int) string { return fmt.Sprintf("%s-%v-%d", s.Name, restart, step) }
+					for i, step := range s.Steps {
+						if restart {
+							f = filterOver(t, queue, "k") // knows what the ledger knows
+						}
+						k := step.K
+						if k == 0 {
+							k = 10
+						}
+						operator, domain := fmt.Sprint(s.Name, restart, step.Operator), "person"+step.Domain
+						shown, check, err := s.Blocks.offer(t.Context(), f, operator, domain, job(i+1), k, step.Sets)
+						if err != nil {
+							t.Fatal(err, unwrapAll(err))
+						}
+						want := slices.DeleteFunc(slices.Clone(step.Sets), func(set string) bool { return slices.Contains(step.Withheld, set) })
+						if !slices.Equal(shown, want) || check.Withheld[step.Check] != len(step.Withheld) || check.UsedUp {
+							t.Errorf("step %d shows %v and not %v; withheld %v, used up %v", i+1, shown, want, check.Withheld, check.UsedUp)
+						}
+						var together []string
+						for _, n := range step.Together {
+							together = append(together, job(n))
+						}
+						if slices.Sort(together); !slices.Equal(check.Together, together) {
+							t.Errorf("step %d: together with %v and not %v", i+1, check.Together, together)
+						}
+					}
+				})
+			}
+		}
+	})
+}
+
+func filterOver(t testing.TB, queue *Queue, letter string) *Filter {
+	t.Helper()
+	f, err := New([]byte(strings.Repeat(letter, 32)), queue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// What the ledger did not take was not offered, is not shown, and is not held against anybody.
+func TestLedgerThatFails(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *bun.DB) {
+		queue, err := OpenQueue(t.Context(), db, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := blocks{"a": 40, "b": 1}
+		f := filterOver(t, queue, "k")
+		full := "ALTER TABLE export_cells ADD CONSTRAINT full_up CHECK (job <> 'first')"
+		free := "ALTER TABLE export_cells DROP CONSTRAINT full_up"
+		if !strings.Contains(fmt.Sprintf("%T", db.Dialect()), "pg") {
+			full = "CREATE TRIGGER full_up BEFORE INSERT ON export_cells BEGIN SELECT RAISE(ABORT, 'full'); END"
+			free = "DROP TRIGGER full_up"
+		}
+		if _, err := db.ExecContext(t.Context(), full); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := b.offer(t.Context(), f, "o", "person", "first", 10, []string{"ab"}); err == nil {
+			t.Fatal("offered without an entry in the ledger")
+		}
+		if _, err := db.ExecContext(t.Context(), free); err != nil {
+			t.Fatal(err)
+		}
+		if shown, check, err := b.offer(t.Context(), f, "o", "person", "second", 10, []string{"a"}); err != nil || len(shown) != 1 {
+			t.Errorf("a cell beside one that was never shown: %v %v %v", shown, check, err)
+		}
+		if shown, check, err := b.offer(t.Context(), f, "o", "person", "third", 10, []string{"ab"}); err != nil || len(shown) != 0 || !slices.Equal(check.Together, []string{"second"}) {
+			t.Errorf("the cell that now tells one person: %v %v %v", shown, check, err)
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, _, err := b.offer(gone, f, "o", "person", "fourth", 10, []string{"a"}); err == nil {
+			t.Error("offered although the ledger could not be read")
+		}
+		if _, _, err := b.offer(t.Context(), filterOver(t, queue, "x"), "o", "person", "fifth", 10, []string{"a"}); problem.Of(err).Code != "internal" {
+			t.Errorf("with another key: %v", err)
+		}
+		// An entry that was moved to somebody else, or changed, is no entry.
+		for _, change := range []string{"operator = 'p'", "fingerprint = 'abcdefghijklmnopqrstuvwxyzabcdefghij'"} {
+			if _, err := db.ExecContext(t.Context(), "UPDATE export_cells SET "+change); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := b.offer(t.Context(), filterOver(t, queue, "k"), "p", "person", "sixth", 10, []string{"a"}); err == nil {
+				t.Errorf("%s: offered over a damaged ledger", change)
+			}
+		}
+	})
+}
+
+func TestFingerprintsAsText(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want fingerprint
+	}{
+		{"5=7 2=18446744073709551615", fingerprint{{Atom: 2, Rows: 1<<64 - 1}, {Atom: 5, Rows: 7}}},
+		{"32767=1", fingerprint{{Atom: 32767, Rows: 1}}},
+		{"", nil}, {" ", nil}, {"5", nil}, {"5=", nil}, {"=5", nil}, {"5=0", nil}, {"5=-1", nil}, {"-1=5", nil}, {"32768=1", nil}, {"5=1.5", nil}, {"5=1 5=2", nil},
+		{"5=18446744073709551616", nil}, {"5=1=2", nil}, {"a=1", nil},
+	} {
+		f, err := parseFingerprint(c.text)
+		if (err == nil) != (c.want != nil) || !slices.Equal(f, c.want) {
+			t.Errorf("%q: %v %v", c.text, f, err)
+		}
+		if err == nil {
+			if back, err := decode(f.encode()); err != nil || !slices.Equal(back, f) {
+				t.Errorf("%q comes back as %v (%v)", c.text, back, err)
+			}
+		}
+	}
+	for _, blob := range [][]byte{{128}, {1}, {1, 128}, {255, 255, 3, 1}, slices.Concat([]byte{255, 255, 255, 255, 255, 255, 255, 255, 255, 1, 1}, []byte{1, 1})} {
+		if f, err := decode(blob); err == nil {
+			t.Errorf("%v is read as %v", blob, f)
+		}
+	}
+}
+
+// The same through the engine: a chain of harmless counts that ends at a few people, and counts of units over rows.
+func TestHistoryOverTheEngine(t *testing.T) {
+	w := newWorld(t)
+	ask := func(operator, sql string) releasedTable {
+		t.Helper()
+		got, err := w.ask(t.Context(), operator, sql, policy.Exact, loose)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	few := 0
+	for _, p := range w.rows["people"] {
+		if p["age"].(float64) == 77 && p["sex"] == "F" {
+			few++
+		}
+	}
+	if few == 0 || few >= loose.K {
+		t.Fatalf("the world has %d women of 77", few)
+	}
+	target := "age = 77 AND sex = 'F'"
+	ages := []string{"age BETWEEN 18 AND 29", "age BETWEEN 30 AND 41", "age BETWEEN 42 AND 53", "age BETWEEN 54 AND 65", target}
+	for i := range ages[1:] {
+		if got := ask("chain", fmt.Sprintf("SELECT count(*) FROM people WHERE (%s) OR (%s)", ages[i], ages[i+1])); got.failed("E6") > 0 {
+			t.Fatalf("link %d is withheld: %v", i, got.checks)
+		}
+	}
+	last := "SELECT count(*) FROM people WHERE " + ages[0]
+	if got := ask("chain", last); got.failed("E6") != 1 || len(got.checks[0].Together) != 4 {
+		t.Errorf("the end of the chain: %v %+v", got.rows, got.checks)
+	}
+	if got := ask("", last); got.failed("E6", "E7") > 0 || got.rows[0][0] == nil {
+		t.Errorf("somebody who knows nothing: %v %+v", got.rows, got.checks)
+	}
+
+	entries := func(operator string) int64 {
+		t.Helper()
+		n, err := w.queue.db.NewSelect().Model((*ledgerRow)(nil)).Where("operator = ?", operator).Count(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for _, sql := range []string{
+		"SELECT count(DISTINCT patient) FROM events",
+		"SELECT count(*) FROM (SELECT patient FROM events GROUP BY patient) AS t",
+		"SELECT count(DISTINCT patient) AS a, count(DISTINCT patient) AS b FROM events",
+	} {
+		if got := ask("units", sql); got.failed("E6", "E7") > 0 || entries("units") != 1 {
+			t.Errorf("%s: %+v, %d entries", sql, got.checks, entries("units"))
+		}
+	}
+	if got := ask("units", "SELECT count(*) FROM events"); got.failed("E6", "E7") > 0 || entries("units") != 2 {
+		t.Errorf("rows are not units: %+v, %d entries", got.checks, entries("units"))
+	}
+}
+
+// A history that was made again from the ledger decides as the one in memory did.
+func TestHistoryForgetsNothing(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 5))
+	f := newFilter(t)
+	b := blocks{"a": 30, "b": 25, "c": 14, "d": 3, "e": 60, "f": 11, "g": 40, "h": 1}
+	for step := range 60 {
+		set := ""
+		for _, block := range slices.Sorted(maps.Keys(b)) {
+			if r.IntN(2) == 0 {
+				set += block
+			}
+		}
+		if _, units := b.print(set + "e"); units < 10 {
+			continue
+		}
+		again := filterOver(t, f.queue, "k")
+		h, err := again.ledger.history(t.Context(), f.queue.db, "o", "person", 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := b.print(set + "e")
+		p, err := parseFingerprint(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, _ := h.judge("again", p)
+		shown, check, err := b.offer(t.Context(), f, "o", "person", fmt.Sprint(step), 10, []string{set + "e"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (want == span.Safe || want == span.Known) != (len(shown) == 1) || check.UsedUp != (want == span.Exhausted) {
+			t.Errorf("step %d, %s: %v from the ledger, %v from memory", step, set, want, check)
+		}
+	}
+}
