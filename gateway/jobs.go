@@ -170,7 +170,9 @@ func NewJobs(ctx context.Context, parts JobsParts, options JobOptions) (*Jobs, e
 	}
 	j.watching.Go(j.watch)
 	j.watching.Go(j.listen)
-	j.running.Go(j.dispatch)
+	if !options.Idle {
+		j.running.Go(j.dispatch)
+	}
 	return j, nil
 }
 

@@ -12,6 +12,7 @@ import (
 type JobOptions struct {
 	Secret     []byte               // keys the fingerprints of requests and seals texts; at least 32 bytes; required
 	Workers    int                  // jobs that run at once in this process; default: the number of CPUs
+	Idle       bool                 // begin no job in this process: others on the same store do
 	PerAccount int                  // queued and running jobs of one person; default 20
 	Platform   Allowance            // of all operators together; Queued defaults to 1000
 	Operator   Allowance            // of each operator

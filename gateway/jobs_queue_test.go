@@ -89,9 +89,7 @@ func TestNodesShareTheQueue(t *testing.T) {
 	p := gatewaytest.New(t, storetest.Open(t, source), options)
 	nodes := []*gateway.Jobs{p.Jobs}
 	for range 2 {
-		beside := *p
-		beside.DB = storetest.Open(t, source)
-		nodes = append(nodes, beside.Start(t, options))
+		nodes = append(nodes, p.Beside(t, storetest.Open(t, source), p.Flow, options))
 	}
 	// Three at once is what the operator may have, however many places there are.
 	var blocked []gateway.Job
@@ -143,9 +141,8 @@ func TestCancelOnAnotherNode(t *testing.T) {
 	p := gatewaytest.New(t, storetest.Open(t, source), gateway.JobOptions{Workers: 1})
 	job := submit(t, p.Jobs, gatewaytest.Person("analyst"), p.Grant.ID, gatewaytest.Block)
 	receive(t, p.Flow.Started)
-	beside := *p
-	beside.DB = storetest.Open(t, source)
-	if got, err := beside.Start(t, gateway.JobOptions{}).Cancel(t.Context(), job.ID); err != nil || got.State != gateway.JobCancelled {
+	other := p.Beside(t, storetest.Open(t, source), p.Flow, gateway.JobOptions{})
+	if got, err := other.Cancel(t.Context(), job.ID); err != nil || got.State != gateway.JobCancelled {
 		t.Fatalf("%s, %v", got.State, err)
 	}
 	if why := receive(t, p.Flow.Ended); why == nil {

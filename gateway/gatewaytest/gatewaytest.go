@@ -5,6 +5,7 @@ package gatewaytest
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,6 +58,7 @@ type Platform struct {
 	Acts      *gateway.Acts
 	Spool     string
 
+	ahead atomic.Int64 // how far the rules' clock is ahead of the machine's, in nanoseconds
 	Grant policy.Grant // of the operator harbour
 	Other policy.Grant // of the operator canal
 }
@@ -68,7 +70,7 @@ func New(t testing.TB, db *bun.DB, options gateway.JobOptions) *Platform {
 	p := &Platform{DB: db, Spool: t.TempDir(), Catalogue: NewCatalogue()}
 	must := must(t)
 	var err error
-	p.Policy, err = policy.New(ctx, db, policy.Options{})
+	p.Policy, err = policy.New(ctx, db, policy.Options{Now: func() time.Time { return time.Now().Add(time.Duration(p.ahead.Load())) }})
 	must(err)
 	p.Identity, err = identity.New(ctx, db, t.TempDir(), identity.Options{
 		Issuer: "https://weir.test", CheckRoles: policy.CheckRoles, Argon: identity.LeastArgon,
@@ -85,24 +87,58 @@ func New(t testing.TB, db *bun.DB, options gateway.JobOptions) *Platform {
 	must(err)
 	p.Flow = NewFlow(p.Policy, filter)
 	p.Jobs = p.Start(t, options)
-	p.Acts, err = gateway.NewActs(gateway.ActsParts{
-		Permit: p.Policy, Record: p.Log, Log: p.Log, Grants: p.Policy, Accounts: p.Identity, Catalogue: p.Catalogue,
-		Releases: p.Queue, Jobs: p.Jobs, Spool: p.Spool,
-	})
-	must(err)
+	p.act(t)
 	p.Grant = p.NewGrant(t, "harbour")
 	p.Other = p.NewGrant(t, "canal")
 	return p
 }
 
+// act makes the acts over the platform's jobs.
+func (p *Platform) act(t testing.TB) {
+	t.Helper()
+	acts, err := gateway.NewActs(gateway.ActsParts{
+		Permit: p.Policy, Record: p.Log, Log: p.Log, Grants: p.Policy, Accounts: p.Identity, Catalogue: p.Catalogue,
+		Releases: p.Queue, Jobs: p.Jobs, Spool: p.Spool,
+	})
+	must(t)(err)
+	p.Acts = acts
+}
+
+// Pass lets time pass for the rules.
+func (p *Platform) Pass(d time.Duration) { p.ahead.Add(int64(d)) }
+
+// Replace ends the platform's jobs and runs others in their place, with another runner.
+func (p *Platform) Replace(t testing.TB, runner gateway.Runner, options gateway.JobOptions) {
+	t.Helper()
+	p.Jobs.Close(t.Context())
+	p.Jobs = p.start(t, runner, options)
+	p.act(t)
+}
+
 // Start starts jobs on the platform's database, as another process would.
 func (p *Platform) Start(t testing.TB, options gateway.JobOptions) *gateway.Jobs {
+	t.Helper()
+	return p.start(t, p.Flow, options)
+}
+
+// Beside starts jobs on a database of their own, as another node on the same Postgres would.
+func (p *Platform) Beside(t testing.TB, db *bun.DB, runner gateway.Runner, options gateway.JobOptions) *gateway.Jobs {
+	t.Helper()
+	mine := p.DB
+	p.DB = db
+	defer func() { p.DB = mine }()
+	return p.start(t, runner, options)
+}
+
+func (p *Platform) start(t testing.TB, runner gateway.Runner, options gateway.JobOptions) *gateway.Jobs {
 	t.Helper()
 	options.Secret = make([]byte, 32)
 	if options.Workers == 0 {
 		options.Workers = 2
 	}
-	jobs, err := gateway.NewJobs(t.Context(), p.JobsParts(), options)
+	parts := p.JobsParts()
+	parts.Runner = runner
+	jobs, err := gateway.NewJobs(t.Context(), parts, options)
 	must(t)(err)
 	t.Cleanup(func() {
 		now, done := context.WithCancel(context.Background())
@@ -131,14 +167,25 @@ func (m members) Person(ctx context.Context, name string) (policy.Principal, err
 	return who, err
 }
 
-// NewGrant grants an operator the one data set of the tests.
+// NewGrant grants an operator the one data set of the tests, for a day.
 func (p *Platform) NewGrant(t testing.TB, operator string) policy.Grant {
+	t.Helper()
+	return p.grant(t, operator, 24*time.Hour)
+}
+
+// LongGrant does so for a month.
+func (p *Platform) LongGrant(t testing.TB, operator string) policy.Grant {
+	t.Helper()
+	return p.grant(t, operator, 30*24*time.Hour)
+}
+
+func (p *Platform) grant(t testing.TB, operator string, term time.Duration) policy.Grant {
 	t.Helper()
 	grant, err := p.Policy.CreateGrant(t.Context(), Person("authority"), policy.Grant{
 		Operator: operator, Scenario: "housing", Title: "Housing", Mode: policy.Perturbed,
 		Datasets: []policy.GrantedDataset{{Name: "residents", Columns: []string{"district", "income"}}},
 		Quota:    policy.Quota{JobsPerDay: 1000, CellsPerDay: 1000},
-		From:     time.Now().Add(-time.Hour), Until: time.Now().Add(24 * time.Hour),
+		From:     time.Now().Add(-time.Hour), Until: time.Now().Add(term),
 	})
 	must(t)(err)
 	return grant
