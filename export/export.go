@@ -76,6 +76,19 @@ func (r Released) State() State {
 // In gives the same result with its messages in another language.
 func (r Released) In(lang problem.Lang) Released { r.lang = lang; return r }
 
+// Page gives one of the pages of so many rows that a released table has, and how many there are. They are counted from
+// 1; one beyond the last has no rows. The order of rows is the one in which they were released.
+func (r Released) Page(number, rows int) (page Released, pages int) {
+	pages = max(1, (len(r.rows)+rows-1)/rows)
+	if number > pages {
+		r.rows = nil
+		return r, pages
+	}
+	begin := (number - 1) * rows
+	r.rows = r.rows[begin:min(begin+rows, len(r.rows))]
+	return r, pages
+}
+
 // Withheld reports whether something was left out; never what.
 func (r Released) Withheld() bool { return r.withheld }
 

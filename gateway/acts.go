@@ -71,6 +71,7 @@ type ActsParts struct {
 	Catalogue Catalogue
 	Releases  ReleaseQueue
 	Jobs      Stopper
+	Ledger    Ledger
 	Spool     string // a directory of the platform's own, for files that come in
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -60,6 +61,11 @@ func grantState(want policy.GrantState) func(*testing.T, *gatewaytest.Platform, 
 
 func waiting(t *testing.T, p *gatewaytest.Platform) string {
 	return wait(t, p.Jobs, submit(t, p.Jobs, gatewaytest.Person("analyst"), p.Grant.ID, gatewaytest.Wait).ID).ID
+}
+
+func today() gateway.Days {
+	day := time.Now().UTC().Format(time.DateOnly)
+	return gateway.Days{From: day, To: day}
 }
 
 func decided(state string) func(*testing.T, *gatewaytest.Platform, string) bool {
@@ -169,6 +175,16 @@ var scenes = []scene{
 			}
 			return job.State == gateway.JobCancelled
 		}},
+	{"usage", "operator", "analyst", "policy.forbidden", waiting,
+		func(ctx context.Context, a *gateway.Acts, who policy.Principal, _ *gatewaytest.Platform, _ string) (any, error) {
+			list, err := a.Usage(ctx, who, today())
+			return len(list), err
+		}, nil},
+	{"usage of each job", "supervisor", "operator", "policy.forbidden", waiting,
+		func(ctx context.Context, a *gateway.Acts, who policy.Principal, _ *gatewaytest.Platform, _ string) (any, error) {
+			list, err := a.JobUsage(ctx, who, today())
+			return len(list), err
+		}, nil},
 	{"search log", "supervisor", "maintainer", "policy.forbidden", nothing,
 		func(ctx context.Context, a *gateway.Acts, who policy.Principal, _ *gatewaytest.Platform, _ string) (any, error) {
 			list, err := a.SearchLog(ctx, who, audit.Filter{})

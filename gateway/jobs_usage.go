@@ -1,13 +1,17 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/uptrace/bun"
 
+	"weir/internal/problem"
 	"weir/sandbox"
 )
 
@@ -105,4 +109,101 @@ func (j *Jobs) charge(ctx context.Context, tx bun.Tx, job Job, state JobState, f
 		return fmt.Errorf("write the day's account: %w", err)
 	}
 	return nil
+}
+
+// What is told of usage at once, and in which units bytes are billed. What a single job read depends on the data; in
+// such units, and added up by day, it says nothing of them.
+const (
+	usageDays = 366
+	usageJobs = 100_000
+	usageUnit = 64 << 20
+)
+
+// span gives the moments between which the days lie.
+func (j *Jobs) span(days Days) (from, until time.Time, err error) {
+	from, err = time.ParseInLocation(time.DateOnly, days.From, j.options.Zone)
+	last, err2 := time.ParseInLocation(time.DateOnly, days.To, j.options.Zone)
+	until = last.AddDate(0, 0, 1)
+	if err != nil || err2 != nil || last.Before(from) || until.After(from.AddDate(0, 0, usageDays)) {
+		return from, until, problem.New("gateway.usage-days", "days", strconv.Itoa(usageDays), "jobs", strconv.Itoa(usageJobs))
+	}
+	return from, until, nil
+}
+
+// each hands over what jobs took, by when they ended.
+func (j *Jobs) each(ctx context.Context, days Days, see func(usageRow) error) error {
+	from, until, err := j.span(days)
+	if err != nil {
+		return err
+	}
+	query := j.DB.NewSelect().Model((*usageRow)(nil)).Where("ended_at >= ?", from.UnixMicro()).Where("ended_at < ?", until.UnixMicro()).Order("ended_at", "job")
+	if days.Operator != "" {
+		query.Where("operator = ?", days.Operator)
+	}
+	rows, err := query.Rows(ctx)
+	if err != nil {
+		return fmt.Errorf("read usage: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var row usageRow
+		if err := j.DB.ScanRow(ctx, rows, &row); err != nil {
+			return fmt.Errorf("read usage: %w", err)
+		}
+		if err := see(row); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// Totals adds up what the jobs of each grant took on each day.
+func (j *Jobs) Totals(ctx context.Context, days Days) ([]Usage, error) {
+	byKey := map[Usage]*Usage{}
+	var list []*Usage
+	err := j.each(ctx, days, func(row usageRow) error {
+		key := Usage{Day: moment(row.Ended).In(j.options.Zone).Format(time.DateOnly), Operator: row.Operator, Grant: row.Grant}
+		total := byKey[key]
+		if total == nil {
+			total = new(key)
+			byKey[key], list = total, append(list, total)
+		}
+		total.Jobs++
+		total.CPU += time.Duration(row.CPU) * time.Microsecond
+		total.Wall += time.Duration(row.Wall) * time.Microsecond
+		total.Read += row.Read
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	totals := make([]Usage, len(list))
+	for i, total := range list {
+		total.CPU, total.Wall = whole(total.CPU, time.Second), whole(total.Wall, time.Second)
+		total.Read = whole(total.Read, usageUnit)
+		totals[i] = *total
+	}
+	slices.SortFunc(totals, func(a, b Usage) int {
+		return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.Operator, b.Operator), cmp.Compare(a.Grant, b.Grant))
+	})
+	return totals, nil
+}
+
+// whole rounds up to whole units.
+func whole[T int64 | time.Duration](amount, unit T) T { return (amount + unit - 1) / unit * unit }
+
+// Taken lists what each job took.
+func (j *Jobs) Taken(ctx context.Context, days Days) ([]JobUsage, error) {
+	var list []JobUsage
+	err := j.each(ctx, days, func(row usageRow) error {
+		if len(list) == usageJobs {
+			return problem.New("gateway.usage-days", "days", strconv.Itoa(usageDays), "jobs", strconv.Itoa(usageJobs))
+		}
+		list = append(list, JobUsage{
+			Job: row.Job, Operator: row.Operator, Grant: row.Grant, State: row.State, Started: moment(row.Started), Ended: moment(row.Ended),
+			CPU: time.Duration(row.CPU) * time.Microsecond, Wall: time.Duration(row.Wall) * time.Microsecond, Peak: row.Peak, Read: row.Read,
+		})
+		return nil
+	})
+	return list, err
 }

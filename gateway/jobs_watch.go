@@ -33,7 +33,7 @@ func (j *Jobs) watch() {
 	add("jobs stopped elsewhere are not being looked for", j.options.Watch, j.interruptEnded)
 	add("lease of jobs not renewed", j.options.Lease/3, j.beat)
 	add("progress of jobs not written", progressEvery, j.writeProgress)
-	add("old jobs are not being purged", purgeEvery, j.purge)
+	add("old jobs are not being purged", purgeEvery, j.Purge)
 	tick := time.NewTicker(min(j.options.Watch, j.options.Lease/3))
 	defer tick.Stop()
 	for {
@@ -226,8 +226,8 @@ func (j *Jobs) became(ctx context.Context, job Job) (JobState, *problem.Problem,
 	return JobFailed, problem.New("gateway.job-interrupted"), nil
 }
 
-// purge forgets jobs that ended long ago. What they took stays, and so does the log.
-func (j *Jobs) purge(ctx context.Context) error {
+// Purge forgets jobs that ended before the retention. What they took stays, and so does the log.
+func (j *Jobs) Purge(ctx context.Context) error {
 	before := j.options.Clock().Add(-j.options.Retention).UnixMicro()
 	for {
 		var old []string

@@ -27,6 +27,9 @@ const (
 	JobList   Action = "job.list"   // Operator, Owner; an operator needs no Owner, a supervisor neither
 	JobCancel Action = "job.cancel" // Operator, Owner
 
+	UsageRead Action = "usage.read" // Operator; empty for those who may see all
+	UsageList Action = "usage.list" // of single jobs
+
 	ReleaseList    Action = "release.list"    // Operator; empty for those who may see all
 	ReleaseShow    Action = "release.show"    // Operator, Owner, State
 	ReleaseApprove Action = "release.approve" // Operator, Owner

@@ -251,3 +251,41 @@ func TestEveryStatementCanFail(t *testing.T) {
 		})
 	})
 }
+
+// TestLapsed asks about grants of every kind at once.
+func TestLapsed(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *bun.DB) {
+		ctx, c := t.Context(), &clock{noon}
+		e := engine(t, db, c)
+		var ids []string
+		for range 3 {
+			ids = append(ids, granted(t, e, terms()).ID)
+		}
+		later := terms()
+		later.From = noon.Add(time.Hour)
+		ids = append(ids, granted(t, e, later).ID)
+		expect(t, e.Suspend(ctx, authority, ids[1], "x"), "")
+		expect(t, e.Terminate(ctx, authority, ids[2], "x"), "")
+		for _, one := range []struct {
+			at   time.Time
+			ask  []string
+			want []string
+		}{
+			{noon, nil, nil},
+			{noon, []string{ids[0], "g-aaaaaaaaaa"}, nil},
+			{noon, ids, []string{ids[1], ids[2], ids[3]}},
+			{noon.Add(time.Hour), ids, []string{ids[1], ids[2]}},
+			{terms().Until.Add(-time.Second), ids[:1], nil},
+			{terms().Until, ids[:1], ids[:1]},
+		} {
+			c.at = one.at
+			got, err := e.Lapsed(ctx, one.ask)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(one.want, got, cmpopts.EquateEmpty(), cmpopts.SortSlices(func(a, b string) bool { return a < b })); diff != "" {
+				t.Errorf("at %s: %s", one.at, diff)
+			}
+		}
+	})
+}

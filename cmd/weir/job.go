@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"weir/gateway/api/client"
@@ -38,7 +39,11 @@ func jobTable(t *terminal, jobs []client.Job) error {
 		if j.Problem != nil {
 			reason = j.Problem.Code
 		}
-		shown.add(j.ID, j.Grant, string(j.State), local(j.Created), reason)
+		state := string(j.State)
+		if j.Progress != nil && *j.Progress > 0 {
+			state += " " + strconv.Itoa(*j.Progress) + "%"
+		}
+		shown.add(j.ID, j.Grant, state, local(j.Created), reason)
 	}
 	return shown.write(t.out)
 }
@@ -84,6 +89,8 @@ func (s *jobCancelCommand) Run(ctx context.Context, t *terminal, c *commands) er
 
 type jobResultCommand struct {
 	Job    string `arg:"" help:"Number of the job."`
+	Page   int    `placeholder:"NUMBER" help:"One page of it, counted from 1."`
+	Rows   int    `placeholder:"NUMBER" help:"Rows of a page; 1000 when left out."`
 	Format string `enum:"table,json,csv" default:"table" help:"How the result is printed: table, json or csv."`
 }
 
@@ -103,11 +110,28 @@ func (s *jobResultCommand) Run(ctx context.Context, t *terminal, c *commands) er
 		t.note("Job %s has not ended yet.", job.ID)
 		return status(exitFailed)
 	case client.JobStateReleased:
-		if o, err = result(ctx, person, job.ID); err != nil {
+		if o, err = s.fetch(ctx, t, person); err != nil {
 			return err
 		}
 	}
 	return o.print(t, s.Format, "")
+}
+
+// fetch asks for the whole result, or for the page that is wanted.
+func (s *jobResultCommand) fetch(ctx context.Context, t *terminal, person *client.Client) (*outcome, error) {
+	if s.Page == 0 && s.Rows == 0 {
+		return result(ctx, person, s.Job)
+	}
+	page := client.GetResultParams{Page: new(max(1, s.Page))}
+	if s.Rows != 0 {
+		page.Rows = &s.Rows
+	}
+	r, err := person.GetResult(ctx, s.Job, &page, accepting("application/json"))
+	o, err := answer[*outcome](r, err)
+	if err == nil {
+		t.note("Page %d of %s.", *page.Page, r.Header.Get("Weir-Pages"))
+	}
+	return o, err
 }
 
 // local gives a time as the person's own clock shows it.

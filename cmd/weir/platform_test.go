@@ -68,7 +68,19 @@ func TestCommandsAskThePlatform(t *testing.T) {
 			`POST /api/v1/releases/r1/refuse Bearer access-1 {"reason":"small"}`, "Release r1 was refused."},
 		{"job cancel 7", answers{"POST /api/v1/jobs/7/cancel": {state(200, "cancelled")}}, "POST /api/v1/jobs/7/cancel Bearer access-1", ""},
 		{"job list", answers{"GET /api/v1/jobs": {{200, `{"jobs":[{"id":"7","grant":"g","state":"denied","created":"2026-01-01T00:00:00Z","problem":` + denial + `}]}`}}},
-			"GET /api/v1/jobs Bearer access-1", "guard.raw"},
+			"GET /api/v1/jobs?limit=20 Bearer access-1", "guard.raw"},
+		{"job result 7 --page 2 --rows 10", answers{
+			"GET /api/v1/jobs/7":        {state(200, "released")},
+			"GET /api/v1/jobs/7/result": {{200, `{"id":"7","state":"released","columns":["n"],"rows":[[11]],"withheld":false,"ms":1}`}},
+		}, "GET /api/v1/jobs/7 Bearer access-1\nGET /api/v1/jobs/7/result?page=2&rows=10 Bearer access-1", "n\n--\n11"},
+		{"usage --operator o --from 2026-11-01 --to 2026-11-30", answers{"GET /api/v1/usage": {{200,
+			`{"usage":[{"day":"2026-11-21","operator":"o","grant":"g","jobs":3,"cpu_seconds":4,"wall_seconds":5,"read_bytes":67108864}]}`}}},
+			"GET /api/v1/usage?operator=o&from=2026-11-01&to=2026-11-30 Bearer access-1", "2026-11-21  o         g         3        4         5          64"},
+		{"usage --jobs --from 2026-11-01 --to 2026-11-30", answers{"GET /api/v1/usage/jobs": {{200,
+			`{"jobs":[{"job":"7","operator":"o","grant":"g","state":"failed","started":"2026-01-01T00:00:00Z","ended":"2026-01-01T00:00:01Z","cpu_ms":900,"wall_ms":1000,"peak_bytes":5242880,"read_bytes":1048576}]}`}}},
+			"GET /api/v1/usage/jobs?from=2026-11-01&to=2026-11-30 Bearer access-1", "900"},
+		{"usage --format csv --from 2026-11-01 --to 2026-11-30", answers{"GET /api/v1/usage": {{200, "day,operator\n"}}},
+			"GET /api/v1/usage?from=2026-11-01&to=2026-11-30 Bearer access-1", "day,operator\n"},
 		{"dataset list", answers{"GET /api/v1/datasets": {{200, `{"datasets":[{"name":"residents","title":"居民","provider":"公安局","open":false,"version":2,"rows_about":120000,"units":[{"domain":"person","key":"id"}],"columns":[]}]}`}}},
 			"GET /api/v1/datasets Bearer access-1", "residents  居民   公安局    person(id)        2       120000"},
 		{"audit verify", answers{"POST /api/v1/log/verify": {{200, `{"ok":true,"size":12,"root":"abc","findings":[]}`}}},
@@ -83,7 +95,7 @@ func TestCommandsAskThePlatform(t *testing.T) {
 			if code := run(t.Context(), strings.Fields(c.line), term.terminal); code != exitReleased {
 				t.Fatalf("ended with %d: %s", code, term.err)
 			}
-			if diff := cmp.Diff([]string{c.asked}, f.asked); diff != "" {
+			if diff := cmp.Diff(strings.Split(c.asked, "\n"), f.asked); diff != "" {
 				t.Error(diff)
 			}
 			if !strings.Contains(term.out.String(), c.out) {

@@ -123,11 +123,7 @@ func giveUp(ctx context.Context, person *client.Client, key string, query client
 }
 
 func result(ctx context.Context, person *client.Client, job string) (*outcome, error) {
-	accept := func(_ context.Context, r *http.Request) error {
-		r.Header.Set("Accept", "application/json")
-		return nil
-	}
-	return answer[*outcome](person.GetResult(ctx, job, accept))
+	return answer[*outcome](person.GetResult(ctx, job, &client.GetResultParams{}, accepting("application/json")))
 }
 
 // outcome is what became of a query, as a program reads it. It is the platform's own object where something was

@@ -45,7 +45,11 @@ func platformWith(t *testing.T, script answers) *fake {
 		if err != nil {
 			t.Error(err)
 		}
-		f.asked = append(f.asked, strings.TrimSpace(what+" "+r.Header.Get("Authorization")+" "+string(body)))
+		asked := what
+		if r.Method == http.MethodGet && r.URL.RawQuery != "" {
+			asked += "?" + r.URL.RawQuery
+		}
+		f.asked = append(f.asked, strings.TrimSpace(asked+" "+r.Header.Get("Authorization")+" "+string(body)))
 		if key := r.Header.Get("Idempotency-Key"); key != "" {
 			f.keys[key] = true
 		}

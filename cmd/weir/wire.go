@@ -123,7 +123,7 @@ func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *
 	}
 	acts, err := gateway.NewActs(gateway.ActsParts{
 		Permit: a.engine, Record: a.log, Log: a.log, Grants: a.engine, Accounts: a.accounts, Catalogue: vault,
-		Releases: queue, Jobs: jobs, Spool: filepath.Join(s.Data, spoolFolder),
+		Releases: queue, Jobs: jobs, Ledger: jobs, Spool: filepath.Join(s.Data, spoolFolder),
 	})
 	if err != nil {
 		return nil, err

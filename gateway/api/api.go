@@ -90,6 +90,8 @@ type Acts interface {
 	TerminateGrant(ctx context.Context, who policy.Principal, id, reason string) (policy.Grant, error)
 
 	CancelJob(ctx context.Context, who policy.Principal, id string) (gateway.Job, error)
+	Usage(ctx context.Context, who policy.Principal, days gateway.Days) ([]gateway.Usage, error)
+	JobUsage(ctx context.Context, who policy.Principal, days gateway.Days) ([]gateway.JobUsage, error)
 	ListReleases(ctx context.Context, who policy.Principal) ([]gateway.WaitingRelease, error)
 	ShowRelease(ctx context.Context, who policy.Principal, id string) (export.Offer, error)
 	ApproveRelease(ctx context.Context, who policy.Principal, id, reason string) error

@@ -281,7 +281,7 @@ func TestTheGeneratedClient(t *testing.T) {
 	if err != nil || submitted.JSON200 == nil {
 		t.Fatalf("%v: %s", err, submitted.Body)
 	}
-	result, err := c.GetResultWithResponse(t.Context(), submitted.JSON200.ID)
+	result, err := c.GetResultWithResponse(t.Context(), submitted.JSON200.ID, nil)
 	if err != nil || result.JSON200 == nil || result.JSON200.State != client.ReleasedStateReleased || len(*result.JSON200.Rows) != 1 {
 		t.Fatalf("%v: %s", err, result.Body)
 	}

@@ -2,12 +2,12 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"time"
-
-	"github.com/gin-gonic/gin"
 
 	"weir/export"
 	"weir/gateway"
@@ -78,39 +78,44 @@ func (s *server) CancelJob(ctx context.Context, req gen.CancelJobRequestObject) 
 }
 
 func (s *server) GetResult(ctx context.Context, req gen.GetResultRequestObject) (gen.GetResultResponseObject, error) {
-	c, _ := ctx.(*gin.Context)
-	ctx, person, err := asker(ctx)
+	format, err := formatOf(ctx)
 	if err != nil {
 		return nil, err
 	}
-	format := "application/json"
-	if c.GetHeader("Accept") != "" {
-		format = c.NegotiateFormat("application/json", "text/csv")
-	}
-	if format == "" {
-		return nil, problem.New("api.not-acceptable")
+	ctx, person, err := asker(ctx)
+	if err != nil {
+		return nil, err
 	}
 	released, err := s.Jobs.Result(ctx, person, req.Job)
 	if err != nil {
 		return nil, err
 	}
-	if format == "text/csv" {
-		return newReleasedCSV(released)
+	pages := 1
+	if p := req.Params; p.Page != nil || p.Rows != nil {
+		released, pages = released.Page(max(1, given(p.Page)), cmp.Or(given(p.Rows), pageRows))
 	}
-	return gen.GetResult200JSONResponse{Body: released.In(langOf(ctx)), Headers: gen.GetResult200ResponseHeaders{WeirJob: req.Job}}, nil
+	if format == asCSV {
+		return newReleasedCSV(released, pages)
+	}
+	headers := gen.GetResult200ResponseHeaders{WeirJob: req.Job, WeirPages: pages}
+	return gen.GetResult200JSONResponse{Body: released.In(langOf(ctx)), Headers: headers}, nil
 }
+
+// pageRows are the rows of a page of which nothing else is said.
+const pageRows = 1000
 
 // releasedCSV is the one thing that can be sent as CSV.
 type releasedCSV struct {
-	job  string
-	text []byte
+	job   string
+	pages int
+	text  []byte
 }
 
 // newReleasedCSV writes the table, if it has left.
-func newReleasedCSV(released export.Released) (releasedCSV, error) {
+func newReleasedCSV(released export.Released, pages int) (releasedCSV, error) {
 	var text bytes.Buffer
 	err := released.WriteCSV(&text)
-	return releasedCSV{released.ID(), text.Bytes()}, err
+	return releasedCSV{released.ID(), pages, text.Bytes()}, err
 }
 
 // VisitGetResultResponse sends it.
@@ -118,6 +123,7 @@ func (r releasedCSV) VisitGetResultResponse(w http.ResponseWriter) error {
 	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
 	w.Header().Set("Content-Disposition", "attachment; filename=result.csv")
 	w.Header().Set("Weir-Job", r.job)
+	w.Header().Set("Weir-Pages", strconv.Itoa(r.pages))
 	w.WriteHeader(http.StatusOK)
 	_, err := w.Write(r.text)
 	return err
@@ -165,6 +171,9 @@ func job(ctx context.Context, j gateway.Job) gen.Job {
 	out := gen.Job{
 		ID: j.ID, Grant: j.Grant, State: gen.JobState(j.State),
 		Created: j.Created, Started: optional(j.Started), Ended: optional(j.Ended),
+	}
+	if j.State == gateway.JobRunning {
+		out.Progress = &j.Progress
 	}
 	if j.Problem != nil {
 		d := remembered(langOf(ctx), j.Problem, "urn:weir:job:"+j.ID)

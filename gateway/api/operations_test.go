@@ -239,6 +239,17 @@ func (s *site) testJobs(t *testing.T) {
 		t.Errorf("got %q", got.body)
 	}
 	s.do(t, request{method: "GET", path: path + "/result", as: "analyst", header: map[string]string{"Accept": "image/png"}}).want(t, 406, "api.not-acceptable")
+	for _, page := range []struct{ query, rows string }{
+		{"page=1", "[[=昌邑区 1200]]"}, {"rows=1", "[[=昌邑区 1200]]"}, {"page=1&rows=10000", "[[=昌邑区 1200]]"}, {"page=2", "[]"}, {"page=1000000&rows=10000", "[]"},
+	} {
+		got := s.do(t, request{method: "GET", path: path + "/result?" + page.query, as: "analyst"}).want(t, 200, "")
+		if rows, _ := got.member("rows"); fmt.Sprint(rows) != page.rows || got.header.Get("Weir-Pages") != "1" {
+			t.Errorf("%s: %v %s", page.query, got.header, got.body)
+		}
+	}
+	for _, query := range []string{"page=0", "rows=0", "rows=10001", "page=1000001", "page=-1", "page=1.5", "page=1&page=2"} {
+		s.do(t, request{method: "GET", path: path + "/result?" + query, as: "analyst"}).want(t, 400, "api.request-invalid")
+	}
 	s.do(t, request{method: "GET", path: path + "/result", as: "stranger"}).want(t, 404, "gateway.job-unknown")
 	s.do(t, request{method: "GET", path: path + "/result", as: "supervisor"}).want(t, 403, "policy.forbidden")
 	s.do(t, request{method: "GET", path: path, as: "analyst"}).want(t, 200, "")
@@ -391,4 +402,45 @@ func (s *site) testLog(t *testing.T) {
 		t.Errorf("got %s", report.body)
 	}
 	s.do(t, request{method: "POST", path: "/api/v1/log/verify", as: "analyst"}).want(t, 403, "policy.forbidden")
+}
+
+func (s *site) testUsage(t *testing.T) {
+	today := time.Now().UTC().Format(time.DateOnly)
+	days := "?from=" + today + "&to=" + today
+	total := s.do(t, request{method: "GET", path: "/api/v1/usage" + days, as: "operator"}).want(t, 200, "")
+	list := total.list(t, "usage")
+	if len(list) != 1 || list[0]["operator"] != "harbour" || list[0]["grant"] != s.Grant.ID || list[0]["jobs"].(float64) < 4 {
+		t.Fatalf("got %s", total.body)
+	}
+	if read := list[0]["read_bytes"].(float64); read < 7<<20 || int64(read)%(64<<20) != 0 {
+		t.Errorf("bytes are told as %v", read)
+	}
+	s.do(t, request{method: "GET", path: "/api/v1/usage" + days + "&operator=canal", as: "operator"}).want(t, 403, "policy.forbidden")
+	if got := s.do(t, request{method: "GET", path: "/api/v1/usage" + days + "&operator=canal", as: "authority"}).want(t, 200, "").list(t, "usage"); len(got) != 1 || got[0]["operator"] != "canal" {
+		t.Errorf("got %v", got)
+	}
+	if got := s.do(t, request{method: "GET", path: "/api/v1/usage" + days, as: "maintainer"}).want(t, 200, "").list(t, "usage"); len(got) < 2 {
+		t.Errorf("of all: %v", got)
+	}
+	for _, person := range []string{"analyst", "officer", "provider"} {
+		s.do(t, request{method: "GET", path: "/api/v1/usage" + days, as: person}).want(t, 403, "policy.forbidden")
+	}
+	jobs := s.do(t, request{method: "GET", path: "/api/v1/usage/jobs" + days, as: "supervisor"}).want(t, 200, "").list(t, "jobs")
+	if len(jobs) < 5 || jobs[0]["cpu_ms"] != 2000.0 || jobs[0]["read_bytes"] != float64(7<<20) {
+		t.Errorf("got %v", jobs)
+	}
+	for _, person := range []string{"operator", "analyst", "maintainer"} {
+		s.do(t, request{method: "GET", path: "/api/v1/usage/jobs" + days, as: person}).want(t, 403, "policy.forbidden")
+	}
+	for _, path := range []string{"/api/v1/usage", "/api/v1/usage/jobs"} {
+		sheet := s.do(t, request{method: "GET", path: path + days, as: "authority", header: map[string]string{"Accept": "text/csv"}}).want(t, 200, "")
+		if lines := bytes.Split(bytes.TrimSpace(sheet.body), []byte("\n")); len(lines) < 3 || !bytes.Contains(lines[0], []byte("operator,grant,")) {
+			t.Errorf("got %s", sheet.body)
+		}
+		s.do(t, request{method: "GET", path: path + days, as: "authority", header: map[string]string{"Accept": "image/png"}}).want(t, 406, "api.not-acceptable")
+		for _, bad := range []string{"?from=2026-02-30&to=2026-03-01", "?from=2026-03-02&to=2026-03-01", "?from=2024-01-01&to=2026-03-01"} {
+			s.do(t, request{method: "GET", path: path + bad, as: "authority"}).want(t, 422, "gateway.usage-days")
+		}
+		s.do(t, request{method: "GET", path: path, as: "authority"}).want(t, 400, "api.request-invalid")
+	}
 }

@@ -23,6 +23,7 @@ func TestEveryOperation(t *testing.T) {
 	t.Run("datasets", s.testDatasets)
 	t.Run("grants", s.testGrants)
 	t.Run("jobs", s.testJobs)
+	t.Run("usage", s.testUsage)
 	t.Run("releases", s.testReleases)
 	t.Run("log", s.testLog)
 	t.Run("without token", s.testWithoutToken)

@@ -84,6 +84,9 @@ func (s *stream) VisitStreamJobResponse(w http.ResponseWriter) error {
 		if err != nil {
 			return err
 		}
+		if event.Number == 0 {
+			return send(fmt.Sprintf("event: progress\ndata: %s\n\n", data))
+		}
 		return send(fmt.Sprintf("id: %d\nevent: state\ndata: %s\n\n", event.Number, data))
 	}, func() error { return send(": alive\n\n") })
 	if ctx.Err() != nil {

@@ -98,7 +98,7 @@ func (p *Platform) act(t testing.TB) {
 	t.Helper()
 	acts, err := gateway.NewActs(gateway.ActsParts{
 		Permit: p.Policy, Record: p.Log, Log: p.Log, Grants: p.Policy, Accounts: p.Identity, Catalogue: p.Catalogue,
-		Releases: p.Queue, Jobs: p.Jobs, Spool: p.Spool,
+		Releases: p.Queue, Jobs: p.Jobs, Ledger: p.Jobs, Spool: p.Spool,
 	})
 	must(t)(err)
 	p.Acts = acts

@@ -110,3 +110,38 @@ func TestChangeAccount(t *testing.T) {
 		t.Fatalf("%+v, %v", list, err)
 	}
 }
+
+func TestWhoSomebodyIsNow(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *bun.DB) {
+		f, ctx := newFixture(t, db, func(*Options) {}), t.Context()
+		f.create(t, Account{Name: "other"}, testPassword)
+		who, err := f.Person(ctx, "li.wei")
+		if err != nil || who.Subject != "li.wei" || who.Organisation == "" || len(who.Roles) == 0 || who.Session != "" {
+			t.Fatalf("%+v, %v", who, err)
+		}
+		names := []string{"li.wei", "other", "nobody"}
+		if barred, err := f.Barred(ctx, names); err != nil || len(barred) != 0 {
+			t.Errorf("barred: %v, %v", barred, err)
+		}
+		if err := f.DisableAccount(ctx, "other"); err != nil {
+			t.Fatal(err)
+		}
+		if barred, err := f.Barred(ctx, names); err != nil || !slices.Equal(barred, []string{"other"}) {
+			t.Errorf("barred: %v, %v", barred, err)
+		}
+		if barred, err := f.Barred(ctx, nil); err != nil || len(barred) != 0 {
+			t.Errorf("barred of nobody: %v, %v", barred, err)
+		}
+		for name, code := range map[string]string{"other": "identity.account-disabled", "nobody": "identity.no-such-account", "": "identity.no-such-account"} {
+			if _, err := f.Person(ctx, name); codeOf(err) != code {
+				t.Errorf("%q: %v", name, err)
+			}
+		}
+		if err := f.SetRoles(ctx, "li.wei", []policy.Role{policy.Operator}); err != nil {
+			t.Fatal(err)
+		}
+		if who, err := f.Person(ctx, "li.wei"); err != nil || !slices.Equal(who.Roles, []policy.Role{policy.Operator}) {
+			t.Errorf("after a change: %+v, %v", who, err)
+		}
+	})
+}

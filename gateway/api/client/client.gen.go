@@ -384,9 +384,12 @@ type Job struct {
 	ID      string     `json:"id"`
 
 	// Problem A problem document (RFC 9457).
-	Problem *Problem   `json:"problem,omitempty"`
-	Started *time.Time `json:"started,omitempty"`
-	State   JobState   `json:"state"`
+	Problem *Problem `json:"problem,omitempty"`
+
+	// Progress Of a running job, in percent, as the engine estimates it
+	Progress *int       `json:"progress,omitempty"`
+	Started  *time.Time `json:"started,omitempty"`
+	State    JobState   `json:"state"`
 }
 
 // JobList defines model for JobList.
@@ -399,6 +402,32 @@ type JobList struct {
 
 // JobState defines model for JobState.
 type JobState string
+
+// JobUsage What one job took.
+type JobUsage struct {
+	// CPUMs Processor time of all its processes
+	CPUMs    int64     `json:"cpu_ms"`
+	Ended    time.Time `json:"ended"`
+	Grant    string    `json:"grant"`
+	Job      string    `json:"job"`
+	Operator string    `json:"operator"`
+
+	// PeakBytes Most memory of one of them
+	PeakBytes int64 `json:"peak_bytes"`
+
+	// ReadBytes Read by them from files and pipes
+	ReadBytes int64     `json:"read_bytes"`
+	Started   time.Time `json:"started"`
+	State     JobState  `json:"state"`
+
+	// WallMs Time of its processes, added up
+	WallMs int64 `json:"wall_ms"`
+}
+
+// JobUsageList defines model for JobUsageList.
+type JobUsageList struct {
+	Jobs []JobUsage `json:"jobs"`
+}
 
 // LogEntry defines model for LogEntry.
 type LogEntry struct {
@@ -651,6 +680,24 @@ type Unit struct {
 	Key *string `json:"key,omitempty"`
 }
 
+// Usage What the jobs of one grant took on one day.
+type Usage struct {
+	CPUSeconds int64  `json:"cpu_seconds"`
+	Day        string `json:"day"`
+	Grant      string `json:"grant"`
+
+	// Jobs That began
+	Jobs        int64  `json:"jobs"`
+	Operator    string `json:"operator"`
+	ReadBytes   int64  `json:"read_bytes"`
+	WallSeconds int64  `json:"wall_seconds"`
+}
+
+// UsageList defines model for UsageList.
+type UsageList struct {
+	Usage []Usage `json:"usage"`
+}
+
 // Verification defines model for Verification.
 type Verification struct {
 	// Checkpoint Keep it: a later verification against it shows that nothing before it changed
@@ -674,17 +721,26 @@ type AccountName = string
 // DatasetName defines model for DatasetName.
 type DatasetName = string
 
+// FirstDay defines model for FirstDay.
+type FirstDay = string
+
 // GrantID defines model for GrantID.
 type GrantID = string
 
 // JobID defines model for JobID.
 type JobID = string
 
+// LastDay defines model for LastDay.
+type LastDay = string
+
 // Limit defines model for Limit.
 type Limit = int
 
 // ReleaseID defines model for ReleaseID.
 type ReleaseID = string
+
+// UsageOperator defines model for UsageOperator.
+type UsageOperator = string
 
 // ImportDatasetMultipartBody defines parameters for ImportDataset.
 type ImportDatasetMultipartBody struct {
@@ -715,6 +771,15 @@ type StreamJobParams struct {
 	LastEventID *string `json:"Last-Event-ID,omitempty"`
 }
 
+// GetResultParams defines parameters for GetResult.
+type GetResultParams struct {
+	// Page Number of the page, from 1. One beyond the last has no rows.
+	Page *int `form:"page,omitempty" json:"page,omitempty"`
+
+	// Rows Rows of a page; 1000 when left out.
+	Rows *int `form:"rows,omitempty" json:"rows,omitempty"`
+}
+
 // SearchLogParams defines parameters for SearchLog.
 type SearchLogParams struct {
 	Kind   *string    `form:"kind,omitempty" json:"kind,omitempty"`
@@ -739,6 +804,30 @@ type ProveConsistencyParams struct {
 // ProveInclusionParams defines parameters for ProveInclusion.
 type ProveInclusionParams struct {
 	Index int64 `form:"index" json:"index"`
+}
+
+// GetUsageParams defines parameters for GetUsage.
+type GetUsageParams struct {
+	// Operator The operator; all when left out, for those who may see all.
+	Operator *UsageOperator `form:"operator,omitempty" json:"operator,omitempty"`
+
+	// From The first day, in the platform's time zone.
+	From FirstDay `form:"from" json:"from"`
+
+	// To The last day. A year at most is told at once.
+	To LastDay `form:"to" json:"to"`
+}
+
+// ListUsageParams defines parameters for ListUsage.
+type ListUsageParams struct {
+	// Operator The operator; all when left out, for those who may see all.
+	Operator *UsageOperator `form:"operator,omitempty" json:"operator,omitempty"`
+
+	// From The first day, in the platform's time zone.
+	From FirstDay `form:"from" json:"from"`
+
+	// To The last day. A year at most is told at once.
+	To LastDay `form:"to" json:"to"`
 }
 
 // CreateAccountJSONRequestBody defines body for CreateAccount for application/json ContentType.
@@ -1034,7 +1123,8 @@ type ClientInterface interface {
 
 	// StreamJob The states of a job as they change
 	//
-	// Server-sent events: each has the name `state`, a number that grows as `id`, and a Job as `data`. A comment
+	// Server-sent events: each has the name `state`, a number that grows as `id`, and a Job as `data`. Between them
+	// come events with the name `progress` and without a number, when a running job has come farther. A comment
 	// is sent while nothing happens. The stream ends after the event with a final state; `waiting` is not
 	// final, since an officer decides.
 	//
@@ -1046,8 +1136,11 @@ type ClientInterface interface {
 	// JSON or CSV by `Accept`. A job that was refused gives its own problem with the problem's status; one that has
 	// not ended or waits for an officer gives 409 for CSV, and for JSON an object without rows.
 	//
+	// With `page` or `rows` it comes in pages, and without in one piece. The rows stand in the order in which they
+	// were released, which never changes, so pages that were fetched at different times fit together.
+	//
 	// Corresponds with GET /api/v1/jobs/{job}/result (the `GetResult` operationId).
-	GetResult(ctx context.Context, job JobID, reqEditors ...RequestEditorFn) (*http.Response, error)
+	GetResult(ctx context.Context, job JobID, params *GetResultParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetCheckpoint The newest signed checkpoint (C2SP tlog-checkpoint)
 	//
@@ -1170,6 +1263,22 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /api/v1/session/refresh (the `RefreshSession` operationId).
 	RefreshSession(ctx context.Context, body RefreshSessionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetUsage What jobs took, by grant and day, for billing
+	//
+	// JSON or CSV by `Accept`. An operator's people in the role `operator` see their own organisation's. Processor and
+	// wall time are in whole seconds, and bytes in whole units of 64 MiB, rounded up for each grant and day.
+	//
+	// Corresponds with GET /api/v1/usage (the `GetUsage` operationId).
+	GetUsage(ctx context.Context, params *GetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListUsage What each job took
+	//
+	// JSON or CSV by `Accept`. Only for those who oversee operators: single jobs' exact figures depend on the data that
+	// they read.
+	//
+	// Corresponds with GET /api/v1/usage/jobs (the `ListUsage` operationId).
+	ListUsage(ctx context.Context, params *ListUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetLive Whether the process answers
 	//
@@ -1616,7 +1725,8 @@ func (c *Client) CancelJob(ctx context.Context, job JobID, reqEditors ...Request
 
 // StreamJob The states of a job as they change
 //
-// Server-sent events: each has the name `state`, a number that grows as `id`, and a Job as `data`. A comment
+// Server-sent events: each has the name `state`, a number that grows as `id`, and a Job as `data`. Between them
+// come events with the name `progress` and without a number, when a running job has come farther. A comment
 // is sent while nothing happens. The stream ends after the event with a final state; `waiting` is not
 // final, since an officer decides.
 //
@@ -1638,9 +1748,12 @@ func (c *Client) StreamJob(ctx context.Context, job JobID, params *StreamJobPara
 // JSON or CSV by `Accept`. A job that was refused gives its own problem with the problem's status; one that has
 // not ended or waits for an officer gives 409 for CSV, and for JSON an object without rows.
 //
+// With `page` or `rows` it comes in pages, and without in one piece. The rows stand in the order in which they
+// were released, which never changes, so pages that were fetched at different times fit together.
+//
 // Corresponds with GET /api/v1/jobs/{job}/result (the `GetResult` operationId).
-func (c *Client) GetResult(ctx context.Context, job JobID, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetResultRequest(c.Server, job)
+func (c *Client) GetResult(ctx context.Context, job JobID, params *GetResultParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetResultRequest(c.Server, job, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1963,6 +2076,42 @@ func (c *Client) RefreshSessionWithBody(ctx context.Context, contentType string,
 // Corresponds with POST /api/v1/session/refresh (the `RefreshSession` operationId).
 func (c *Client) RefreshSession(ctx context.Context, body RefreshSessionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRefreshSessionRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetUsage What jobs took, by grant and day, for billing
+//
+// JSON or CSV by `Accept`. An operator's people in the role `operator` see their own organisation's. Processor and
+// wall time are in whole seconds, and bytes in whole units of 64 MiB, rounded up for each grant and day.
+//
+// Corresponds with GET /api/v1/usage (the `GetUsage` operationId).
+func (c *Client) GetUsage(ctx context.Context, params *GetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetUsageRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListUsage What each job took
+//
+// JSON or CSV by `Accept`. Only for those who oversee operators: single jobs' exact figures depend on the data that
+// they read.
+//
+// Corresponds with GET /api/v1/usage/jobs (the `ListUsage` operationId).
+func (c *Client) ListUsage(ctx context.Context, params *ListUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListUsageRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2770,7 +2919,7 @@ func NewStreamJobRequest(server string, job JobID, params *StreamJobParams) (*ht
 }
 
 // NewGetResultRequest constructs an http.Request for the GetResult method
-func NewGetResultRequest(server string, job JobID) (*http.Request, error) {
+func NewGetResultRequest(server string, job JobID, params *GetResultParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -2793,6 +2942,45 @@ func NewGetResultRequest(server string, job JobID) (*http.Request, error) {
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Page != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page", *params.Page, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Rows != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "rows", *params.Rows, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -3463,6 +3651,146 @@ func NewRefreshSessionRequestWithBody(server string, contentType string, body io
 	return req, nil
 }
 
+// NewGetUsageRequest constructs an http.Request for the GetUsage method
+func NewGetUsageRequest(server string, params *GetUsageParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/usage")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Operator != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "operator", *params.Operator, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListUsageRequest constructs an http.Request for the ListUsage method
+func NewListUsageRequest(server string, params *ListUsageParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/usage/jobs")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Operator != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "operator", *params.Operator, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewGetLiveRequest constructs an http.Request for the GetLive method
 func NewGetLiveRequest(server string) (*http.Request, error) {
 	var err error
@@ -3781,7 +4109,8 @@ type ClientWithResponsesInterface interface {
 
 	// StreamJobWithResponse The states of a job as they change
 	//
-	// Server-sent events: each has the name `state`, a number that grows as `id`, and a Job as `data`. A comment
+	// Server-sent events: each has the name `state`, a number that grows as `id`, and a Job as `data`. Between them
+	// come events with the name `progress` and without a number, when a running job has come farther. A comment
 	// is sent while nothing happens. The stream ends after the event with a final state; `waiting` is not
 	// final, since an officer decides.
 	//
@@ -3795,10 +4124,13 @@ type ClientWithResponsesInterface interface {
 	// JSON or CSV by `Accept`. A job that was refused gives its own problem with the problem's status; one that has
 	// not ended or waits for an officer gives 409 for CSV, and for JSON an object without rows.
 	//
+	// With `page` or `rows` it comes in pages, and without in one piece. The rows stand in the order in which they
+	// were released, which never changes, so pages that were fetched at different times fit together.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/v1/jobs/{job}/result (the `GetResult` operationId).
-	GetResultWithResponse(ctx context.Context, job JobID, reqEditors ...RequestEditorFn) (*GetResultResponse, error)
+	GetResultWithResponse(ctx context.Context, job JobID, params *GetResultParams, reqEditors ...RequestEditorFn) (*GetResultResponse, error)
 
 	// GetCheckpointWithResponse The newest signed checkpoint (C2SP tlog-checkpoint)
 	//
@@ -3941,6 +4273,26 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /api/v1/session/refresh (the `RefreshSession` operationId).
 	RefreshSessionWithResponse(ctx context.Context, body RefreshSessionJSONRequestBody, reqEditors ...RequestEditorFn) (*RefreshSessionResponse, error)
+
+	// GetUsageWithResponse What jobs took, by grant and day, for billing
+	//
+	// JSON or CSV by `Accept`. An operator's people in the role `operator` see their own organisation's. Processor and
+	// wall time are in whole seconds, and bytes in whole units of 64 MiB, rounded up for each grant and day.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/usage (the `GetUsage` operationId).
+	GetUsageWithResponse(ctx context.Context, params *GetUsageParams, reqEditors ...RequestEditorFn) (*GetUsageResponse, error)
+
+	// ListUsageWithResponse What each job took
+	//
+	// JSON or CSV by `Accept`. Only for those who oversee operators: single jobs' exact figures depend on the data that
+	// they read.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/usage/jobs (the `ListUsage` operationId).
+	ListUsageWithResponse(ctx context.Context, params *ListUsageParams, reqEditors ...RequestEditorFn) (*ListUsageResponse, error)
 
 	// GetLiveWithResponse Whether the process answers
 	//
@@ -5882,7 +6234,8 @@ func (r StreamJobResponse) ContentType() string {
 
 // GetResultResponse200Headers the declared response headers of an HTTP 200 response for GetResult
 type GetResultResponse200Headers struct {
-	WeirJob string
+	WeirJob   string
+	WeirPages int
 }
 
 type GetResultResponse struct {
@@ -7369,6 +7722,214 @@ func (r RefreshSessionResponse) ContentType() string {
 	return ""
 }
 
+type GetUsageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *UsageList
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Problem
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Problem
+	// ApplicationProblemJSON406 the response for an HTTP 406 `application/problem+json` response
+	ApplicationProblemJSON406 *Problem
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Problem
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetUsageResponse) GetJSON200() *UsageList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetUsageResponse) GetApplicationProblemJSON400() *Problem {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetUsageResponse) GetApplicationProblemJSON401() *Problem {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r GetUsageResponse) GetApplicationProblemJSON403() *Problem {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON406 returns the response for an HTTP 406 `application/problem+json` response
+func (r GetUsageResponse) GetApplicationProblemJSON406() *Problem {
+	return r.ApplicationProblemJSON406
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r GetUsageResponse) GetApplicationProblemJSON422() *Problem {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r GetUsageResponse) GetApplicationProblemJSON429() *Problem {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r GetUsageResponse) GetApplicationProblemJSON500() *Problem {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GetUsageResponse) GetApplicationProblemJSON503() *Problem {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetUsageResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetUsageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetUsageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetUsageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetUsageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListUsageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *JobUsageList
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Problem
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Problem
+	// ApplicationProblemJSON406 the response for an HTTP 406 `application/problem+json` response
+	ApplicationProblemJSON406 *Problem
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Problem
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListUsageResponse) GetJSON200() *JobUsageList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListUsageResponse) GetApplicationProblemJSON400() *Problem {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListUsageResponse) GetApplicationProblemJSON401() *Problem {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ListUsageResponse) GetApplicationProblemJSON403() *Problem {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON406 returns the response for an HTTP 406 `application/problem+json` response
+func (r ListUsageResponse) GetApplicationProblemJSON406() *Problem {
+	return r.ApplicationProblemJSON406
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r ListUsageResponse) GetApplicationProblemJSON422() *Problem {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListUsageResponse) GetApplicationProblemJSON429() *Problem {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ListUsageResponse) GetApplicationProblemJSON500() *Problem {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ListUsageResponse) GetApplicationProblemJSON503() *Problem {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListUsageResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListUsageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListUsageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListUsageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListUsageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type GetLiveResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -7912,7 +8473,8 @@ func (c *ClientWithResponses) CancelJobWithResponse(ctx context.Context, job Job
 
 // StreamJobWithResponse The states of a job as they change
 //
-// Server-sent events: each has the name `state`, a number that grows as `id`, and a Job as `data`. A comment
+// Server-sent events: each has the name `state`, a number that grows as `id`, and a Job as `data`. Between them
+// come events with the name `progress` and without a number, when a running job has come farther. A comment
 // is sent while nothing happens. The stream ends after the event with a final state; `waiting` is not
 // final, since an officer decides.
 //
@@ -7932,11 +8494,14 @@ func (c *ClientWithResponses) StreamJobWithResponse(ctx context.Context, job Job
 // JSON or CSV by `Accept`. A job that was refused gives its own problem with the problem's status; one that has
 // not ended or waits for an officer gives 409 for CSV, and for JSON an object without rows.
 //
+// With `page` or `rows` it comes in pages, and without in one piece. The rows stand in the order in which they
+// were released, which never changes, so pages that were fetched at different times fit together.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /api/v1/jobs/{job}/result (the `GetResult` operationId).
-func (c *ClientWithResponses) GetResultWithResponse(ctx context.Context, job JobID, reqEditors ...RequestEditorFn) (*GetResultResponse, error) {
-	rsp, err := c.GetResult(ctx, job, reqEditors...)
+func (c *ClientWithResponses) GetResultWithResponse(ctx context.Context, job JobID, params *GetResultParams, reqEditors ...RequestEditorFn) (*GetResultResponse, error) {
+	rsp, err := c.GetResult(ctx, job, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -8203,6 +8768,38 @@ func (c *ClientWithResponses) RefreshSessionWithResponse(ctx context.Context, bo
 		return nil, err
 	}
 	return ParseRefreshSessionResponse(rsp)
+}
+
+// GetUsageWithResponse What jobs took, by grant and day, for billing
+//
+// JSON or CSV by `Accept`. An operator's people in the role `operator` see their own organisation's. Processor and
+// wall time are in whole seconds, and bytes in whole units of 64 MiB, rounded up for each grant and day.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/usage (the `GetUsage` operationId).
+func (c *ClientWithResponses) GetUsageWithResponse(ctx context.Context, params *GetUsageParams, reqEditors ...RequestEditorFn) (*GetUsageResponse, error) {
+	rsp, err := c.GetUsage(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetUsageResponse(rsp)
+}
+
+// ListUsageWithResponse What each job took
+//
+// JSON or CSV by `Accept`. Only for those who oversee operators: single jobs' exact figures depend on the data that
+// they read.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/usage/jobs (the `ListUsage` operationId).
+func (c *ClientWithResponses) ListUsageWithResponse(ctx context.Context, params *ListUsageParams, reqEditors ...RequestEditorFn) (*ListUsageResponse, error) {
+	rsp, err := c.ListUsage(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListUsageResponse(rsp)
 }
 
 // GetLiveWithResponse Whether the process answers
@@ -10015,6 +10612,13 @@ func ParseGetResultResponse(rsp *http.Response) (*GetResultResponse, error) {
 			}
 			headers.WeirJob = value
 		}
+		if values := rsp.Header.Values("Weir-Pages"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Weir-Pages", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WeirPages = value
+		}
 		response.Headers200 = &headers
 	}
 
@@ -11166,6 +11770,190 @@ func ParseRefreshSessionResponse(rsp *http.Response) (*RefreshSessionResponse, e
 			return nil, err
 		}
 		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetUsageResponse parses an HTTP response from a GetUsageWithResponse call
+func ParseGetUsageResponse(rsp *http.Response) (*GetUsageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetUsageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest UsageList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 406:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON406 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
+
+	}
+
+	return response, nil
+}
+
+// ParseListUsageResponse parses an HTTP response from a ListUsageWithResponse call
+func ParseListUsageResponse(rsp *http.Response) (*ListUsageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListUsageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest JobUsageList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 406:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON406 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/csv) unsupported
 
 	}
 

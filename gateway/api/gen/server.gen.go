@@ -361,9 +361,12 @@ type Job struct {
 	ID      string     `json:"id"`
 
 	// Problem A problem document (RFC 9457).
-	Problem *Problem   `json:"problem,omitempty"`
-	Started *time.Time `json:"started,omitempty"`
-	State   JobState   `json:"state"`
+	Problem *Problem `json:"problem,omitempty"`
+
+	// Progress Of a running job, in percent, as the engine estimates it
+	Progress *int       `json:"progress,omitempty"`
+	Started  *time.Time `json:"started,omitempty"`
+	State    JobState   `json:"state"`
 }
 
 // JobList defines model for JobList.
@@ -376,6 +379,32 @@ type JobList struct {
 
 // JobState defines model for JobState.
 type JobState string
+
+// JobUsage What one job took.
+type JobUsage struct {
+	// CPUMs Processor time of all its processes
+	CPUMs    int64     `json:"cpu_ms"`
+	Ended    time.Time `json:"ended"`
+	Grant    string    `json:"grant"`
+	Job      string    `json:"job"`
+	Operator string    `json:"operator"`
+
+	// PeakBytes Most memory of one of them
+	PeakBytes int64 `json:"peak_bytes"`
+
+	// ReadBytes Read by them from files and pipes
+	ReadBytes int64     `json:"read_bytes"`
+	Started   time.Time `json:"started"`
+	State     JobState  `json:"state"`
+
+	// WallMs Time of its processes, added up
+	WallMs int64 `json:"wall_ms"`
+}
+
+// JobUsageList defines model for JobUsageList.
+type JobUsageList struct {
+	Jobs []JobUsage `json:"jobs"`
+}
 
 // LogEntry defines model for LogEntry.
 type LogEntry struct {
@@ -602,6 +631,24 @@ type Unit struct {
 	Key *string `json:"key,omitempty"`
 }
 
+// Usage What the jobs of one grant took on one day.
+type Usage struct {
+	CPUSeconds int64  `json:"cpu_seconds"`
+	Day        string `json:"day"`
+	Grant      string `json:"grant"`
+
+	// Jobs That began
+	Jobs        int64  `json:"jobs"`
+	Operator    string `json:"operator"`
+	ReadBytes   int64  `json:"read_bytes"`
+	WallSeconds int64  `json:"wall_seconds"`
+}
+
+// UsageList defines model for UsageList.
+type UsageList struct {
+	Usage []Usage `json:"usage"`
+}
+
 // Verification defines model for Verification.
 type Verification struct {
 	// Checkpoint Keep it: a later verification against it shows that nothing before it changed
@@ -625,17 +672,26 @@ type AccountName = string
 // DatasetName defines model for DatasetName.
 type DatasetName = string
 
+// FirstDay defines model for FirstDay.
+type FirstDay = string
+
 // GrantID defines model for GrantID.
 type GrantID = string
 
 // JobID defines model for JobID.
 type JobID = string
 
+// LastDay defines model for LastDay.
+type LastDay = string
+
 // Limit defines model for Limit.
 type Limit = int
 
 // ReleaseID defines model for ReleaseID.
 type ReleaseID = string
+
+// UsageOperator defines model for UsageOperator.
+type UsageOperator = string
 
 // ImportDatasetMultipartBody defines parameters for ImportDataset.
 type ImportDatasetMultipartBody struct {
@@ -666,6 +722,15 @@ type StreamJobParams struct {
 	LastEventID *string `json:"Last-Event-ID,omitempty"`
 }
 
+// GetResultParams defines parameters for GetResult.
+type GetResultParams struct {
+	// Page Number of the page, from 1. One beyond the last has no rows.
+	Page *int `form:"page,omitempty" json:"page,omitempty"`
+
+	// Rows Rows of a page; 1000 when left out.
+	Rows *int `form:"rows,omitempty" json:"rows,omitempty"`
+}
+
 // SearchLogParams defines parameters for SearchLog.
 type SearchLogParams struct {
 	Kind   *string    `form:"kind,omitempty" json:"kind,omitempty"`
@@ -690,6 +755,30 @@ type ProveConsistencyParams struct {
 // ProveInclusionParams defines parameters for ProveInclusion.
 type ProveInclusionParams struct {
 	Index int64 `form:"index" json:"index"`
+}
+
+// GetUsageParams defines parameters for GetUsage.
+type GetUsageParams struct {
+	// Operator The operator; all when left out, for those who may see all.
+	Operator *UsageOperator `form:"operator,omitempty" json:"operator,omitempty"`
+
+	// From The first day, in the platform's time zone.
+	From FirstDay `form:"from" json:"from"`
+
+	// To The last day. A year at most is told at once.
+	To LastDay `form:"to" json:"to"`
+}
+
+// ListUsageParams defines parameters for ListUsage.
+type ListUsageParams struct {
+	// Operator The operator; all when left out, for those who may see all.
+	Operator *UsageOperator `form:"operator,omitempty" json:"operator,omitempty"`
+
+	// From The first day, in the platform's time zone.
+	From FirstDay `form:"from" json:"from"`
+
+	// To The last day. A year at most is told at once.
+	To LastDay `form:"to" json:"to"`
 }
 
 // CreateAccountJSONRequestBody defines body for CreateAccount for application/json ContentType.
@@ -792,7 +881,7 @@ type ServerInterface interface {
 	StreamJob(c *gin.Context, job JobID, params StreamJobParams)
 	// GetResult What was released of a job
 	// (GET /api/v1/jobs/{job}/result)
-	GetResult(c *gin.Context, job JobID)
+	GetResult(c *gin.Context, job JobID, params GetResultParams)
 	// GetCheckpoint The newest signed checkpoint (C2SP tlog-checkpoint)
 	// (GET /api/v1/log/checkpoint)
 	GetCheckpoint(c *gin.Context)
@@ -838,6 +927,12 @@ type ServerInterface interface {
 	// RefreshSession Exchange a refresh token for a new pair; the old one is spent
 	// (POST /api/v1/session/refresh)
 	RefreshSession(c *gin.Context)
+	// GetUsage What jobs took, by grant and day, for billing
+	// (GET /api/v1/usage)
+	GetUsage(c *gin.Context, params GetUsageParams)
+	// ListUsage What each job took
+	// (GET /api/v1/usage/jobs)
+	ListUsage(c *gin.Context, params ListUsageParams)
 	// GetLive Whether the process answers
 	// (GET /livez)
 	GetLive(c *gin.Context)
@@ -1299,6 +1394,25 @@ func (siw *ServerInterfaceWrapper) GetResult(c *gin.Context) {
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetResultParams
+
+	// ------------- Optional query parameter "page" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page", c.Request.URL.Query(), &params.Page, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter page: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "rows" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "rows", c.Request.URL.Query(), &params.Rows, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter rows: %w", err), http.StatusBadRequest)
+		return
+	}
+
 	for _, middleware := range siw.HandlerMiddlewares {
 		middleware(c)
 		if c.IsAborted() {
@@ -1306,7 +1420,7 @@ func (siw *ServerInterfaceWrapper) GetResult(c *gin.Context) {
 		}
 	}
 
-	siw.Handler.GetResult(c, job)
+	siw.Handler.GetResult(c, job, params)
 }
 
 // GetCheckpoint operation middleware
@@ -1646,6 +1760,92 @@ func (siw *ServerInterfaceWrapper) RefreshSession(c *gin.Context) {
 	siw.Handler.RefreshSession(c)
 }
 
+// GetUsage operation middleware
+func (siw *ServerInterfaceWrapper) GetUsage(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetUsageParams
+
+	// ------------- Optional query parameter "operator" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "operator", c.Request.URL.Query(), &params.Operator, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter operator: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Required query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "from", c.Request.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter from: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Required query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "to", c.Request.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter to: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetUsage(c, params)
+}
+
+// ListUsage operation middleware
+func (siw *ServerInterfaceWrapper) ListUsage(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListUsageParams
+
+	// ------------- Optional query parameter "operator" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "operator", c.Request.URL.Query(), &params.Operator, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter operator: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Required query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "from", c.Request.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter from: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Required query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "to", c.Request.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter to: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListUsage(c, params)
+}
+
 // GetLive operation middleware
 func (siw *ServerInterfaceWrapper) GetLive(c *gin.Context) {
 
@@ -1746,6 +1946,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/session", wrapper.SignIn)
 	router.POST(options.BaseURL+"/api/v1/session/password", wrapper.ChangePassword)
 	router.POST(options.BaseURL+"/api/v1/session/refresh", wrapper.RefreshSession)
+	router.GET(options.BaseURL+"/api/v1/usage", wrapper.GetUsage)
+	router.GET(options.BaseURL+"/api/v1/usage/jobs", wrapper.ListUsage)
 	router.GET(options.BaseURL+"/livez", wrapper.GetLive)
 	router.GET(options.BaseURL+"/metrics", wrapper.GetMetrics)
 	router.GET(options.BaseURL+"/readyz", wrapper.GetReady)
@@ -2206,7 +2408,8 @@ func (response StreamJob200TextEventStreamResponse) VisitStreamJobResponse(w htt
 }
 
 type GetResultRequestObject struct {
-	Job JobID `json:"job"`
+	Job    JobID `json:"job"`
+	Params GetResultParams
 }
 
 type GetResultResponseObject interface {
@@ -2214,7 +2417,8 @@ type GetResultResponseObject interface {
 }
 
 type GetResult200ResponseHeaders struct {
-	WeirJob string
+	WeirJob   string
+	WeirPages int
 }
 
 type GetResult200JSONResponse struct {
@@ -2230,6 +2434,7 @@ func (response GetResult200JSONResponse) VisitGetResultResponse(w http.ResponseW
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Weir-Job", fmt.Sprint(response.Headers.WeirJob))
+	w.Header().Set("Weir-Pages", fmt.Sprint(response.Headers.WeirPages))
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -2540,6 +2745,50 @@ func (response RefreshSession200JSONResponse) VisitRefreshSessionResponse(w http
 	return err
 }
 
+type GetUsageRequestObject struct {
+	Params GetUsageParams
+}
+
+type GetUsageResponseObject interface {
+	VisitGetUsageResponse(w http.ResponseWriter) error
+}
+
+type GetUsage200JSONResponse UsageList
+
+func (response GetUsage200JSONResponse) VisitGetUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUsageRequestObject struct {
+	Params ListUsageParams
+}
+
+type ListUsageResponseObject interface {
+	VisitListUsageResponse(w http.ResponseWriter) error
+}
+
+type ListUsage200JSONResponse JobUsageList
+
+func (response ListUsage200JSONResponse) VisitListUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetLiveRequestObject struct {
 }
 
@@ -2704,6 +2953,12 @@ type StrictServerInterface interface {
 	// RefreshSession Exchange a refresh token for a new pair; the old one is spent
 	// (POST /api/v1/session/refresh)
 	RefreshSession(ctx context.Context, request RefreshSessionRequestObject) (RefreshSessionResponseObject, error)
+	// GetUsage What jobs took, by grant and day, for billing
+	// (GET /api/v1/usage)
+	GetUsage(ctx context.Context, request GetUsageRequestObject) (GetUsageResponseObject, error)
+	// ListUsage What each job took
+	// (GET /api/v1/usage/jobs)
+	ListUsage(ctx context.Context, request ListUsageRequestObject) (ListUsageResponseObject, error)
 	// GetLive Whether the process answers
 	// (GET /livez)
 	GetLive(ctx context.Context, request GetLiveRequestObject) (GetLiveResponseObject, error)
@@ -3379,10 +3634,11 @@ func (sh *strictHandler) StreamJob(ctx *gin.Context, job JobID, params StreamJob
 }
 
 // GetResult operation middleware
-func (sh *strictHandler) GetResult(ctx *gin.Context, job JobID) {
+func (sh *strictHandler) GetResult(ctx *gin.Context, job JobID, params GetResultParams) {
 	var request GetResultRequestObject
 
 	request.Job = job
+	request.Params = params
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.GetResult(ctx, request.(GetResultRequestObject))
@@ -3859,6 +4115,58 @@ func (sh *strictHandler) RefreshSession(ctx *gin.Context) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(RefreshSessionResponseObject); ok {
 		if err := validResponse.VisitRefreshSessionResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetUsage operation middleware
+func (sh *strictHandler) GetUsage(ctx *gin.Context, params GetUsageParams) {
+	var request GetUsageRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetUsage(ctx, request.(GetUsageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetUsage")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetUsageResponseObject); ok {
+		if err := validResponse.VisitGetUsageResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListUsage operation middleware
+func (sh *strictHandler) ListUsage(ctx *gin.Context, params ListUsageParams) {
+	var request ListUsageRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListUsage(ctx, request.(ListUsageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListUsage")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListUsageResponseObject); ok {
+		if err := validResponse.VisitListUsageResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {

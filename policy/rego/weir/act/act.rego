@@ -105,6 +105,29 @@ permitted if {
 	person.holds("maintainer")
 }
 
+# What jobs took is for whoever bills, pays or supervises; what single jobs took depends on the data, so it is for those
+# who oversee operators.
+permitted if {
+	input.action in {"usage.read", "usage.list"}
+	person.holds("authority")
+}
+
+permitted if {
+	input.action in {"usage.read", "usage.list"}
+	person.holds("supervisor")
+}
+
+permitted if {
+	input.action == "usage.read"
+	person.holds("maintainer")
+}
+
+permitted if {
+	input.action == "usage.read"
+	person.holds("operator")
+	ours
+}
+
 permitted if {
 	input.action == "query.explain"
 	person.holds("analyst")

@@ -6,7 +6,7 @@ import data.weir.person
 actions := {
 	"grant.create", "grant.read", "grant.list", "grant.suspend", "grant.restore", "grant.terminate",
 	"dataset.import", "dataset.list", "dataset.describe", "query.explain",
-	"job.read", "job.list", "job.cancel",
+	"job.read", "job.list", "job.cancel", "usage.read", "usage.list",
 	"release.list", "release.show", "release.approve", "release.refuse",
 	"user.create", "user.disable", "user.list",
 	"audit.read", "audit.verify", "platform.operate",
@@ -39,7 +39,7 @@ test_what_each_role_may_do_to_others if {
 	allowed.authority == {
 		"grant.create", "grant.read", "grant.list", "grant.suspend", "grant.restore", "grant.terminate",
 		"dataset.list", "dataset.describe", "job.cancel", "release.list",
-		"user.create", "user.disable", "user.list", "audit.read", "audit.verify",
+		"user.create", "user.disable", "user.list", "audit.read", "audit.verify", "usage.read", "usage.list",
 	}
 	allowed.provider == {"dataset.list", "dataset.describe"}
 	allowed.operator == {"dataset.list", "dataset.describe"}
@@ -50,9 +50,12 @@ test_what_each_role_may_do_to_others if {
 	}
 	allowed.supervisor == {
 		"grant.read", "grant.list", "dataset.list", "dataset.describe", "job.read", "job.list",
-		"release.list", "user.list", "audit.read", "audit.verify",
+		"release.list", "user.list", "audit.read", "audit.verify", "usage.read", "usage.list",
 	}
-	allowed.maintainer == {"dataset.list", "job.cancel", "user.disable", "user.list", "audit.verify", "platform.operate"}
+	allowed.maintainer == {
+		"dataset.list", "job.cancel", "user.disable", "user.list",
+		"audit.verify", "usage.read", "platform.operate",
+	}
 }
 
 test_a_supervisor_changes_nothing if {
@@ -68,4 +71,13 @@ test_decisions if {
 	act.decision == {"allow": true} with input as of("authority", "audit.read")
 	act.decision == {"allow": false, "reason": "policy.forbidden"} with input as of("maintainer", "audit.read")
 	act.decision == {"allow": false, "reason": "policy.person-incomplete"} with input as {}
+}
+
+test_an_operator_reads_what_its_own_jobs_took if {
+	ours := json.patch(of("operator", "usage.read"), [{"op": "replace", "path": "/person/organisation", "value": "银海数据"}])
+	act.allow with input as ours
+	not act.allow with input as json.patch(ours, [{"op": "replace", "path": "/person/roles", "value": ["analyst"]}])
+	not act.allow with input as json.patch(ours, [{"op": "replace", "path": "/object/operator", "value": "another"}])
+	not act.allow with input as json.patch(ours, [{"op": "remove", "path": "/object/operator"}])
+	not act.allow with input as json.patch(ours, [{"op": "replace", "path": "/action", "value": "usage.list"}])
 }
