@@ -138,6 +138,26 @@ func (r keyring) rewrap(ctx context.Context, step func(string) error) (changed i
 	return changed, nil
 }
 
+// HeldKey is what may be told of a key.
+type HeldKey struct {
+	Purpose string // what it opens
+	Master  string // name of the master key that wraps it
+	MadeAt  time.Time
+}
+
+// Keys lists the keys of the vault and of the workspaces by what they open.
+func (v *Vault) Keys(ctx context.Context) ([]HeldKey, error) {
+	var rows []wrappedKey
+	if err := v.db.NewSelect().Model(&rows).Order("purpose").Scan(ctx); err != nil {
+		return nil, fmt.Errorf("list keys: %w", err)
+	}
+	held := make([]HeldKey, len(rows))
+	for i, r := range rows {
+		held[i] = HeldKey{r.Purpose, r.Master, r.MadeAt.UTC()}
+	}
+	return held, nil
+}
+
 // asMasterProblem makes a problem for a maintainer of a master key that is not at hand or not the right one.
 func asMasterProblem(err error) error {
 	if errors.Is(err, seal.ErrUnknownMaster) || errors.Is(err, seal.ErrBroken) {

@@ -56,17 +56,42 @@ func (v *Vault) Check(ctx context.Context) (files int, err error) {
 	}
 	for i, row := range rows {
 		file, err := v.openRow(ctx, row)
-		if err != nil {
-			return i, err
-		}
-		_, err = io.Copy(io.Discard, contextReader{ctx, io.NewSectionReader(file, 0, file.Size())})
-		if err = errors.Join(err, file.Close()); errors.Is(err, seal.ErrBroken) {
-			return i, brokenSeal(row.Name, err)
-		} else if err != nil {
+		if err := readThrough(ctx, row.Name, file, err); err != nil {
 			return i, err
 		}
 	}
 	return len(rows), nil
+}
+
+// Check reads every table to its end and gives the problem of the first that is broken.
+func (w *Workspaces) Check(ctx context.Context) (tables int, err error) {
+	var rows []keptRow
+	if err := w.vault.db.NewSelect().Model(&rows).Order("workspace", "name").Scan(ctx); err != nil {
+		return 0, fmt.Errorf("list tables: %w", err)
+	}
+	for i, row := range rows {
+		kept, err := row.kept()
+		if err != nil {
+			return i, err
+		}
+		file, err := w.vault.openKept(ctx, kept)
+		if err := readThrough(ctx, row.Name, file, err); err != nil {
+			return i, err
+		}
+	}
+	return len(rows), nil
+}
+
+// readThrough reads a file that was opened to its end.
+func readThrough(ctx context.Context, name string, file *stored, err error) error {
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, contextReader{ctx, io.NewSectionReader(file, 0, file.Size())})
+	if err = errors.Join(err, file.Close()); errors.Is(err, seal.ErrBroken) {
+		return brokenSeal(name, err)
+	}
+	return err
 }
 
 func (v *Vault) lockForChange() (unlock func(), err error) {

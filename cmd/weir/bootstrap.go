@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"weir/audit"
 	"weir/gateway/identity"
@@ -30,18 +29,8 @@ func bootstrap(ctx context.Context, s settings, account identity.Account, passwo
 	if err := a.engine.CheckAccount(ctx, account.Organisation, account.Roles); err != nil {
 		return err
 	}
-	announced, err := a.log.Append(ctx, audit.Event{
-		Kind: "account.bootstrap.intent", Object: "account", Facts: map[string]string{"roles": string(policy.Authority)},
+	return a.recorded(ctx, audit.Event{
+		Kind: "account.bootstrap", Object: "account", Facts: map[string]string{"roles": string(policy.Authority)},
 		Payload: []byte(account.Name),
-	})
-	if err != nil {
-		return err
-	}
-	made := a.accounts.CreateAccount(ctx, account, password)
-	facts := map[string]string{"intent": fmt.Sprint(announced.Index), "outcome": "done"}
-	if made != nil {
-		facts["outcome"], facts["code"] = "failed", problem.Of(made).Code
-	}
-	_, err = a.log.Append(context.WithoutCancel(ctx), audit.Event{Kind: "account.bootstrap.outcome", Object: "account", Facts: facts})
-	return errors.Join(made, err)
+	}, func() (map[string]string, error) { return nil, a.accounts.CreateAccount(ctx, account, password) })
 }

@@ -40,6 +40,7 @@ type commands struct {
 	Grant   grantCommand   `cmd:"" help:"Grants: who may ask what, for which scenario."`
 	Release releaseCommand `cmd:"" help:"Results that wait for an officer."`
 	Audit   auditCommand   `cmd:"" help:"The log that nobody can rewrite unnoticed."`
+	Vault   vaultCommand   `cmd:"" help:"The sealed data sets and their keys, on the platform's own machine."`
 	Account accountCommand `cmd:"" help:"Who may sign in."`
 	Demo    demoCommand    `cmd:"" help:"Invent a city, start the platform on it and walk a scenario through."`
 	Lab     labCommand     `cmd:"" help:"Run queries on data sets at hand, without a platform: see what they would give away."`

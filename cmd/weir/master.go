@@ -79,3 +79,37 @@ func readMaster(path string) (string, error) {
 	text, err := os.ReadFile(path)
 	return string(text), err
 }
+
+// addMaster puts a new master key before those of a file.
+func addMaster(path, fresh string) error {
+	text, err := readMaster(path)
+	if err != nil {
+		return err
+	}
+	if _, err := sandbox.ParseMaster(text); err != nil {
+		return err
+	}
+	return writeMaster(path, fresh+"\n"+text)
+}
+
+// writeMaster replaces the file of the master key, which is there whole at every time, as before or as it should be.
+func writeMaster(path, text string) error {
+	folder := filepath.Dir(path)
+	f, err := os.CreateTemp(folder, ".master-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.WriteString(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	d, err := os.Open(folder)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

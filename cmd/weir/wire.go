@@ -29,12 +29,13 @@ import (
 
 // The folders of the data folder, and the secrets among the keys.
 const (
-	keysFolder   = "keys"
-	tokensFolder = "keys/tokens"
-	vaultFolder  = "vault"
-	spoolFolder  = "spool"
-	noiseSecret  = "noise.key"
-	jobsSecret   = "jobs.key"
+	keysFolder       = "keys"
+	tokensFolder     = "keys/tokens"
+	vaultFolder      = "vault"
+	workspacesFolder = "workspaces"
+	spoolFolder      = "spool"
+	noiseSecret      = "noise.key"
+	jobsSecret       = "jobs.key"
 )
 
 // assembly is the platform put together from its rooms. It is taken apart in the reverse order.

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+
+	"weir/audit"
+	"weir/internal/problem"
+	"weir/sandbox"
+)
+
+type vaultCommand struct {
+	Status vaultStatusCommand `cmd:"" help:"List the sealed files and the master key of each, while the platform is stopped."`
+	Check  vaultCheckCommand  `cmd:"" help:"Read every sealed file to its end, while the platform is stopped."`
+	Rotate vaultRotateCommand `cmd:"" help:"Change the master key, while the platform is stopped."`
+	Reseal vaultResealCommand `cmd:"" help:"Encrypt a data set anew under a new key, while the platform is stopped."`
+}
+
+// safe is the vault of a platform that is stopped, with what is needed to act on it.
+type safe struct {
+	settings
+	platform *assembly
+	vault    *sandbox.Vault
+	tables   *sandbox.Workspaces
+}
+
+// withVault opens the vault of a platform that is stopped. Whoever can do this holds the platform's files, so nobody is
+// asked for permission; what is done stands on the log.
+func withVault(ctx context.Context, t *terminal, file string, do func(safe) error) (err error) {
+	s, err := readSettings(file, t.environ())
+	if err != nil {
+		return err
+	}
+	unlock, err := alone(s)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	a, db, err := foundation(ctx, s, s.address(s.Listen))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.close(context.WithoutCancel(ctx))) }()
+	worker, err := sandbox.FindWorker()
+	if err != nil {
+		return problem.New("cli.no-worker").Because(err)
+	}
+	vault, err := openVault(ctx, s, db, worker)
+	if err != nil {
+		return err
+	}
+	tables, err := sandbox.OpenWorkspaces(ctx, filepath.Join(s.Data, workspacesFolder), vault)
+	if err != nil {
+		return err
+	}
+	return do(safe{s, a, vault, tables})
+}
+
+// recorded does something that goes onto the log before and after. facts of the outcome come from do.
+func (a *assembly) recorded(ctx context.Context, event audit.Event, do func() (facts map[string]string, err error)) error {
+	kind := event.Kind
+	event.Kind = kind + ".intent"
+	announced, err := a.log.Append(ctx, event)
+	if err != nil {
+		return err
+	}
+	facts, failed := do()
+	outcome := map[string]string{"intent": fmt.Sprint(announced.Index), "outcome": "done"}
+	if failed != nil {
+		outcome["outcome"], outcome["code"] = "failed", problem.Of(failed).Code
+	}
+	for name, fact := range facts {
+		outcome[name] = fact
+	}
+	_, err = a.log.Append(context.WithoutCancel(ctx), audit.Event{Kind: kind + ".outcome", Object: event.Object, Facts: outcome})
+	return errors.Join(failed, err)
+}
+
+type vaultStatusCommand struct {
+	settingsFlag `embed:""`
+}
+
+// Run lists the keys. It tells nothing that opens any of them.
+func (c *vaultStatusCommand) Run(ctx context.Context, t *terminal) error {
+	return withVault(ctx, t, c.File, func(s safe) error {
+		keys, err := s.vault.Keys(ctx)
+		if err != nil {
+			return err
+		}
+		shown := table{head: []string{t.text("Key of"), t.text("Master key"), t.text("Made")}}
+		for _, k := range keys {
+			shown.add(k.Purpose, k.Master, k.MadeAt.Local().Format("2006-01-02 15:04"))
+		}
+		return shown.write(t.out)
+	})
+}
+
+type vaultCheckCommand struct {
+	settingsFlag `embed:""`
+}
+
+// Run reads everything.
+func (c *vaultCheckCommand) Run(ctx context.Context, t *terminal) error {
+	return withVault(ctx, t, c.File, func(s safe) error {
+		sets, err := s.vault.Check(ctx)
+		if err != nil {
+			return err
+		}
+		tables, err := s.tables.Check(ctx)
+		if err != nil {
+			return err
+		}
+		t.say("Whole: %d files of data sets, %d tables of workspaces.", sets, tables)
+		return nil
+	})
+}
+
+type vaultRotateCommand struct {
+	settingsFlag `embed:""`
+}
+
+// Run wraps every key by a new master key. Where the master key is a file, the new one is made and put first in it, and
+// when all is done the old ones leave it: whatever happens in between, the file opens the vault. Where it is brought in
+// the environment, whoever brings it puts the new one first.
+func (c *vaultRotateCommand) Run(ctx context.Context, t *terminal) error {
+	s, err := readSettings(c.File, t.environ())
+	if err != nil {
+		return err
+	}
+	fresh := ""
+	if s.Vault.Key == "" {
+		unlock, err := alone(s) // before its file is touched
+		if err != nil {
+			return err
+		}
+		fresh = sandbox.NewMasterKey()
+		err = addMaster(s.masterFile(), fresh)
+		unlock()
+		if err != nil {
+			return problem.New("cli.no-master").Because(err)
+		}
+	}
+	return withVault(ctx, t, c.File, func(s safe) error {
+		var changed int
+		err := s.platform.recorded(ctx, audit.Event{Kind: "vault.rotate", Object: "vault"}, func() (map[string]string, error) {
+			var err error
+			changed, err = s.vault.RewrapKeys(ctx)
+			return map[string]string{"keys": strconv.Itoa(changed)}, err
+		})
+		if err != nil {
+			return err
+		}
+		if fresh != "" {
+			if err := writeMaster(s.masterFile(), fresh+"\n"); err != nil {
+				return problem.New("cli.no-master").Because(err)
+			}
+		}
+		t.say("%d keys were wrapped by the new master key. The old one opens nothing of this vault any more.", changed)
+		return nil
+	})
+}
+
+type vaultResealCommand struct {
+	settingsFlag `embed:""`
+	Name         string `arg:"" help:"The data set."`
+}
+
+// Run seals every version of a data set anew.
+func (c *vaultResealCommand) Run(ctx context.Context, t *terminal) error {
+	return withVault(ctx, t, c.File, func(s safe) error {
+		var versions int
+		event := audit.Event{Kind: "vault.reseal", Object: "dataset/" + c.Name}
+		if _, err := s.vault.Dataset(ctx, c.Name); err != nil { // before an odd name gets onto the log
+			return err
+		}
+		err := s.platform.recorded(ctx, event, func() (map[string]string, error) {
+			var err error
+			versions, err = s.vault.Reseal(ctx, c.Name)
+			return map[string]string{"versions": strconv.Itoa(versions)}, err
+		})
+		if err != nil {
+			return err
+		}
+		t.say("%d versions of %s were encrypted anew.", versions, c.Name)
+		return nil
+	})
+}
