@@ -393,7 +393,9 @@ func TestOldVaultIsSealed(t *testing.T) {
 		{"the key of units is missing", func() error { return os.Remove(unit) }, false},
 		{"the key of units is too short", func() error { return os.WriteFile(unit, []byte("short"), 0o600) }, false},
 		{"the data is missing", func() error { return os.Remove(clear) }, false},
-		{"half sealed", func() error { return os.WriteFile(filepath.Join(v.place("people", 1), dataFile(1)), plain[:100], 0o400) }, true},
+		{"half sealed", func() error {
+			return os.WriteFile(filepath.Join(v.place("people", 1), dataFile(1)), plain[:100], 0o400)
+		}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			leaveOld(t, v, plain)
