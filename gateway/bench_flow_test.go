@@ -14,24 +14,26 @@ import (
 // leastRuns of the flow are timed, so that there is a 99th percentile.
 const leastRuns = 200
 
-// BenchmarkSmallJob times a small job from request to release, with its parts, through the real parts, with planners
-// that are started for it and with some that wait. Its peer is the same aggregation without the platform: a worker
+// BenchmarkSmallJob times a small job from request to release, with its parts, through the real parts, with processes
+// that are started for it and with such that wait. Its peer is the same aggregation without the platform: a worker
 // process, the plain SQL, and its end.
 func BenchmarkSmallJob(b *testing.B) {
 	c := newCity(b)
 	sql := flowQueries["finish in the planner"]
 	var tables strings.Builder
-	cold := c.parts.Planners
+	cold := c.parts
 	for _, run := range []struct {
 		mode policy.Mode
-		warm int // planners that wait for jobs
+		warm int // planners, and as many workers, that wait for jobs
 	}{{policy.Perturbed, 0}, {policy.Perturbed, sandbox.WarmPlanners}, {policy.Exact, sandbox.WarmPlanners}} {
 		b.Run(fmt.Sprintf("%s/warm=%d", run.mode, run.warm), func(b *testing.B) {
 			grant := c.grant(b, grantOf(run.mode))
-			if c.parts.Planners = cold; run.warm > 0 {
+			if c.parts = cold; run.warm > 0 {
 				planner := sandbox.NewPlanner(realWorker(b), cityLimits).KeepWarm(run.warm)
 				defer planner.Close()
-				c.parts.Planners = gateway.RealPlanners{Planner: planner}
+				workers := sandbox.NewWorkers(realWorker(b), c.vault, cityLimits).KeepWarm(run.warm)
+				defer workers.Close()
+				c.parts.Planners, c.parts.Workers = gateway.RealPlanners{Planner: planner}, gateway.RealWorkers{Workers: workers}
 			}
 			t := &timings{parts: map[string][]time.Duration{}}
 			once := func() {
@@ -67,7 +69,7 @@ func BenchmarkSmallJob(b *testing.B) {
 // benchBare is the peer: what the engine takes in a process of its own.
 func benchBare(b *testing.B, c *city) time.Duration {
 	begin := time.Now()
-	session, err := c.parts.Workers.Start(b.Context(), "peer", c.data[:1])
+	session, err := sandbox.NewWorkers(realWorker(b), c.vault, cityLimits).Start(b.Context(), "peer", c.data[:1])
 	if err != nil {
 		b.Fatal(err)
 	}

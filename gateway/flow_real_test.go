@@ -113,6 +113,7 @@ type city struct {
 	engine *policy.Engine
 	log    *audit.Log
 	parts  gateway.FlowParts
+	vault  *sandbox.Vault
 	data   []policy.Dataset
 }
 
@@ -142,6 +143,7 @@ func newCity(t testing.TB) *city {
 		must(err)
 		c.data = append(c.data, taken)
 	}
+	c.vault = vault
 	c.parts = gateway.FlowParts{
 		Policy: c.engine, Catalogue: vault, Filter: c.filter, Log: c.log, Clock: fixedClock,
 		Planners: gateway.RealPlanners{Planner: sandbox.NewPlanner(worker, cityLimits)},

@@ -30,6 +30,7 @@ type Lab struct {
 	log      *audit.Log
 	db       *bun.DB
 	planner  *sandbox.Planner
+	workers  *sandbox.Workers
 	dir      string
 	mode     policy.Mode
 	datasets []policy.Dataset
@@ -106,10 +107,11 @@ func (l *Lab) open(ctx context.Context, worker string, manifests []string) error
 		return err
 	}
 	l.planner = sandbox.NewPlanner(worker, sandbox.DefaultLimits).KeepWarm(sandbox.WarmPlanners)
+	l.workers = sandbox.NewWorkers(worker, vault, sandbox.DefaultLimits).KeepWarm(sandbox.WarmWorkers)
 	l.flow, err = NewFlow(FlowParts{
 		Policy: l.engine, Catalogue: vault, Filter: filter, Log: l.log, Clock: time.Now,
 		Planners: RealPlanners{l.planner},
-		Workers:  RealWorkers{sandbox.NewWorkers(worker, vault, sandbox.DefaultLimits)},
+		Workers:  RealWorkers{l.workers},
 	})
 	return err
 }
@@ -118,6 +120,9 @@ func (l *Lab) open(ctx context.Context, worker string, manifests []string) error
 func (l *Lab) Close() error {
 	if l.planner != nil {
 		l.planner.Close()
+	}
+	if l.workers != nil {
+		l.workers.Close()
 	}
 	if l.log != nil {
 		l.log.Close()

@@ -1,6 +1,10 @@
 package sandbox
 
-import "testing"
+import (
+	"testing"
+
+	"weir/policy"
+)
 
 // BenchmarkPlannerStartToPlan is what a job waits for its plan: with a planner that is started for it, and with one
 // that was waiting.
@@ -37,13 +41,33 @@ func BenchmarkBind(b *testing.B) {
 	}
 }
 
+// BenchmarkJobStartToAnswer is what a job waits for its first answer: with a process that is started for it, and with one
+// that was waiting.
 func BenchmarkJobStartToAnswer(b *testing.B) {
 	v := withPeople(b)
-	for b.Loop() {
-		s := session(b, v, DefaultLimits)
-		if _, err := s.Query(b.Context(), Query{SQL: `SELECT "select", count(*) FROM "ds_people"."main"."data" GROUP BY 1`}); err != nil {
-			b.Fatal(err)
-		}
-		s.Close()
+	d, err := v.Dataset(b.Context(), "people")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, waiting := range map[string]int{"cold": 0, "warm": 2} {
+		b.Run(name, func(b *testing.B) {
+			workers := NewWorkers(worker, v, DefaultLimits).KeepWarm(waiting)
+			defer workers.Close()
+			for b.Loop() {
+				b.StopTimer()
+				workers.warm.filler.Wait()
+				b.StartTimer()
+				s, err := workers.Start(b.Context(), "job", []policy.Dataset{d})
+				if err != nil {
+					b.Fatal(cause(err))
+				}
+				if _, err := s.Query(b.Context(), Query{SQL: `SELECT "select", count(*) FROM "ds_people"."main"."data" GROUP BY 1`}); err != nil {
+					b.Fatal(cause(err))
+				}
+				b.StopTimer()
+				s.Close()
+				b.StartTimer()
+			}
+		})
 	}
 }

@@ -45,7 +45,7 @@ func TestHostileWorker(t *testing.T) {
 	limits := DefaultLimits
 	limits.Wall = time.Second
 	limits.Bytes = 1 << 20
-	ok := frame("{}")
+	ok := frame("{}") + frame("{}") // opened, attached
 	cases := []struct{ name, script, word string }{
 		{"never answers", ok + hang, "wall clock"},
 		{"ends at once", ok, "ended by itself"},

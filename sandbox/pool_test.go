@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"weir/policy"
 	"weir/sandbox/wire"
 )
 
@@ -190,4 +191,94 @@ func TestPoolThatCannotBeFilled(t *testing.T) {
 	if _, err := planner.Start(t.Context(), schema); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
+}
+
+// warmWorkers has n processes wait for jobs on the vault.
+func warmWorkers(t testing.TB, v *Vault, n int) *Workers {
+	t.Helper()
+	workers := NewWorkers(worker, v, DefaultLimits).KeepWarm(n)
+	t.Cleanup(workers.Close)
+	workers.warm.filler.Wait()
+	if len(workers.warm.waiting) != n {
+		t.Fatalf("%d processes wait, want %d", len(workers.warm.waiting), n)
+	}
+	return workers
+}
+
+// A job that waited finds the data that it is given and nothing else, serves once, and ends with its session.
+func TestWarmWorkersServeOnce(t *testing.T) {
+	v := withPeople(t)
+	d, err := v.Dataset(t.Context(), "people")
+	if err != nil {
+		t.Fatal(err)
+	}
+	workers := warmWorkers(t, v, 2)
+	served := map[int]bool{}
+	for range 3 {
+		workers.warm.filler.Wait()
+		waiting := workers.warm.waiting[0].cmd.Process.Pid
+		s, err := workers.Start(t.Context(), "job", []policy.Dataset{d})
+		if err != nil {
+			t.Fatal(cause(err))
+		}
+		if pid := s.process.cmd.Process.Pid; pid != waiting || served[pid] {
+			t.Errorf("process %d serves, %d waited; served before: %v", pid, waiting, served)
+		}
+		served[waiting] = true
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", waiting))
+		if err != nil || !strings.Contains(string(status), "Seccomp_filters:\t2") {
+			t.Errorf("it has data and has not sealed itself: %v\n%s", err, status)
+		}
+		got, err := s.Query(t.Context(), Query{SQL: `SELECT count(*) FROM "ds_people"."main"."data"`})
+		if err != nil || got.Rows[0][0] != number("200") {
+			t.Errorf("%v %s", got, cause(err))
+		}
+		if _, err := s.process.call(t.Context(), DefaultLimits.Wall, wire.Request{Attach: &wire.Attach{}}, 1<<10); err == nil {
+			t.Error("it was given data twice")
+		}
+		s.Close()
+		mustBeGone(t, s.process)
+	}
+}
+
+// What waits has nothing to read, and cannot be asked before it has been given data and is sealed.
+func TestWarmWorkersHoldNothing(t *testing.T) {
+	workers := warmWorkers(t, withPeople(t), 2)
+	for _, request := range []wire.Request{
+		{Query: &wire.Query{SQL: "SELECT 1"}}, {Open: &wire.Open{}}, {Create: &wire.Create{}}, {Keep: &wire.Keep{}},
+		{Attach: &wire.Attach{Files: []wire.File{{Alias: "ds_other", Path: "/data/1"}}}},
+	} {
+		workers.warm.fill()
+		workers.warm.filler.Wait()
+		p := workers.warm.take(t.Context())
+		if err := p.show(nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.call(t.Context(), DefaultLimits.Wall, request, 1<<10); err == nil {
+			t.Errorf("%+v was done", request)
+		}
+		p.close()
+		mustBeGone(t, p)
+	}
+}
+
+// A job whose data cannot be shown does not start, and its process is gone.
+func TestWarmWorkersFailLikeOthers(t *testing.T) {
+	v := withPeople(t)
+	workers := warmWorkers(t, v, 1)
+	d, _ := v.Dataset(t.Context(), "people")
+	d.Version = 2
+	_, err := workers.Start(t.Context(), "job", []policy.Dataset{d})
+	jobFailedBecause(t, err, "no version 2")
+	waiting := workers.warm.waiting
+	workers.Close()
+	for _, p := range waiting {
+		mustBeGone(t, p)
+	}
+	d.Version = 1
+	s, err := workers.Start(t.Context(), "job", []policy.Dataset{d})
+	if err != nil {
+		t.Fatal("workers without a pool start each process:", cause(err))
+	}
+	s.Close()
 }

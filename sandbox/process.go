@@ -48,8 +48,9 @@ type process struct {
 
 	mu     sync.Mutex // guards what follows
 	reaped bool
-	why    error  // the first reason for which it was killed
-	broken string // the first file shown to it that turned out to be broken
+	why    error    // the first reason for which it was killed
+	broken string   // the first file shown to it that turned out to be broken
+	device *os.File // on which it is to be shown files, until it is
 	usage  Usage
 	left   error // what of it could not be removed
 }
@@ -57,6 +58,19 @@ type process struct {
 // spawn starts a worker. It dies when ctx ends, and with the platform. input, where there is one, becomes the
 // descriptor that an intake reads; the worker finds the shown files as isolate.Inside(0), …
 func spawn(ctx context.Context, executable string, cell isolate.Cell, input *os.File, shown ...sealfs.File) (*process, error) {
+	p, err := launch(ctx, executable, cell, input, len(shown) > 0)
+	if err != nil || len(shown) == 0 {
+		return p, err
+	}
+	if err := p.show(shown); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// launch is spawn for a worker to which files are shown later, if any.
+func launch(ctx context.Context, executable string, cell isolate.Cell, input *os.File, shows bool) (*process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -72,7 +86,7 @@ func spawn(ctx context.Context, executable string, cell isolate.Cell, input *os.
 	if input != nil {
 		files = append(files, input)
 	}
-	stage, err := newStage(shown)
+	stage, err := newStage(shows)
 	if err != nil {
 		return nil, errors.Join(err, requestsRead.Close(), requestsWrite.Close(), repliesRead.Close(), repliesWrite.Close())
 	}
@@ -91,7 +105,7 @@ func spawn(ctx context.Context, executable string, cell isolate.Cell, input *os.
 	}
 	go p.reap()
 	p.stop = context.AfterFunc(ctx, func() { p.kill(context.Cause(ctx)) })
-	if err := stage.show(p); err != nil {
+	if err := stage.receive(p); err != nil {
 		p.close()
 		return nil, err
 	}
@@ -161,6 +175,9 @@ func (p *process) close() Usage {
 	<-p.gone
 	p.requests.Close()
 	p.replies.Close()
+	if device := p.takeDevice(); device != nil {
+		device.Close()
+	}
 	if p.shown != nil {
 		<-p.shown
 	}

@@ -14,21 +14,17 @@ import (
 	"weir/sandbox/sealfs"
 )
 
-// stage shows files to one worker. The worker mounts in a mount namespace of its own and hands over the device on a
-// socket that both have; from then on what it reads is answered here.
+// stage is where a worker hands over the device of the mount on which files are shown to it. It mounts in a mount namespace
+// of its own; from then on what it reads is answered here. Both have a socket for that.
 type stage struct {
-	files  []sealfs.File
 	ours   *net.UnixConn
 	theirs *os.File
 }
 
-// newStage prepares to show files. Where there are none it does nothing, and the worker has no mount.
-func newStage(files []sealfs.File) (*stage, error) {
-	if len(files) == 0 {
+// newStage prepares for a device. Where none is wanted it does nothing, and the worker has no mount.
+func newStage(wanted bool) (*stage, error) {
+	if !wanted {
 		return &stage{}, nil
-	}
-	for i := range files {
-		files[i].Name = strconv.Itoa(i)
 	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -36,7 +32,7 @@ func newStage(files []sealfs.File) (*stage, error) {
 	}
 	ours := os.NewFile(uintptr(pair[0]), "device")
 	defer ours.Close()
-	s := &stage{files: files, theirs: os.NewFile(uintptr(pair[1]), "device")}
+	s := &stage{theirs: os.NewFile(uintptr(pair[1]), "device")}
 	conn, err := net.FileConn(ours)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("show files: %w", err), s.theirs.Close())
@@ -61,23 +57,44 @@ func (s *stage) close() error {
 	return errors.Join(s.ours.Close(), s.theirs.Close())
 }
 
-// show waits for the device and begins to answer. A worker that ends without handing one over gives the reason.
-func (s *stage) show(p *process) error {
+// receive waits for the device. A worker that ends without handing one over gives the reason.
+func (s *stage) receive(p *process) error {
 	if s.ours == nil {
 		return nil
 	}
 	s.theirs.Close()
 	defer s.ours.Close()
 	err := s.ours.SetReadDeadline(time.Now().Add(handOverWall))
-	var device *os.File
 	if err == nil {
-		device, err = receiveDevice(s.ours)
+		p.device, err = receiveDevice(s.ours)
 	}
 	if err != nil {
 		return p.unshown(err)
 	}
-	p.shown, err = sealfs.Serve(device, s.files, func(name string, why error) { p.found(name, why) })
+	return nil
+}
+
+// show begins to answer for files, which the worker finds as isolate.Inside(0), … Nothing was asked for before, and nothing
+// else can be shown to it later.
+func (p *process) show(files []sealfs.File) (err error) {
+	for i := range files {
+		files[i].Name = strconv.Itoa(i)
+	}
+	device := p.takeDevice()
+	if device == nil {
+		return errNoDevice
+	}
+	p.shown, err = sealfs.Serve(device, files, func(name string, why error) { p.found(name, why) })
 	return err
+}
+
+// takeDevice gives the device to one caller.
+func (p *process) takeDevice() *os.File {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	device := p.device
+	p.device = nil
+	return device
 }
 
 // receiveDevice takes one descriptor from the worker. It ends when the worker does.

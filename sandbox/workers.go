@@ -17,11 +17,29 @@ type Workers struct {
 	executable string
 	vault      *Vault
 	limits     Limits
+	warm       *pool // nil: each process is started when it is needed
 }
 
 // NewWorkers makes workers of the program at the given path, over the data of the vault.
 func NewWorkers(executable string, vault *Vault, l Limits) *Workers {
-	return &Workers{executable, vault, l}
+	return &Workers{executable: executable, vault: vault, limits: l}
+}
+
+// WarmWorkers is how many processes a platform has waiting for jobs. Each takes 30 MB of memory.
+const WarmWorkers = 2
+
+// KeepWarm has n processes wait, confined and without any data, for jobs to come that keep no tables: each serves one
+// job and ends with it, like any other. It is called once, before the first Start, and what it keeps ends with Close.
+func (w *Workers) KeepWarm(n int) *Workers {
+	w.warm = newPool(n, w.launch)
+	return w
+}
+
+// Close ends the processes that wait. Those that serve a job go on.
+func (w *Workers) Close() {
+	if w.warm != nil {
+		w.warm.close()
+	}
 }
 
 // Session is one such process, for one job. SQL in it reads a data set as "ds_<name>"."main"."data", and a kept table
@@ -34,7 +52,8 @@ type Session struct {
 	job     string
 	names   []string // of what is shown to it, for a person
 	files   []*stored
-	room    int64 // bytes of memory in which it may make tables; 0: it keeps none
+	room    int64  // bytes of memory in which it may make tables; 0: it keeps none
+	ended   func() // tells the pool that there is room for another; nil: there is none
 }
 
 // Start starts a process that holds the given versions of the data sets and the kept tables, read-only, and nothing
@@ -64,15 +83,13 @@ func (w *Workers) start(ctx context.Context, s *Session, datasets []policy.Datas
 	if err := oneGrant(kept); err != nil {
 		return nil, err
 	}
-	open := &wire.Open{
-		Memory: w.limits.Memory, Threads: w.limits.Threads, Rows: w.limits.Rows, Bytes: w.limits.Bytes, Keeps: s.room > 0,
-	}
+	attach := &wire.Attach{Files: []wire.File{}}
 	var shown []sealfs.File
 	show := func(alias, name string, file *stored, err error) error {
 		if err != nil {
 			return err
 		}
-		open.Files = append(open.Files, wire.File{Alias: alias, Path: isolate.Inside(len(shown))})
+		attach.Files = append(attach.Files, wire.File{Alias: alias, Path: isolate.Inside(len(shown))})
 		shown = append(shown, sealfs.File{Content: file, Size: file.Size()})
 		s.names, s.files = append(s.names, name), append(s.files, file)
 		return nil
@@ -89,12 +106,46 @@ func (w *Workers) start(ctx context.Context, s *Session, datasets []policy.Datas
 			return nil, err
 		}
 	}
-	cell := isolate.Cell{Mode: wire.ModeJob, Limits: w.limits.withFiles(s.room), Scratch: s.room}
-	if s.process, err = spawn(ctx, w.executable, cell, nil, shown...); err != nil {
+	if err := w.process(ctx, s, shown); err != nil {
 		return nil, err
 	}
-	_, err = s.wall.call(ctx, s.process, wire.Request{Open: open}, w.limits.Bytes)
+	_, err = s.wall.call(ctx, s.process, wire.Request{Attach: attach}, w.limits.Bytes)
 	return s, err
+}
+
+// process gives the session a process that has opened its engine and is shown the files: one that waited, or a new one.
+func (w *Workers) process(ctx context.Context, s *Session, shown []sealfs.File) (err error) {
+	if w.warm != nil && s.room == 0 && len(shown) > 0 {
+		s.ended = w.warm.fill
+		if s.process = w.warm.take(ctx); s.process != nil {
+			return s.process.show(shown)
+		}
+	}
+	cell := isolate.Cell{Mode: wire.ModeJob, Limits: w.limits.withFiles(s.room), Scratch: s.room}
+	if s.process, err = spawn(ctx, w.executable, cell, nil, shown...); err != nil {
+		return err
+	}
+	_, err = s.wall.call(ctx, s.process, w.open(s.room > 0), w.limits.Bytes)
+	return err
+}
+
+// launch starts a process that can be shown files: its engine is open, and it has mounted what shows nothing yet.
+func (w *Workers) launch(ctx context.Context) (*process, error) {
+	p, err := launch(ctx, w.executable, isolate.Cell{Mode: wire.ModeJob, Limits: w.limits.kernel()}, nil, true)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := p.call(ctx, w.limits.Wall, w.open(false), w.limits.Bytes); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (w *Workers) open(keeps bool) wire.Request {
+	return wire.Request{Open: &wire.Open{
+		Memory: w.limits.Memory, Threads: w.limits.Threads, Rows: w.limits.Rows, Bytes: w.limits.Bytes, Keeps: keeps,
+	}}
 }
 
 // failed is the problem of a failure: of a file with a broken seal by name, of anything else always the same.
@@ -137,5 +188,8 @@ func (s *Session) Close() (u Usage) {
 		f.Close()
 	}
 	s.files = nil
+	if s.ended != nil {
+		s.ended()
+	}
 	return u
 }

@@ -149,11 +149,12 @@ func (a *assembly) path(ctx context.Context, s settings, worker string, vault *s
 		return nil, err
 	}
 	planner := sandbox.NewPlanner(worker, sandbox.DefaultLimits).KeepWarm(sandbox.WarmPlanners)
-	a.onClose(func(context.Context) error { planner.Close(); return nil })
+	workers := sandbox.NewWorkers(worker, vault, sandbox.DefaultLimits).KeepWarm(sandbox.WarmWorkers)
+	a.onClose(func(context.Context) error { planner.Close(); workers.Close(); return nil })
 	return gateway.NewFlow(gateway.FlowParts{
 		Policy: a.engine, Catalogue: vault, Filter: filter, Log: a.log, Clock: time.Now,
 		Planners: gateway.RealPlanners{Planner: planner},
-		Workers:  gateway.RealWorkers{Workers: sandbox.NewWorkers(worker, vault, sandbox.DefaultLimits)},
+		Workers:  gateway.RealWorkers{Workers: workers},
 	})
 }
 

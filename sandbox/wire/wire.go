@@ -75,6 +75,7 @@ func (t Table) Check() error {
 type Request struct {
 	Open   *Open   `json:"open,omitempty"`   // first of all, for a planner or a job
 	Create *Create `json:"create,omitempty"` // planner, once
+	Attach *Attach `json:"attach,omitempty"` // job, once
 	Bind   *Bind   `json:"bind,omitempty"`   // planner
 	Query  *Query  `json:"query,omitempty"`  // planner without data, or job
 	Keep   *Keep   `json:"keep,omitempty"`   // job that may make files
@@ -83,18 +84,22 @@ type Request struct {
 
 // Open starts the engine.
 type Open struct {
-	Memory  int64  `json:"memory"` // bytes that the engine may use
-	Threads int    `json:"threads"`
-	Rows    int    `json:"rows"`            // most rows of a result
-	Bytes   int64  `json:"bytes"`           // most bytes of a reply
-	Files   []File `json:"files,omitempty"` // job
-	Keeps   bool   `json:"keeps,omitempty"` // job: it will make tables, in the memory that it has for files
+	Memory  int64 `json:"memory"` // bytes that the engine may use
+	Threads int   `json:"threads"`
+	Rows    int   `json:"rows"`            // most rows of a result
+	Bytes   int64 `json:"bytes"`           // most bytes of a reply
+	Keeps   bool  `json:"keeps,omitempty"` // job: it will make tables, in the memory that it has for files
 }
 
 // Create makes the empty tables that a planner knows. It comes apart from Open, so that a planner can be started
 // before it is known what for.
 type Create struct {
 	Tables []Schema `json:"tables"`
+}
+
+// Attach opens the files that a job is shown. It comes apart from Open, so that a job can be started before it is known what for.
+type Attach struct {
+	Files []File `json:"files"`
 }
 
 // Schema is a data set as the planner knows it: a name and typed columns, no rows.

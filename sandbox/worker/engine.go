@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -22,11 +23,9 @@ type engine struct {
 	say func(wire.Reply) // while a query runs; nil where nobody asks how far it is
 }
 
-// start opens the engine, lets prepare do what needs the file system, and then shuts every way out. The order
-// matters: files are attached while that is possible, the engine's lock comes last of its settings, and then the
-// kernel takes the file system away. A job that keeps tables goes on finding its own memory for files, as an intake
-// does, and nothing else by any path.
-func start(ctx context.Context, open wire.Open, prepare func(*engine) error) (*engine, error) {
+// openEngine opens the engine. It must be shut before it is given anything of a person's or of the data, after what needs the
+// file system: that order is what makes the settings hold.
+func openEngine(ctx context.Context, o wire.Open) (*engine, error) {
 	connector, err := duckdb.NewConnector("", nil)
 	if err != nil {
 		return nil, err
@@ -35,23 +34,21 @@ func start(ctx context.Context, open wire.Open, prepare func(*engine) error) (*e
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{conn: conn, open: open}
-	if err := e.run(ctx, extensionsOff...); err != nil {
-		return nil, err
-	}
-	if err := prepare(e); err != nil {
-		return nil, err
-	}
-	if err := e.run(ctx, limits(open.Memory, open.Threads)...); err != nil {
-		return nil, err
-	}
-	if open.Keeps {
-		return e, e.run(ctx, shutBut(isolate.InsideFolder)...)
+	e := &engine{conn: conn, open: o}
+	return e, errors.Join(e.run(ctx, extensionsOff...), e.run(ctx, limits(o.Memory, o.Threads)...))
+}
+
+// shut closes every way out of the engine: the engine's lock comes last of its settings, and then the kernel takes the
+// file system away. A job that keeps tables goes on finding its own memory for files, as an intake does, and nothing
+// else by any path.
+func (e *engine) shut(ctx context.Context) error {
+	if e.open.Keeps {
+		return e.run(ctx, shutBut(isolate.InsideFolder)...)
 	}
 	if err := e.run(ctx, shut...); err != nil {
-		return nil, err
+		return err
 	}
-	return e, isolate.Seal()
+	return isolate.Seal()
 }
 
 var extensionsOff = []string{

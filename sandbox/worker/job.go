@@ -15,21 +15,31 @@ const smallReply = 64 << 10
 func newJob(say func(wire.Reply)) handler {
 	ctx := context.Background()
 	var e *engine
+	attached := false
 	return func(request wire.Request) (wire.Reply, int64) {
 		switch {
 		case e == nil && request.Open != nil:
 			var err error
-			if e, err = start(ctx, *request.Open, func(e *engine) error { return attach(ctx, e, say) }); err != nil {
+			if e, err = openEngine(ctx, *request.Open); err == nil {
+				err = e.measure(ctx, say)
+			}
+			if err != nil {
 				return failed(err), smallReply
 			}
 			return wire.Reply{}, smallReply
-		case e != nil && request.Keep != nil && e.open.Keeps:
+		case e != nil && !attached && request.Attach != nil:
+			if err := e.attach(ctx, request.Attach.Files); err != nil {
+				return failed(err), smallReply
+			}
+			attached = true
+			return wire.Reply{}, smallReply
+		case attached && request.Keep != nil && e.open.Keeps:
 			kept, body, err := e.keep(ctx, *request.Keep)
 			if err != nil {
 				return failed(err), smallReply
 			}
 			return wire.Reply{Kept: kept, Body: body}, smallReply
-		case e != nil && request.Query != nil:
+		case attached && request.Query != nil:
 			table, err := e.query(ctx, *request.Query)
 			if err != nil {
 				return failed(err), smallReply
@@ -40,18 +50,21 @@ func newJob(say func(wire.Reply)) handler {
 	}
 }
 
-func attach(ctx context.Context, e *engine, say func(wire.Reply)) (err error) {
+// measure has the engine estimate how far it is.
+func (e *engine) measure(ctx context.Context, say func(wire.Reply)) (err error) {
 	if e.raw, err = connectionOf(e.conn); err != nil {
 		return err
 	}
 	e.say = say
-	if err := e.run(ctx, estimating...); err != nil {
-		return err
-	}
-	for _, file := range e.open.Files {
+	return e.run(ctx, estimating...)
+}
+
+// attach opens the files, which is the last that the engine needs the file system for, and shuts it.
+func (e *engine) attach(ctx context.Context, files []wire.File) error {
+	for _, file := range files {
 		if err := e.run(ctx, fmt.Sprintf("ATTACH %s AS %s (READ_ONLY)", literal(file.Path), quote(file.Alias))); err != nil {
 			return err
 		}
 	}
-	return nil
+	return e.shut(ctx)
 }

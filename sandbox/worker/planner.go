@@ -21,9 +21,12 @@ func newPlanner() handler {
 	created := false
 	return func(request wire.Request) (wire.Reply, int64) {
 		switch {
-		case e == nil && request.Open != nil && len(request.Open.Files) == 0:
+		case e == nil && request.Open != nil && !request.Open.Keeps:
 			var err error
-			if e, err = start(ctx, *request.Open, func(*engine) error { return nil }); err != nil {
+			if e, err = openEngine(ctx, *request.Open); err == nil {
+				err = e.shut(ctx)
+			}
+			if err != nil {
 				return failed(err), smallReply
 			}
 			return wire.Reply{}, smallReply
