@@ -8,8 +8,8 @@ import (
 // pool keeps processes that wait for work. Each is handed out once and never comes back; another is started when one
 // that was handed out, or started for want of one, has ended, so that starting does not compete with the job that
 // is under way. What waits is blocked in a read and takes no processor time; it dies with the pool, and with the platform
-// like every worker. Only planners wait in one: they hold nothing, so that what they wait for can be told to them
-// through the pipe that they have anyway.
+// like every worker. What waits holds nothing yet, and what it is given goes through a pipe or a mount that it has anyway,
+// so that waiting loosens nothing that confines it.
 type pool struct {
 	size   int
 	start  func(context.Context) (*process, error)

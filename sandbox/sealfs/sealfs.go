@@ -3,7 +3,7 @@
 //
 // The trust boundary is the mount: the worker made it in a mount namespace of its own and handed over its device, so
 // nobody else on the machine has a path to what it shows. The kernel stands between: what arrives here is a request of
-// its own for a place of a file, whatever the worker does. Files are fixed when the mount begins, are read and never
+// its own for a place of a file, whatever the worker does. Files are fixed when it begins to answer, are read and never
 // written, and the kernel keeps what was read for as long as the worker lives. The package must never decide what
 // is shown, and knows neither keys nor data sets.
 package sealfs
