@@ -23,6 +23,7 @@ var attackPlays = []attackPlay{
 		return fmt.Sprintf("pid IN (SELECT pid FROM %s WHERE NOT (%s))", p.table, who)
 	}), true},
 	{"tracker", tracker, true},
+	{"is anything withheld", isAnythingWithheld, false},
 	{"threshold, nine known", threshold, false},
 	{"all others known, one question", knowingOthers(plainly, meanOf), false},
 	{"all others known, spellings", knowingOthers(spelled, meanOf), false},
@@ -132,6 +133,22 @@ func (p *population) dull() string {
 	_, rest, _ := strings.Cut(p.people[0].slice, "sex = '")
 	value, _, _ := strings.Cut(rest, "'")
 	return value
+}
+
+// isAnythingWithheld asks for a group of many people beside a group that only the target could be in. Nothing of it is
+// shown; but the answer says whether it was left out.
+func isAnythingWithheld(t testing.TB, a *attacker) []guess {
+	p := a.on
+	var guesses []guess
+	for n, i := range p.targets {
+		got := a.oracle(t, fmt.Sprint("withheld ", n/aStory), fmt.Sprintf("SELECT 'others' AS who FROM %s WHERE sex = '%s' UNION SELECT 'target' FROM %s WHERE %s AND %s",
+			p.table, p.dull(), p.table, p.secret, p.people[i].who))
+		a.count(got.Code, len(got.Rows) > 0)
+		guesses = append(guesses, guess{
+			truth: p.people[i].secret, says: got.Withheld || len(got.Rows) > 1, signal: fmt.Sprint(got.Withheld, len(got.Rows), got.Code),
+		})
+	}
+	return guesses
 }
 
 // threshold counts nine people who are known to have the secret, and the target: one too few, or just enough.

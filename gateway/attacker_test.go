@@ -75,6 +75,18 @@ func (a *attacker) ask(t testing.TB, story string, questions []question) []figur
 	return figures
 }
 
+// count notes a query for one figure.
+func (a *attacker) count(code string, shown bool) {
+	a.asked++
+	a.jobs++
+	if !shown {
+		a.refused++
+	}
+	if code != "" {
+		a.codes[code]++
+	}
+}
+
 // beforeData reports whether a refusal came from the text alone, or from a budget that is used up.
 func beforeData(code string) bool {
 	return strings.HasPrefix(code, "guard.") || strings.HasPrefix(code, "sql.") || strings.HasPrefix(code, "policy.")
