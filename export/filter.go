@@ -27,6 +27,8 @@ type Filter struct {
 	noise  noise
 	queue  *Queue
 	ledger *ledger
+
+	comparisons *comparisons
 }
 
 // New makes a filter. key is the secret of the sticky noise and of the ledger, at least 32 bytes: whoever has it can
@@ -40,7 +42,11 @@ func New(key []byte, queue *Queue) (*Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Filter{noise: noise{key: key}, queue: queue, ledger: ledger}, nil
+	comparisons, err := newComparisons(queue.db, key)
+	if err != nil {
+		return nil, err
+	}
+	return &Filter{noise: noise{key: key}, queue: queue, ledger: ledger, comparisons: comparisons}, nil
 }
 
 // Assessment is the judging of one job.
@@ -53,7 +59,8 @@ type Assessment struct {
 	operator string
 	job      string
 	released []sandbox.Named
-	quick    map[string]bool // releases whose cells the quick query settled
+	quick    map[string]bool        // releases whose cells the quick query settled
+	public   map[string]publicParts // by release
 	checks   []Check
 	withheld bool
 	cells    int
@@ -116,8 +123,7 @@ func (a *Assessment) Admit(ctx context.Context, r guard.Release, cells sandbox.T
 		return problem.New("export.evidence").Because(err)
 	}
 	out := sandbox.Named{Name: r.Name, Table: tableOf(r)}
-	judge := func(known map[string]*history) (err error) {
-		j.known = known
+	judge := func() (err error) {
 		out.Table.Rows, err = j.every(cells)
 		var denied *problem.Problem
 		if err != nil && !errors.As(err, &denied) {
@@ -125,13 +131,7 @@ func (a *Assessment) Admit(ctx context.Context, r guard.Release, cells sandbox.T
 		}
 		return err
 	}
-	var err error
-	if a.mode == policy.Exact {
-		err = a.filter.ledger.remember(ctx, a.operator, r.Keys, a.rules.K, judge)
-	} else {
-		err = judge(nil)
-	}
-	if err != nil {
+	if err := a.remembering(ctx, j, judge); err != nil {
 		return err
 	}
 	if len(cells.Rows) == 0 { // no cell at all is no answer either: that nobody is in a group would be known from it
@@ -142,13 +142,38 @@ func (a *Assessment) Admit(ctx context.Context, r guard.Release, cells sandbox.T
 	return nil
 }
 
+// remembering judges beside what the operator was told before: of cells in exact mode, and of public parts.
+func (a *Assessment) remembering(ctx context.Context, j *judging, judge func() error) error {
+	keys := j.release.Keys
+	if a.mode == policy.Exact {
+		cells := judge
+		judge = func() error {
+			return a.filter.ledger.remember(ctx, a.operator, keys, a.rules.K, func(known map[string]*history) error {
+				j.known = known
+				return cells()
+			})
+		}
+	}
+	if j.release.Public == "" {
+		return judge()
+	}
+	if a.public[j.release.Name] == nil {
+		return problem.New("export.evidence").Because(errors.New("the public part is missing"))
+	}
+	return a.filter.comparisons.remember(ctx, a.operator, keys, a.rules.K, func(asked map[string]*comparison) error {
+		j.asked = asked
+		return judge()
+	})
+}
+
 // judging is the judging of one aggregation's cells.
 type judging struct {
 	*Assessment
 	release guard.Release
 	index   map[string]int
 	check   Check
-	known   map[string]*history // by domain; exact mode only
+	known   map[string]*history    // by domain; exact mode only
+	asked   map[string]*comparison // by domain; where something in the question is secret
 	current []any
 }
 
@@ -209,6 +234,12 @@ func (j *judging) row(row []any) ([]any, error) {
 		}
 		out[i] = j.value("g" + strconv.Itoa(i))
 	}
+	if len(j.release.Cells) == 0 {
+		if isolates, err := j.publicIsolates(-1); err != nil || isolates {
+			j.withhold("E6")
+			return nil, err
+		}
+	}
 	for i, c := range j.release.Cells {
 		v, err := j.cell(i, c)
 		if err != nil {
@@ -258,6 +289,10 @@ func (j *judging) cell(i int, c guard.Cell) (any, error) {
 	if v == nil {
 		j.withhold("E2")
 		return nil, nil
+	}
+	if isolates, err := j.publicIsolates(i); err != nil || isolates {
+		j.withhold("E6")
+		return nil, err
 	}
 	if failed, err = j.combines(i, c); err != nil {
 		return nil, err

@@ -230,6 +230,15 @@ func (w *world) ask(ctx context.Context, operator, sql string, mode policy.Mode,
 
 // evidence asks for the bounds first, as the flow does, and for everything where they leave a cell open.
 func (w *world) evidence(ctx context.Context, a *Assessment, r guard.Release) (sandbox.Table, error) {
+	if r.Public != "" {
+		units, err := w.session.Query(ctx, sandbox.Query{SQL: r.Public, Tables: a.Tables(r.Reads)})
+		if err != nil {
+			return units, fmt.Errorf("%w: %v\n%s", err, unwrapAll(err), r.Public)
+		}
+		if err := a.Compare(r, units); err != nil {
+			return units, err
+		}
+	}
 	for _, sql := range []string{r.Quick, r.SQL} {
 		if sql == "" {
 			continue

@@ -205,6 +205,15 @@ func (f *Flow) cells(ctx context.Context, req Request, schema []policy.Dataset, 
 // evidence is brought.
 func evidence(ctx context.Context, session Session, a *export.Assessment, r guard.Release) (sandbox.Table, error) {
 	tables := a.Tables(r.Reads)
+	if r.Public != "" { // whom the question would single out if nothing in it were secret
+		units, err := session.Query(ctx, sandbox.Query{SQL: r.Public, Tables: tables})
+		if err != nil {
+			return sandbox.Table{}, err
+		}
+		if err := a.Compare(r, units); err != nil {
+			return sandbox.Table{}, err
+		}
+	}
 	if r.Quick != "" {
 		cells, err := session.Query(ctx, sandbox.Query{SQL: r.Quick, Tables: tables})
 		if err != nil || a.Settled(r, cells) {

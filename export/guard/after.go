@@ -77,7 +77,9 @@ func (c *checker) unitWindow(e *expr, in *relation) (value, error) {
 			return value{}, err
 		}
 		v.sensitive = v.sensitive || of[0].sensitive
+		v.derives(of)
 	}
+	v.semi, v.raw = true, true
 	if e.Type == "WINDOW_AGGREGATE" && e.Return.numeric() && e.Filters == nil && len(e.Orders) == 0 && len(args) == 1 && args[0].sort == measureValue {
 		v.sort, v.name = measureValue, "window "+c.atomID(e.Name+" of", args...)
 	}

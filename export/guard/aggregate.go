@@ -37,6 +37,7 @@ func (c *checker) grouping(in *relation, by []*expr, list []*expr) (*relation, e
 		}
 	}
 	var groups []value
+	in.since = len(c.atoms)
 	for _, e := range by {
 		v, err := c.expr(e, in)
 		if err != nil {
@@ -69,6 +70,7 @@ func (c *checker) distinct(n *node) (*relation, error) {
 	case perUnit(in, in.cols):
 		return c.aggregatePerUnit(in, nil, in.cols, nil)
 	}
+	in.since = len(c.atoms)
 	return c.guarded(in, n.Targets, in.cols, nil)
 }
 
@@ -306,6 +308,7 @@ func (c *checker) unitFact(e *expr, w *relation) (sql string, v value, args []va
 	if e.OrderBys != nil || len(e.OriginalArgs) > len(e.Children) {
 		return "", value{}, nil, c.deny(e, "guard.aggregate", "function", e.Name)
 	}
+	defer func(since int) { c.atoms = c.atoms[:since] }(len(c.atoms)) // the fact is a secret as a whole
 	sql, err = c.plainAggregate(e, w, unitAggregate)
 	if err != nil {
 		return "", value{}, nil, err
@@ -327,7 +330,9 @@ func (c *checker) unitFact(e *expr, w *relation) (sql string, v value, args []va
 			return "", value{}, nil, err
 		}
 		v.sensitive = v.sensitive || f.sensitive
+		v.derives([]value{f})
 	}
+	v.semi, v.raw = true, true
 	// A condition would make a number of it, and hide from the check of its complement.
 	counts := e.Name == "count_star" && e.Filter == nil
 	measured := len(args) > 0 && e.Return.numeric() && e.Filter == nil && !strings.HasPrefix(e.Name, "count")

@@ -29,7 +29,7 @@ func (g *guardedQuery) release() (*relation, error) {
 		if err != nil {
 			return nil, g.denyBecause(nil, err, "guard.unknown-type", "type", v.typ.ID)
 		}
-		r.Groups = append(r.Groups, Group{Name: v.name, Type: t, Sensitive: v.sensitive})
+		r.Groups = append(r.Groups, Group{Name: v.name, Type: t, Sensitive: v.sensitive, Secret: v.raw})
 		types = append(types, v.typ)
 	}
 	for _, k := range g.in.keys {

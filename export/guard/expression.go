@@ -15,7 +15,11 @@ func (c *checker) expr(e *expr, in *relation) (value, error) {
 	if err := c.wordsOfExpr(e); err != nil {
 		return value{}, err
 	}
+	since := len(c.atoms)
 	v, err := c.exprOf(e, in)
+	if err == nil && in.kind == protected {
+		v = c.settle(v, since)
+	}
 	switch {
 	case err != nil:
 		return v, err
@@ -341,6 +345,7 @@ func derived(sql string, t typ, name string, from ...value) value {
 		v.sensitive = v.sensitive || f.sensitive
 	}
 	v.sides = sidesOf(from)
+	v.derives(from)
 	return v
 }
 

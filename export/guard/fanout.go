@@ -15,6 +15,9 @@ type side struct{ from string }
 // joinSide marks the columns of the side that is joined to a protected one.
 func joinSide(other *relation) *side {
 	if other.single {
+		for i := range other.cols {
+			other.cols[i].fixed = true
+		}
 		return nil // one row multiplies nothing
 	}
 	s := &side{from: other.from}

@@ -48,12 +48,25 @@ type checker struct {
 	program  Program
 	trace    []*Typed
 	literals map[string]bool
+
+	// For the public parts of releases; see public.go.
+	atoms   []secretAtom // conditions on secrets that were met so far
+	audits  [][]audited  // of each release
+	assumed *assumption  // what is assumed, when the plan is typed again
+}
+
+func newChecker(sql string, schema []policy.Dataset, rules policy.Rules, mode policy.Mode) *checker {
+	c := &checker{sql: sql, schema: map[string]policy.Dataset{}, rules: rules, mode: mode, ctes: map[uint64]*relation{}, literals: map[string]bool{}}
+	for _, d := range schema {
+		c.schema[d.Name] = d
+	}
+	return c
 }
 
 // Check types the plan that the engine bound the text to, and renders the program. The error is a problem with a
 // code and a place in the text.
 func Check(sql string, bound sandbox.Bound, schema []policy.Dataset, rules policy.Rules, mode policy.Mode) (*Program, error) {
-	c := &checker{sql: sql, schema: map[string]policy.Dataset{}, rules: rules, mode: mode, ctes: map[uint64]*relation{}, literals: map[string]bool{}}
+	c := newChecker(sql, schema, rules, mode)
 	program, err := c.check(bound, schema)
 	var p *problem.Problem
 	if errors.As(err, &p) && p.Status() < 500 {
@@ -67,7 +80,6 @@ func (c *checker) check(bound sandbox.Bound, schema []policy.Dataset) (*Program,
 		if !d.Open && len(d.Units) == 0 {
 			return nil, problem.New("guard.unlabelled", "dataset", d.Name)
 		}
-		c.schema[d.Name] = d
 	}
 	if c.rules.K < 1 {
 		return nil, problem.New("internal").Because(errors.New("rules without a threshold"))
@@ -82,6 +94,9 @@ func (c *checker) check(bound sandbox.Bound, schema []policy.Dataset) (*Program,
 	}
 	last, err := c.relation(plan)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.publicParts(plan, schema); err != nil {
 		return nil, err
 	}
 	return c.finish(last, names)

@@ -63,6 +63,7 @@ type joining struct {
 	equalKeys      [][2]value // conditions that equate unit keys
 	onlyEqualities bool
 	told           bool     // a sensitive column is in the condition
+	secret, semi   bool     // a secret is in it
 	lookUps        []string // values of the side without protected rows that a condition equates with protected ones
 	rights         []string // what the conditions compare on the right side
 }
@@ -101,7 +102,7 @@ func (j *joining) on() (string, error) {
 			}
 		}
 		parts, j.rights = append(parts, v.sql), append(j.rights, r.sql)
-		j.told = j.told || v.sensitive
+		j.tells(v)
 	}
 	if n.Condition != nil {
 		j.onlyEqualities = false
@@ -111,7 +112,7 @@ func (j *joining) on() (string, error) {
 			return "", err
 		}
 		parts = append(parts, v.sql)
-		j.told = j.told || v.sensitive
+		j.tells(v)
 	}
 	return strings.Join(parts, " AND "), nil
 }
@@ -143,6 +144,43 @@ func (j *joining) word(on string) (word, condition string) {
 	return word, on
 }
 
+// tells notes what a condition looks at.
+func (j *joining) tells(v value) {
+	j.told = j.told || v.sensitive
+	j.secret, j.semi = j.secret || v.secret, j.semi || v.semi
+}
+
+// besideSecret reports whether rows without units are joined to protected ones by a secret, such as a diagnosis' code.
+// What such rows hold is as secret as that.
+func (j *joining) besideSecret() bool {
+	if !j.secret && !j.semi || j.left.kind == protected && j.right.kind == protected || j.kind() != protected {
+		return false
+	}
+	beside := j.right
+	if j.left.kind != protected {
+		beside = j.left
+	}
+	for i := range beside.cols {
+		v := &beside.cols[i]
+		v.secret, v.semi, v.raw, v.public = j.secret, j.semi, true, false
+	}
+	j.atoms = append(j.atoms, secretAtom{keys: []string{"join of " + beside.from}, sense: j.secret})
+	return true
+}
+
+// besides is the word of a join that keeps the rows of its protected side.
+func besides(word string, left bool) string {
+	switch {
+	case strings.Contains(word, "FULL"), left && strings.Contains(word, "LEFT"):
+		return word
+	case left:
+		return strings.Replace(word, "JOIN", "LEFT JOIN", 1)
+	case strings.Contains(word, "LEFT"):
+		return " FULL JOIN "
+	}
+	return strings.Replace(word, "JOIN", "RIGHT JOIN", 1)
+}
+
 // both types a join whose result has the columns of both sides.
 func (j *joining) both() (*relation, error) {
 	var multiplies *side
@@ -157,6 +195,9 @@ func (j *joining) both() (*relation, error) {
 		return nil, err
 	}
 	word, on := j.word(on)
+	if j.besideSecret() && j.assumed != nil { // the public part has every unit, whatever it is joined by
+		word = besides(word, j.left.kind == protected)
+	}
 	r := &relation{
 		kind:    j.kind(),
 		from:    j.left.from + word + j.right.from,
@@ -317,6 +358,9 @@ func (j *joining) steered() (*relation, error) {
 	if on == "" {
 		return nil, problem.New("guard.unknown-plan", "what", operatorName(j.node))
 	}
+	if j.node.JoinType != "MARK" && j.besideSecret() && j.assumed != nil {
+		return j.left.copyOf(), nil
+	}
 	r := j.left.copyOf()
 	r.reads = union(j.left.reads, j.right.reads)
 	r.data = union(j.left.data, j.right.data)
@@ -352,6 +396,10 @@ func (j *joining) marked(r *relation, on string) (*relation, error) {
 		mark = "(" + l.sql + " " + comparisons[cond.Comparison] + " ANY (SELECT " + q.sql + " FROM " + j.right.from + "))"
 	}
 	v := value{sql: mark, typ: typ{ID: "BOOLEAN"}, sort: plainValue, name: "IN", key: -1, sensitive: j.right.told || j.told}
+	v.secret, v.semi, v.raw, v.public = j.secret, j.semi, j.secret || j.semi, !j.secret && !j.semi
+	if r.kind == protected {
+		v = j.settle(v, len(j.atoms))
+	}
 	if r.kind != protected {
 		v.sort = freeValue
 	}

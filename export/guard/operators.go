@@ -18,7 +18,7 @@ func (c *checker) relation(n *node) (*relation, error) {
 		return nil, problem.New("guard.unknown-plan", "what", "missing operator")
 	}
 	t := &Typed{Operator: operatorName(n)}
-	mark := len(c.trace)
+	mark, since := len(c.trace), len(c.atoms)
 	if mark > maxDepth {
 		return nil, problem.New("guard.too-complex")
 	}
@@ -29,6 +29,10 @@ func (c *checker) relation(n *node) (*relation, error) {
 	t.describe(r)
 	t.Children = slices.Clone(c.trace[mark:])
 	c.trace = append(c.trace[:mark], t)
+	r.atoms = slices.Clone(c.atoms[since:])
+	if r.kind != protected {
+		r.atoms, c.atoms = nil, c.atoms[:since] // what was released does not tell secrets any more
+	}
 	return r, nil
 }
 
@@ -184,10 +188,17 @@ func (c *checker) filter(n *node) (*relation, error) {
 		return nil, problem.New("guard.unknown-plan", "what", "filter").Because(err)
 	}
 	var filters []value
+	var atoms []secretAtom
+	var whole []bool
+	since := len(c.atoms)
 	for _, e := range list {
+		c.atoms = c.atoms[:since]
 		v, err := c.expr(e, r)
 		if err != nil {
 			return nil, err
+		}
+		for _, a := range c.atoms[since:] {
+			atoms, whole = append(atoms, a), append(whole, !v.public && len(c.atoms) == since+1)
 		}
 		if v.typ.ID != "BOOLEAN" || r.kind == protected && v.sort >= textValue {
 			return nil, c.denyValue(e, v)
@@ -205,6 +216,7 @@ func (c *checker) filter(n *node) (*relation, error) {
 	for _, v := range filters {
 		r.weighted = r.weighted || r.weighs(v)
 	}
+	c.atoms = append(c.atoms[:since], together(atoms, whole)...)
 	return r, nil
 }
 
@@ -375,5 +387,6 @@ func (c *checker) cteRef(n *node) (*relation, error) {
 		return nil, c.deny(nil, "guard.operator", "operator", "recursive common table expression")
 	}
 	w := c.wrap(definition)
+	c.atoms = append(c.atoms, definition.atoms...)
 	return w, nil
 }

@@ -48,6 +48,14 @@ type value struct {
 	poly      polynomial
 	sides     []*side    // joined open or released rows that it was made of
 	cond      *condition // a CASE that is one condition around one value
+
+	// What it tells; see public.go. A value that is none of the three is the same in every row.
+	secret bool     // made of a sensitive column
+	semi   bool     // made of a measure, or of a fact about a unit's rows
+	public bool     // made of anything else
+	raw    bool     // it holds a secret that no atom stands for
+	parts  []string // SQL of what is public in it
+	fixed  bool     // of a relation of one row, so the same for everybody
 }
 
 // condition is CASE WHEN when THEN then [ELSE 0 | NULL] END, which inside an aggregate is a filter.
@@ -90,6 +98,9 @@ type relation struct {
 	weighted bool           // they do, or may, and unevenly
 	proven   map[*side]bool // sides that do not, if the proofs hold
 	proofs   []string       // SQL over those sides, each of which must be true
+	// Conditions on secrets that decided which rows there are; and how many were noted when groups began to be typed.
+	atoms []secretAtom
+	since int
 }
 
 // oneRowAUnit reports whether every row belongs to one unit, and every unit has at most one.
@@ -132,7 +143,7 @@ func (c *checker) wrap(r *relation) *relation {
 	alias := c.alias()
 	atoms := r.hiddenAtoms()
 	w := &relation{kind: r.kind, from: "(" + r.selectSQL(atoms) + ") AS " + alias, reads: r.reads, data: r.data, told: r.told, thinned: r.thinned,
-		single: r.single, lonely: r.lonely, weighted: r.weighted, proven: r.proven, proofs: r.proofs}
+		single: r.single, lonely: r.lonely, weighted: r.weighted, proven: r.proven, proofs: r.proofs, atoms: r.atoms}
 	renamed := make(map[string]string, len(atoms))
 	for i, a := range atoms {
 		renamed[a.id] = alias + ".a" + itoa(i)
@@ -217,11 +228,13 @@ func union(a, b map[string]bool) map[string]bool {
 // columnValue types a column of a granted data set.
 func columnValue(d policy.Dataset, col policy.Column, sql string, t typ) value {
 	v := value{sql: sql, typ: t, name: col.Name, key: -1, sensitive: col.Class == policy.Sensitive, strict: !d.Open}
+	v.secret, v.semi = v.sensitive, col.Class == policy.Measure
+	v.raw, v.public = v.secret || v.semi, !v.secret && !v.semi
 	switch {
 	case d.Open:
-		v.sort, v.sensitive = freeValue, false
+		v.sort, v.sensitive, v.secret, v.semi, v.raw, v.public = freeValue, false, false, false, false, true
 	case col.Class == policy.Identifier:
-		v.sort = identifierValue
+		v.sort, v.public = identifierValue, false
 		for i, u := range d.Units {
 			if u.Key == col.Name {
 				v.sort, v.domain, v.key = keyValue, u.Domain, i

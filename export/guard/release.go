@@ -44,6 +44,7 @@ const (
 type Release struct {
 	Name   string   // the released table, as later queries read it
 	SQL    string   // brings all evidence
+	Public string   // brings the units of the public part of each figure; empty where nothing in the question is secret
 	Quick  string   // brings bounds that settle most cells; empty where there is nothing to save
 	Reads  []string // released tables that it reads
 	Data   []string // data sets that it reads
@@ -60,6 +61,7 @@ type Group struct {
 	Name      string
 	Type      string
 	Sensitive bool
+	Secret    bool // not in the release's public part
 }
 
 // Cell is one aggregate of a release.
@@ -111,6 +113,8 @@ type cell struct {
 // guarded types the aggregation at which Protected becomes Released.
 func (c *checker) guarded(in *relation, groupExprs []*expr, groups []value, list []*expr) (*relation, error) {
 	r := &guardedQuery{checker: c, in: in, groups: groups}
+	base := append(slices.Clone(in.atoms), c.atoms[in.since:]...)
+	var ofCell [][]secretAtom
 	for i, g := range groups {
 		in.weighted = in.weighted || in.weighs(g)
 		if g.sort >= textValue {
@@ -124,6 +128,7 @@ func (c *checker) guarded(in *relation, groupExprs []*expr, groups []value, list
 		return nil, err
 	}
 	for _, e := range list {
+		since := len(c.atoms)
 		r.outputs = append(r.outputs, output{cell: len(r.cells), over: -1, name: e.Name})
 		cells, err := c.share(e, in)
 		if err != nil {
@@ -142,6 +147,12 @@ func (c *checker) guarded(in *relation, groupExprs []*expr, groups []value, list
 			return nil, err
 		}
 		r.cells = append(r.cells, cells...)
+		for range cells {
+			ofCell = append(ofCell, slices.Clone(c.atoms[since:]))
+		}
+	}
+	if err := r.audit(base, ofCell); err != nil {
+		return nil, err
 	}
 	return r.release()
 }

@@ -107,6 +107,8 @@ func (r *relation) unite(other *relation) bool {
 		a, b := &r.cols[i], other.cols[i]
 		same := a.sort == b.sort && (a.sort != keyValue || a.key == b.key && a.domain == b.domain)
 		a.sensitive = a.sensitive || b.sensitive
+		a.secret, a.semi, a.public, a.raw = a.secret || b.secret, a.semi || b.semi, a.public || b.public, a.raw || b.raw
+		a.parts = append(slices.Clip(a.parts), b.parts...)
 		switch {
 		case !same && max(a.sort, b.sort) >= textValue:
 			return false

@@ -1,0 +1,141 @@
+package export
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	"weir/export/guard"
+	"weir/internal/problem"
+	"weir/sandbox"
+)
+
+// Two questions whose public parts differ in fewer than k units are not both answered; see guard's public.go. What
+// was asked before is kept in the store; see comparison.go.
+
+// publicPart is the units that a figure would look at under one assignment of true and false to what is secret.
+type publicPart struct {
+	units  float64
+	sketch sketch
+	set    int  // parts of one set are disjoint
+	known  bool // it was compared already, as part of another group's cell
+	failed bool
+}
+
+// publicParts is the parts of a release by figure, key and public groups.
+type publicParts map[string][]*publicPart
+
+// Compare takes in what a release's query for its public part brought. Admit compares it.
+func (a *Assessment) Compare(r guard.Release, t sandbox.Table) error {
+	j := a.judging(r, t)
+	parts := publicParts{}
+	for _, row := range t.Rows {
+		if len(row) != len(t.Columns) {
+			return problem.New("export.evidence")
+		}
+		j.current = row
+		name, part, err := j.publicPart()
+		if err != nil {
+			return problem.New("export.evidence").Because(err)
+		}
+		parts[name] = append(parts[name], part)
+	}
+	if a.public == nil {
+		a.public = map[string]publicParts{}
+	}
+	a.public[r.Name] = parts
+	return nil
+}
+
+func (j *judging) publicPart() (name string, part *publicPart, err error) {
+	var n [4]float64
+	for i, column := range []string{"a", "cell", "key", "n"} {
+		if n[i], err = j.read(column); err != nil {
+			return "", nil, err
+		}
+	}
+	text, ok := j.value("F").(string)
+	if !ok {
+		return "", nil, fmt.Errorf("the fingerprint of a public part is missing")
+	}
+	part = &publicPart{units: n[3], set: (len(j.released)*1000+int(n[0]))*1000 + int(n[1]) + 1}
+	if part.sketch, err = parseSketch(text); err != nil {
+		return "", nil, err
+	}
+	name, err = j.publicName(int(n[1]), int(n[2]))
+	return name, part, err
+}
+
+// publicName names a figure, a key and the groups that are not secrets, of the row that is being looked at.
+func (j *judging) publicName(cell, key int) (string, error) {
+	var by []any
+	for i, g := range j.release.Groups {
+		if !g.Secret {
+			by = append(by, j.value("g"+strconv.Itoa(i)))
+		}
+	}
+	text, err := json.Marshal(by)
+	return fmt.Sprintf("%d %d %s", cell, key, text), err
+}
+
+// publicIsolates is E6 for the public part of a figure of the row that is being judged; -1 is the row itself. A part
+// that passes is part of the history from now.
+func (j *judging) publicIsolates(cell int) (bool, error) {
+	if j.release.Public == "" {
+		return false, nil
+	}
+	var fresh [][]*publicPart
+	for key, domain := range j.release.Keys {
+		name, err := j.publicName(cell, key)
+		if err != nil {
+			return true, err
+		}
+		parts := j.public[j.release.Name][name]
+		for _, p := range parts {
+			if !p.known {
+				var job string
+				if job, p.failed = j.singlesOut(p, domain); job != "" {
+					j.check.together([]string{job})
+				}
+				p.known = true
+			}
+			if p.failed {
+				return true, nil
+			}
+		}
+		if fewBetween(parts, j.rules.K) {
+			return true, nil
+		}
+		fresh = append(fresh, parts)
+	}
+	for key, domain := range j.release.Keys {
+		for _, p := range fresh[key] {
+			j.asked[domain].add(j.job, p.set, p.sketch)
+		}
+	}
+	return false, nil
+}
+
+// fewBetween reports whether two parts of one figure differ in too few units: then it is they for whom the figure
+// depends on the secret.
+func fewBetween(parts []*publicPart, k int) bool {
+	for i, p := range parts {
+		for _, q := range parts[:i] {
+			if difference := p.sketch.minus(&q.sketch); difference.few(k) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// singlesOut reports whether a public part rests on too few units, by itself or together with earlier ones.
+func (j *judging) singlesOut(p *publicPart, domain string) (job string, yes bool) {
+	if p.units < float64(j.rules.K) {
+		return "", p.units > 0
+	}
+	if j.asked[domain].whole[p.sketch] {
+		return "", false
+	}
+	return j.asked[domain].singlesOut(&p.sketch, p.set)
+}

@@ -1,0 +1,74 @@
+package export
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+
+	"weir/policy"
+)
+
+// TestTheSecretDoesNotDecideWhatIsAnswered asks pairs of questions about people who have an illness and people who
+// have not. Whether the second is answered must be the same for all of them, and as the case says.
+func TestTheSecretDoesNotDecideWhatIsAnswered(t *testing.T) {
+	var pairs []struct {
+		First, Second, Also, Why string
+		Answered                 bool
+	}
+	text, err := os.ReadFile("testdata/public.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.UnmarshalWithOptions(text, &pairs, yaml.Strict()); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	rules := loose
+	rules.K = 5
+	var targets []record
+	for _, ill := range []bool{true, false, true, false} { // who live where enough others do
+		for i := len(targets) * 50; ; i++ {
+			p := w.rows["people"][i]
+			alike := 0
+			for _, q := range w.rows["people"] {
+				if q["ward"] == p["ward"] && q["age"] == p["age"] {
+					alike++
+				}
+			}
+			if p["illness"] != nil && p["pay"] != nil && (p["illness"] == "i0") == ill && p["ward"] == "w0" && p["age"].(float64) > 35 && alike < rules.K {
+				targets = append(targets, p)
+				break
+			}
+		}
+	}
+	for n, pair := range pairs {
+		t.Run(fmt.Sprint(n, " ", pair.Second), func(t *testing.T) {
+			for _, mode := range []policy.Mode{policy.Perturbed, policy.Exact} {
+				for i, p := range targets {
+					fill := strings.NewReplacer(
+						"{T}", fmt.Sprintf("(city = '%s' AND ward = '%s' AND age = %v AND sex = '%s')", p["city"], p["ward"], p["age"], p["sex"]),
+						"{pay}", fmt.Sprintf("%.0f", p["pay"]), "{age}", fmt.Sprint(p["age"]), "{ward}", fmt.Sprint(p["ward"]), "{city}", fmt.Sprint(p["city"]))
+					operator := fmt.Sprintf("pair %d of %d %s", n, i, mode)
+					ask := func(sql string) bool {
+						t.Helper()
+						got, err := w.ask(t.Context(), operator, fill.Replace(sql), mode, rules)
+						if err != nil {
+							t.Fatalf("%s: %v", fill.Replace(sql), err)
+						}
+						return len(got.rows) > 0 && got.rows[0][len(got.rows[0])-1] != nil
+					}
+					ask(pair.First)
+					if pair.Also != "" {
+						ask(pair.Also)
+					}
+					if answered := ask(pair.Second); answered != pair.Answered {
+						t.Errorf("%s, of a person with illness %v: answered %v, want %v (%s)", mode, p["illness"], answered, pair.Answered, pair.Why)
+					}
+				}
+			}
+		})
+	}
+}
