@@ -46,13 +46,15 @@ type process struct {
 
 	shown <-chan struct{} // closed when what was shown to it is gone; nil: nothing was
 
-	mu     sync.Mutex // guards what follows
-	reaped bool
-	why    error    // the first reason for which it was killed
-	broken string   // the first file shown to it that turned out to be broken
-	device *os.File // on which it is to be shown files, until it is
-	usage  Usage
-	left   error // what of it could not be removed
+	mu      sync.Mutex // guards what follows
+	reaped  bool
+	why     error    // the first reason for which it was killed
+	broken  string   // the first file shown to it that turned out to be broken
+	account *os.File // of what it has read; nil: it could not be opened
+	read    int64    // as of the last look at the account
+	device  *os.File // on which it is to be shown files, until it is
+	usage   Usage
+	left    error // why it could not be accounted for, or what of it could not be removed
 }
 
 // spawn starts a worker. It dies when ctx ends, and with the platform. input, where there is one, becomes the
@@ -103,6 +105,7 @@ func launch(ctx context.Context, executable string, cell isolate.Cell, input *os
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start worker: %w", err), stage.close(), requestsWrite.Close(), repliesRead.Close(), p.group.Remove())
 	}
+	p.account, p.left = openAccount(p.cmd.Process.Pid)
 	go p.reap()
 	p.stop = context.AfterFunc(ctx, func() { p.kill(context.Cause(ctx)) })
 	if err := stage.receive(p); err != nil {
@@ -124,18 +127,18 @@ func (p *process) reap() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	unix.Kill(-p.cmd.Process.Pid, unix.SIGKILL)
-	read, err := readBytes(p.cmd.Process.Pid)
-	if err != nil && p.why == nil {
-		p.why = err
+	p.sample()
+	if p.account != nil {
+		p.account.Close()
 	}
 	p.cmd.Wait() // the status says nothing that p.why does not
 	if p.why == nil && p.group.Exhausted() {
 		p.why = errExhausted
 	}
-	p.left = p.group.Remove()
+	p.left = errors.Join(p.left, p.group.Remove())
 	p.reaped = true
 	state := p.cmd.ProcessState
-	p.usage = Usage{CPU: state.UserTime() + state.SystemTime(), Wall: time.Since(p.started), Read: read}
+	p.usage = Usage{CPU: state.UserTime() + state.SystemTime(), Wall: time.Since(p.started), Read: p.read}
 	if r, ok := state.SysUsage().(*syscall.Rusage); ok {
 		p.usage.PeakMemory = r.Maxrss << 10
 	}
@@ -164,7 +167,19 @@ func (p *process) kill(why error) {
 		p.why = why
 	}
 	if !p.reaped {
+		p.sample()
 		unix.Kill(-p.cmd.Process.Pid, unix.SIGKILL)
+	}
+}
+
+// sample looks at the account, which for an ordinary user ends with the process: what a process read after the last look before
+// it ended by itself is not counted then. p.mu is held.
+func (p *process) sample() {
+	if p.account == nil {
+		return
+	}
+	if read, err := readBytes(p.account); err == nil {
+		p.read = read
 	}
 }
 
@@ -202,6 +217,11 @@ func (p *process) call(ctx context.Context, wall time.Duration, request wire.Req
 	if err != nil {
 		return wire.Reply{}, p.ended(err)
 	}
+	p.mu.Lock()
+	if !p.reaped {
+		p.sample()
+	}
+	p.mu.Unlock()
 	if reply.Failure != nil {
 		fault := &failure{*reply.Failure}
 		if fault.Text == nil {

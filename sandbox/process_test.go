@@ -17,6 +17,6 @@ func mustBeGone(t *testing.T, p *process) {
 		t.Errorf("process group %d is still there: %v", p.cmd.Process.Pid, err)
 	}
 	if p.left != nil {
-		t.Errorf("its control group is still there: %v", p.left)
+		t.Errorf("it was not accounted for, or its control group is still there: %v", p.left)
 	}
 }

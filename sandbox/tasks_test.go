@@ -290,7 +290,10 @@ func takeInAndRead(ctx context.Context, arguments []string) error {
 	if err != nil {
 		return err
 	}
-	reader, err := NewWorkers(worker, v, DefaultLimits).Start(ctx, "job", []policy.Dataset{d}, kept)
+	workers := NewWorkers(worker, v, DefaultLimits).KeepWarm(1)
+	defer workers.Close()
+	workers.warm.filler.Wait()
+	reader, err := workers.Start(ctx, "job", []policy.Dataset{d}, kept)
 	if err != nil {
 		return err
 	}
@@ -301,6 +304,9 @@ func takeInAndRead(ctx context.Context, arguments []string) error {
 	}
 	if n := fmt.Sprint(got.Rows[0][0]); n != "400" {
 		return fmt.Errorf("counted %s as user %d", n, os.Geteuid())
+	}
+	if used := reader.Close(); used.Read == 0 || reader.process.left != nil {
+		return fmt.Errorf("accounted %+v: %w", used, reader.process.left)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 )
@@ -42,10 +43,19 @@ func (t *Trace) progress(percent int) {
 	}
 }
 
-// readBytes tells what a process has read, in bytes, from whatever file, cached or not. The kernel still knows it of
-// one that has ended and was not waited for. Source: proc_pid_io(5).
-func readBytes(pid int) (int64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+// openAccount opens the kernel's account of a process, which only root may do once it has ended.
+func openAccount(pid int) (*os.File, error) {
+	account, err := os.Open(fmt.Sprintf("/proc/%d/io", pid))
+	if err != nil {
+		return nil, fmt.Errorf("read what a process has read: %w", err)
+	}
+	return account, nil
+}
+
+// readBytes tells what a process has read so far, in bytes, from whatever file, cached or not. Of one that has ended and was
+// not waited for the kernel tells it to root only. Source: proc_pid_io(5).
+func readBytes(account *os.File) (int64, error) {
+	text, err := io.ReadAll(io.NewSectionReader(account, 0, 4096))
 	if err != nil {
 		return 0, fmt.Errorf("read what a process has read: %w", err)
 	}
