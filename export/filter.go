@@ -144,11 +144,10 @@ func (a *Assessment) Admit(ctx context.Context, r guard.Release, cells sandbox.T
 
 // remembering judges beside what the operator was told before: of cells in exact mode, and of public parts.
 func (a *Assessment) remembering(ctx context.Context, j *judging, judge func() error) error {
-	keys := j.release.Keys
 	if a.mode == policy.Exact {
 		cells := judge
 		judge = func() error {
-			return a.filter.ledger.remember(ctx, a.operator, keys, a.rules.K, func(known map[string]*history) error {
+			return a.filter.ledger.remember(ctx, a.operator, j.histories(), a.rules.K, func(known map[string]*history) error {
 				j.known = known
 				return cells()
 			})
@@ -160,7 +159,7 @@ func (a *Assessment) remembering(ctx context.Context, j *judging, judge func() e
 	if a.public[j.release.Name] == nil {
 		return problem.New("export.evidence").Because(errors.New("the public part is missing"))
 	}
-	return a.filter.comparisons.remember(ctx, a.operator, keys, a.rules.K, func(asked map[string]*comparison) error {
+	return a.filter.comparisons.remember(ctx, a.operator, j.release.Keys, a.rules.K, func(asked map[string]*comparison) error {
 		j.asked = asked
 		return judge()
 	})
@@ -294,7 +293,7 @@ func (j *judging) cell(i int, c guard.Cell) (any, error) {
 		j.withhold("E6")
 		return nil, err
 	}
-	if failed, err = j.combines(i, c); err != nil {
+	if failed, err = j.combines(c); err != nil {
 		return nil, err
 	}
 	if failed != "" {

@@ -97,36 +97,80 @@ func (h *history) judge(job string, f fingerprint) (v span.Verdict, together []s
 	return v, together
 }
 
-// combines is E6 and E7 for one cell of the row that is being judged. It names the check that the cell fails.
-func (j *judging) combines(i int, c guard.Cell) (string, error) {
+// combines is E6 and E7 for one cell of the row that is being judged. It names the check that the cell fails. A cell
+// is judged among all cells by its rows, and a sum besides among the sums of the same measure by the rows that contribute to it.
+func (j *judging) combines(c guard.Cell) (string, error) {
 	if j.mode != policy.Exact {
 		return "", nil
 	}
-	for key, domain := range j.release.Keys {
-		text, ok := j.value("F" + strconv.Itoa(c.Alike) + "_" + strconv.Itoa(key)).(string)
-		if !ok {
-			return "", fmt.Errorf("the fingerprint of cell %d is missing", i)
-		}
-		f, err := parseFingerprint(text)
-		if err != nil {
-			return "", err
-		}
-		h := j.known[domain]
-		switch v, together := h.judge(j.job, f); v {
-		case span.Safe, span.Known:
-		case span.Isolating:
-			together = slices.DeleteFunc(together, func(job string) bool { return job == j.job })
-			if len(together) == 0 {
-				return "E7", nil // cells of this very query give it away
+	if len(c.Prints) == 0 {
+		return "", fmt.Errorf("a cell without a fingerprint")
+	}
+	for key := range j.release.Keys {
+		for _, p := range c.Prints {
+			f, err := j.print(p, key)
+			if err != nil {
+				return "", err
 			}
-			j.check.together(together)
-			return "E6", nil
-		default:
-			j.check.UsedUp = true
-			return "E6", nil
+			if failed := j.isolates(j.history(p, key), f); failed != "" {
+				return failed, nil
+			}
 		}
 	}
 	return "", nil
+}
+
+// isolates names the check that cells of a history fail together with one of the given fingerprint.
+func (j *judging) isolates(name string, f fingerprint) string {
+	v, together := j.known[name].judge(j.job, f)
+	switch v {
+	case span.Safe, span.Known:
+		return ""
+	case span.Isolating:
+		together = slices.DeleteFunc(together, func(job string) bool { return job == j.job })
+		if len(together) == 0 {
+			return "E7" // cells of this very query give it away
+		}
+		j.check.together(together)
+	default:
+		j.check.UsedUp = true
+	}
+	return "E6"
+}
+
+// print reads a fingerprint of the row that is being judged. That of a term may be empty: then nobody contributes.
+func (j *judging) print(p, key int) (fingerprint, error) {
+	column := fmt.Sprintf("F%d_%d", p, key)
+	value := j.value(column)
+	if value == guard.SamePrint && p > 0 {
+		return j.print(0, key)
+	}
+	text, ok := value.(string)
+	if _, there := j.index[column]; there && value == nil && j.release.Prints[p].Term != "" {
+		return nil, nil
+	}
+	if !ok {
+		return nil, fmt.Errorf("fingerprint %s is missing", column)
+	}
+	return parseFingerprint(text)
+}
+
+// histories names the histories that a release's cells are judged in.
+func (j *judging) histories() (names []string) {
+	for p := range j.release.Prints {
+		for key := range j.release.Keys {
+			names = append(names, j.history(p, key))
+		}
+	}
+	return names
+}
+
+// history names one: by the domain of the units, and the measure where it is one of sums.
+func (j *judging) history(p, key int) string {
+	if term := j.release.Prints[p].Term; term != "" {
+		return j.release.Keys[key] + " " + term
+	}
+	return j.release.Keys[key]
 }
 
 // mostTogether bounds how many jobs a check names.

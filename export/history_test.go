@@ -46,33 +46,43 @@ func (b blocks) print(set string) (text string, units int) {
 	return text, units
 }
 
-// counted makes a release of counts of sets of units, and its evidence.
-func (b blocks) counted(domain string, sets []string) (guard.Release, sandbox.Table) {
+// counted makes a release of counts of sets of units, or of sums to which the blocks from v on contribute nothing,
+// and its evidence.
+func (b blocks) counted(domain, sum string, sets []string) (guard.Release, sandbox.Table) {
 	release := guard.Release{
 		Name: "r1", Groups: []guard.Group{{Name: "g", Type: "VARCHAR"}}, Keys: []string{domain},
-		Cells: []guard.Cell{{Kind: guard.CountRows, Function: "count", Type: "BIGINT", Single: true}},
+		Cells:  []guard.Cell{{Kind: guard.CountRows, Function: "count", Type: "BIGINT", Single: true, Prints: []int{0}}},
+		Prints: []guard.Print{{}},
+	}
+	if sum != "" {
+		release.Cells[0] = guard.Cell{Kind: guard.Sum, Function: "sum", Type: "BIGINT", Single: true, Terms: []guard.Term{{Name: sum, Coefficient: 1}}, Prints: []int{0, 1}}
+		release.Prints = append(release.Prints, guard.Print{Term: sum})
 	}
 	var table sandbox.Table
-	for _, name := range []string{"g0", "w", "n0", "v0", "b0", "n0_0", "F0_0"} {
+	for _, name := range []string{"g0", "w", "n0", "v0", "b0", "n0_0", "F0_0", "F1_0", "t0_0", "u0_0", "s0_0"} {
 		table.Columns = append(table.Columns, sandbox.Column{Name: name})
 	}
 	for _, set := range sets {
 		text, units := b.print(set)
 		n := json.Number(fmt.Sprint(units))
-		table.Rows = append(table.Rows, []any{set, false, n, n, n, n, text})
+		contributing := guard.SamePrint
+		if i := strings.IndexAny(set, "vwxyz"); sum != "" && i >= 0 {
+			contributing, _ = b.print(set[:i])
+		}
+		table.Rows = append(table.Rows, []any{set, false, n, n, n, n, text, contributing, json.Number("1"), json.Number("1"), n})
 	}
 	return release, table
 }
 
 // offer judges counts in exact mode and gives the sets that were shown, in order, and the check of the aggregation.
-func (b blocks) offer(ctx context.Context, f *Filter, operator, domain, job string, k int, sets []string) ([]string, Check, error) {
+func (b blocks) offer(ctx context.Context, f *Filter, operator, domain, sum, job string, k int, sets []string) ([]string, Check, error) {
 	rules := policy.DefaultRules
 	rules.K = k
 	a, err := f.Begin(job, &guard.Program{}, policy.Decision{Mode: policy.Exact, Rules: rules, Grant: policy.Grant{Operator: operator}})
 	if err != nil {
 		return nil, Check{}, err
 	}
-	release, table := b.counted(domain, sets)
+	release, table := b.counted(domain, sum, sets)
 	if err := a.Admit(ctx, release, table); err != nil {
 		return nil, Check{}, err
 	}
@@ -91,6 +101,7 @@ type story struct {
 	Blocks blocks
 	Steps  []struct {
 		Operator, Domain string
+		Sum              string // of this measure; otherwise it is counted
 		K                int
 		Sets             []string
 		Withheld         []string // of Sets
@@ -127,7 +138,7 @@ func TestStories(t *testing.T) {
 							k = 10
 						}
 						operator, domain := fmt.Sprint(s.Name, restart, step.Operator), "person"+step.Domain
-						shown, check, err := s.Blocks.offer(t.Context(), f, operator, domain, job(i+1), k, step.Sets)
+						shown, check, err := s.Blocks.offer(t.Context(), f, operator, domain, step.Sum, job(i+1), k, step.Sets)
 						if err != nil {
 							t.Fatal(err, unwrapAll(err))
 						}
@@ -176,24 +187,24 @@ func TestLedgerThatFails(t *testing.T) {
 		if _, err := db.ExecContext(t.Context(), full); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := b.offer(t.Context(), f, "o", "person", "first", 10, []string{"ab"}); err == nil {
+		if _, _, err := b.offer(t.Context(), f, "o", "person", "", "first", 10, []string{"ab"}); err == nil {
 			t.Fatal("offered without an entry in the ledger")
 		}
 		if _, err := db.ExecContext(t.Context(), free); err != nil {
 			t.Fatal(err)
 		}
-		if shown, check, err := b.offer(t.Context(), f, "o", "person", "second", 10, []string{"a"}); err != nil || len(shown) != 1 {
+		if shown, check, err := b.offer(t.Context(), f, "o", "person", "", "second", 10, []string{"a"}); err != nil || len(shown) != 1 {
 			t.Errorf("a cell beside one that was never shown: %v %v %v", shown, check, err)
 		}
-		if shown, check, err := b.offer(t.Context(), f, "o", "person", "third", 10, []string{"ab"}); err != nil || len(shown) != 0 || !slices.Equal(check.Together, []string{"second"}) {
+		if shown, check, err := b.offer(t.Context(), f, "o", "person", "", "third", 10, []string{"ab"}); err != nil || len(shown) != 0 || !slices.Equal(check.Together, []string{"second"}) {
 			t.Errorf("the cell that now tells one person: %v %v %v", shown, check, err)
 		}
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, _, err := b.offer(gone, f, "o", "person", "fourth", 10, []string{"a"}); err == nil {
+		if _, _, err := b.offer(gone, f, "o", "person", "", "fourth", 10, []string{"a"}); err == nil {
 			t.Error("offered although the ledger could not be read")
 		}
-		if _, _, err := b.offer(t.Context(), filterOver(t, queue, "x"), "o", "person", "fifth", 10, []string{"a"}); problem.Of(err).Code != "internal" {
+		if _, _, err := b.offer(t.Context(), filterOver(t, queue, "x"), "o", "person", "", "fifth", 10, []string{"a"}); problem.Of(err).Code != "internal" {
 			t.Errorf("with another key: %v", err)
 		}
 		// An entry that was moved to somebody else, or changed, is no entry.
@@ -201,7 +212,7 @@ func TestLedgerThatFails(t *testing.T) {
 			if _, err := db.ExecContext(t.Context(), "UPDATE export_cells SET "+change); err != nil {
 				t.Fatal(err)
 			}
-			if _, _, err := b.offer(t.Context(), filterOver(t, queue, "k"), "p", "person", "sixth", 10, []string{"a"}); err == nil {
+			if _, _, err := b.offer(t.Context(), filterOver(t, queue, "k"), "p", "person", "", "sixth", 10, []string{"a"}); err == nil {
 				t.Errorf("%s: offered over a damaged ledger", change)
 			}
 		}
@@ -318,7 +329,7 @@ func TestHistoryForgetsNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		want, _ := h.judge("again", p)
-		shown, check, err := b.offer(t.Context(), f, "o", "person", fmt.Sprint(step), 10, []string{set + "e"})
+		shown, check, err := b.offer(t.Context(), f, "o", "person", "", fmt.Sprint(step), 10, []string{set + "e"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -38,7 +38,7 @@ type held struct {
 }
 
 // heldHistories is the most of them; each takes megabytes for hundreds of cells.
-const heldHistories = 8
+const heldHistories = 16
 
 func newLedger(db *bun.DB, secret []byte) (*ledger, error) {
 	key, err := hkdf.Key(sha256.New, secret, nil, "weir export ledger", 32)

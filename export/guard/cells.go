@@ -110,6 +110,7 @@ func (g *guardedQuery) outer(from string, unique bool) string {
 	for i, a := range g.cells {
 		list = append(list, g.cellColumns(i, a)...)
 	}
+	list = append(list, g.printColumns()...)
 	return "SELECT " + strings.Join(list, ", ") + " FROM " + from + " QUALIFY " + all
 }
 
@@ -158,13 +159,8 @@ func (g *guardedQuery) cellColumns(i int, a cell) []string {
 		if a.Conditional {
 			names = append(names, "z")
 		}
-		switch g.mode {
-		case policy.Perturbed:
+		if g.mode == policy.Perturbed {
 			names = append(names, "x")
-		case policy.Exact:
-			if a.Alike == i {
-				names = append(names, "F")
-			}
 		}
 		for _, name := range names {
 			list = append(list, fmt.Sprintf("%s%d_%d", name, i, j))

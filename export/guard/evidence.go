@@ -16,6 +16,7 @@ type guardedQuery struct {
 	cells  []cell
 	// outputs are the columns that were asked for, in their order.
 	outputs []output
+	prints  []Print
 	quick   bool // render the Quick query
 }
 
@@ -35,7 +36,7 @@ func (g *guardedQuery) release() (*relation, error) {
 	for _, k := range g.in.keys {
 		r.Keys = append(r.Keys, k.domain)
 	}
-	g.alike()
+	g.takePrints()
 	saves := false
 	for i := range g.cells {
 		a := &g.cells[i]
@@ -56,6 +57,7 @@ func (g *guardedQuery) release() (*relation, error) {
 		r.SQL = g.privateSQL()
 		return g.finishRelease(r, g.in, g.outputs, types)
 	}
+	r.Prints = g.prints
 	r.SQL = g.sql()
 	if saves && g.mode == policy.Perturbed { // in exact mode the fingerprints outweigh what would be saved
 		g.quick = true
@@ -164,6 +166,7 @@ func (g *guardedQuery) base() string {
 			add(sql, "m"+n+"_"+itoa(j))
 		}
 	}
+	list = append(list, g.contributions()...)
 	sql := "SELECT " + strings.Join(list, ", ") + " FROM " + g.in.from
 	if len(g.in.where) > 0 {
 		sql += " WHERE " + strings.Join(g.in.where, " AND ")

@@ -38,7 +38,7 @@ const (
 //	x<a>_<k>        fingerprint of the units that take part in a
 //	q<a>_<k>_<j>, y<a>_<k>_<j>     greatest and total contribution of a unit to term j
 //
-//	F<a>_<k>        linear fingerprint of the rows behind the cell, for E6, where no cell before has the same rows
+//	F<p>_<k>        linear fingerprint p, for E6
 //
 // F is there in exact mode only; x, q and y in perturbed mode only.
 type Release struct {
@@ -52,6 +52,7 @@ type Release struct {
 	Groups []Group
 	Keys   []string // the domain of each unit key
 	Cells  []Cell
+	Prints []Print // exact mode: the fingerprints
 	// In private mode, the most groups that one unit adds to, and the most rows of it in each.
 	UnitGroups, UnitRows int
 }
@@ -74,7 +75,7 @@ type Cell struct {
 	Bare        bool    // Sum, Average: the argument is one measure as it is, so t and s stand for q and y
 	Single      bool    // each unit has at most one row, so counts cannot be dominated
 	Unit        int     // CountUnits: which key is counted
-	Alike       int     // exact mode: the first cell that is made of the same rows, perhaps this one
+	Prints      []int   // exact mode: its fingerprints among those of the release; the first is that of its rows
 	Fraction    float64 // Quantile
 	Terms       []Term  // Sum, Average: what the argument is made of; CountDistinct: what is counted
 	Constant    float64 // Sum, Average: the argument's constant part, times the rows
