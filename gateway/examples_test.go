@@ -136,7 +136,7 @@ func exampleData(t *testing.T, names ...string) (manifests []string) {
 // Open data have a row for each word.
 func exampleRows(d policy.Dataset, unique bool) []byte {
 	r := rand.New(rand.NewPCG(2, 3))
-	words := map[string][]string{"sex": {"F", "M"}, "occupation": {"clerk", "smith", "nurse"}}
+	words := map[string][]string{"sex": {"F", "M"}, "occupation": {"clerk", "smith", "nurse"}, "diagnosis": {"flu", "none"}}
 	rows := 2000
 	if d.Open {
 		rows = 4
