@@ -233,11 +233,9 @@ func (j *judging) row(row []any) ([]any, error) {
 		}
 		out[i] = j.value("g" + strconv.Itoa(i))
 	}
-	if len(j.release.Cells) == 0 {
-		if isolates, err := j.publicIsolates(-1); err != nil || isolates {
-			j.withhold("E6")
-			return nil, err
-		}
+	if isolates, err := j.publicIsolates(-1); err != nil || isolates {
+		j.withhold("E6")
+		return nil, err
 	}
 	for i, c := range j.release.Cells {
 		v, err := j.cell(i, c)

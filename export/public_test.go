@@ -72,3 +72,25 @@ func TestTheSecretDoesNotDecideWhatIsAnswered(t *testing.T) {
 		})
 	}
 }
+
+// TestTheFlagTellsNoSecret: that something was left out is said of a group of one person whether or not the person has
+// what makes the group; a group that is large without the secret says nothing by itself.
+func TestTheFlagTellsNoSecret(t *testing.T) {
+	w := newWorld(t)
+	p := w.rows["people"][3]
+	person := fmt.Sprintf("city = '%s' AND ward = '%s' AND age = %v", p["city"], p["ward"], p["age"])
+	for _, mode := range []policy.Mode{policy.Perturbed, policy.Exact} {
+		for i := range 3 {
+			for sql, want := range map[string]bool{
+				fmt.Sprintf("SELECT sex FROM people UNION SELECT sex FROM people WHERE %s AND illness = 'i%d'", person, i): true,
+				fmt.Sprintf("SELECT (%s AND illness = 'i%d') AS t, count(*) FROM people GROUP BY 1", person, i):            true,
+				"SELECT sex FROM people UNION SELECT sex FROM people WHERE illness = 'i0'":                                 false,
+			} {
+				got, err := w.ask(t.Context(), "", sql, mode, loose)
+				if err != nil || got.withheld != want || want && strings.HasPrefix(sql, "SELECT (") && len(got.rows) > 0 {
+					t.Errorf("%s: %s: withheld %v, %d rows (%v)", mode, sql, got.withheld, len(got.rows), err)
+				}
+			}
+		}
+	}
+}

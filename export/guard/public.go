@@ -39,9 +39,9 @@ const maxSecretAtoms = 4
 
 // assumption is one assignment, and what is to be rendered under it.
 type assumption struct {
-	holds   map[string]bool // by an atom's SQL
-	release int             // counted from 0
-	cells   []int           // of that release; -1 is its groups
+	holds   map[string]string // truth values by an atom's SQL
+	release int               // counted from 0
+	cells   []int             // of that release; -1 is its groups
 	number  int
 	sql     []string // what was rendered
 }
@@ -51,6 +51,8 @@ type audited struct {
 	cell  int
 	atoms []secretAtom
 	split bool // it is split by a secret
+	// grouped is set where there are groups, in which unknown is a value of its own.
+	grouped bool
 }
 
 // settle notes or assumes a condition on secrets, whenever an expression over protected rows is typed. since is how
@@ -66,7 +68,7 @@ func (c *checker) settle(v value, since int) value {
 		v.raw, v.parts = false, nil
 		if c.assumed != nil {
 			if holds, known := c.assumed.holds[v.sql]; known {
-				v.sql = strings.ToUpper(fmt.Sprint(holds))
+				v.sql = holds
 			}
 		}
 	}
@@ -130,12 +132,9 @@ func (g *guardedQuery) audit(base []secretAtom, ofCell [][]secretAtom) error {
 		return nil
 	}
 	split := slices.ContainsFunc(g.groups, func(v value) bool { return v.raw && (v.secret || v.semi) })
-	figures := []audited{}
-	if len(ofCell) == 0 {
-		figures = append(figures, audited{-1, distinctAtoms(base), split})
-	}
+	figures := []audited{{-1, distinctAtoms(base), split, len(g.groups) > 0}} // that there is a group tells something too
 	for i, own := range ofCell {
-		figures = append(figures, audited{i, distinctAtoms(base, own), split})
+		figures = append(figures, audited{i, distinctAtoms(base, own), split, len(g.groups) > 0})
 	}
 	for _, f := range figures {
 		if len(f.atoms) > maxSecretAtoms {
@@ -198,37 +197,62 @@ func assignments(release int, figures []audited) []*assumption {
 		if len(f.atoms) == 0 && !f.split {
 			continue
 		}
-		for s := range 1 << len(sense) {
-			first := 0
-			if len(sense) > 0 && len(other) > 0 {
-				first = -1
+		if len(sense) > 0 && len(other) > 0 {
+			for _, values := range truths(len(sense), f.grouped) {
+				list = add(list, at, release, f.cell, assume(sense, values))
 			}
-			for o := first; o < 1<<len(other); o++ {
-				holds := map[string]bool{}
-				assume(holds, sense, s)
-				if o >= 0 {
-					assume(holds, other, o)
-				}
-				name := fmt.Sprint(holds)
-				i, known := at[name]
-				if !known {
-					i = len(list)
-					at[name] = i
-					list = append(list, &assumption{holds: holds, release: release, number: i})
-				}
-				list[i].cells = append(list[i].cells, f.cell)
-			}
+		}
+		for _, values := range truths(len(f.atoms), f.grouped) {
+			list = add(list, at, release, f.cell, assume(append(slices.Clone(sense), other...), values))
 		}
 	}
 	return list
 }
 
-func assume(holds map[string]bool, atoms []secretAtom, bits int) {
-	for i, a := range atoms {
-		for _, key := range a.keys {
-			holds[key] = bits&(1<<i) == 0
+// add lets a cell be rendered under an assumption, which is listed once.
+func add(list []*assumption, at map[string]int, release, cell int, holds map[string]string) []*assumption {
+	name := fmt.Sprint(holds)
+	i, known := at[name]
+	if !known {
+		i = len(list)
+		at[name] = i
+		list = append(list, &assumption{holds: holds, release: release, number: i})
+	}
+	list[i].cells = append(list[i].cells, cell)
+	return list
+}
+
+// truths lists the truth values of n conditions: every choice of true and false, and where groups are made of them, each of
+// them unknown beside every choice of the others. For a filter, unknown is as good as false.
+func truths(n int, unknown bool) (all [][]string) {
+	for bits := range 1 << n {
+		values := make([]string, n)
+		for i := range values {
+			values[i] = "TRUE"
+			if bits&(1<<i) != 0 {
+				values[i] = "FALSE"
+			}
+		}
+		all = append(all, values)
+		for i := range values {
+			if unknown && values[i] == "FALSE" {
+				with := slices.Clone(values)
+				with[i] = "CAST(NULL AS BOOLEAN)"
+				all = append(all, with)
+			}
 		}
 	}
+	return all
+}
+
+func assume(atoms []secretAtom, values []string) map[string]string {
+	holds := map[string]string{}
+	for i, a := range atoms {
+		for _, key := range a.keys {
+			holds[key] = values[i]
+		}
+	}
+	return holds
 }
 
 // renderPublic renders, for each figure that is asked for, the units of its public part: how many they are, and a
