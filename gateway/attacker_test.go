@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -266,6 +267,9 @@ func assault(t testing.TB, p *population, mode policy.Mode, list []attackPlay) [
 		begin := time.Now()
 		guesses := play.run(t, &a)
 		results = append(results, outcome{play.name, mode, len(guesses), right(guesses), blind(guesses), a, time.Since(begin)})
+		if testing.Verbose() { // as it comes: the table is printed when all is done
+			fmt.Print(results[len(results)-1].line())
+		}
 	}
 	end()
 	return results
@@ -281,18 +285,18 @@ func attackTable(p *population, results []outcome) string {
 	fmt.Fprintf(&out, "%s: %d people, %d targets\n%-36s %-10s %7s %6s %6s %8s %6s %8s %7s  %s\n", p.table, len(p.people), len(p.targets),
 		"attack", "mode", "targets", "right", "blind", "figures", "jobs", "refused", "seconds", "refused with")
 	for _, r := range results {
-		refused := 0.0
-		if r.attacker.asked > 0 {
-			refused = 100 * float64(r.attacker.refused) / float64(r.attacker.asked)
-		}
-		fmt.Fprintf(&out, "%-36s %-10s %7d %5.0f%% %5.0f%% %8d %6d %7.0f%% %7.1f", r.attack, r.mode, r.targets, 100*r.right, 100*r.blind,
-			r.attacker.asked, r.attacker.jobs, refused, r.took.Seconds())
-		for code, n := range r.attacker.codes {
-			fmt.Fprintf(&out, "  %s (%d)", code, n)
-		}
-		out.WriteString("\n")
+		out.WriteString(r.line())
 	}
 	return out.String()
+}
+
+func (r outcome) line() string {
+	line := fmt.Sprintf("%-36s %-10s %7d %5.0f%% %5.0f%% %8d %6d %7.0f%% %7.1f", r.attack, r.mode, r.targets, 100*r.right, 100*r.blind,
+		r.attacker.asked, r.attacker.jobs, 100*float64(r.attacker.refused)/float64(max(1, r.attacker.asked)), r.took.Seconds())
+	for _, code := range slices.Sorted(maps.Keys(r.attacker.codes)) {
+		line += fmt.Sprintf("  %s (%d)", code, r.attacker.codes[code])
+	}
+	return line + "\n"
 }
 
 // BenchmarkAttacker prints what each attack is worth against each mode.
