@@ -17,8 +17,7 @@ type set struct {
 
 	partial []uint32 // z on the pivots, divided by the upper triangle
 	factors []uint32 // by row of the basis: the residue is z minus that much of each
-	column  []uint32 // of the atom that was reduced last
-	chosen  []uint32 // of the atom that will be the pivot
+	column  []uint32
 }
 
 // element is an entry of a triangle: of the upper in some row, of the lower in some column.
@@ -62,8 +61,8 @@ func (s *set) residue(z uint32, column []entry) uint32 {
 	return z
 }
 
-// reduced divides an atom's column by the lower triangle, and says how many values it then has.
-func (s *set) reduced(column []entry) (filled int) {
+// reduceColumn divides an atom's column by the lower triangle.
+func (s *set) reduceColumn(column []entry) {
 	s.column = blank(s.column, len(s.pivots))
 	for _, e := range column {
 		if i := s.place[e.row]; i >= 0 {
@@ -74,25 +73,24 @@ func (s *set) reduced(column []entry) (filled int) {
 		if v == 0 {
 			continue
 		}
-		filled++
 		v = s.times(v, s.diagonal[i])
 		s.column[i] = v
 		for _, e := range s.below[i] {
 			s.column[e.at] = s.less(s.column[e.at], v, e.value)
 		}
 	}
-	return filled
 }
 
-// extend borders the triangles by the row that was solved last and by the chosen atom, where its residue is not zero.
-func (s *set) extend(row, atom int32, residue uint32) {
+// extend borders the triangles by the row that was solved last and by an atom where its residue is not zero.
+func (s *set) extend(row, atom int32, residue uint32, column []entry) {
+	s.reduceColumn(column)
 	n := int32(len(s.pivots))
 	for i := range s.pivots {
 		if v := s.partial[i]; v != 0 {
 			s.below[i] = append(s.below[i], element{n, v})
 			s.entries++
 		}
-		if v := s.chosen[i]; v != 0 {
+		if v := s.column[i]; v != 0 {
 			s.right[i] = append(s.right[i], element{n, v})
 			s.entries++
 		}

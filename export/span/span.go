@@ -249,7 +249,7 @@ func (s *Space) admit(label int, cell []Entry) {
 	row := int32(len(s.labels))
 	for _, set := range s.sets {
 		if atom := s.pivot(set, cell); atom >= 0 {
-			set.extend(row, int32(atom), set.residue(s.z[atom], s.atoms[atom].in))
+			set.extend(row, int32(atom), set.residue(s.z[atom], s.atoms[atom].in), s.atoms[atom].in)
 			s.atoms[atom].taken++
 			continue
 		}
@@ -270,49 +270,29 @@ func (s *Space) admit(label int, cell []Entry) {
 	}
 }
 
-// looks is how many atoms are looked at for a pivot, and weighed how many of the largest of them.
-const (
-	looks   = 24
-	weighed = 3
-)
+// looks is how many atoms are looked at for a pivot.
+const looks = 200
 
-// pivot chooses an atom for a set: one with units to spare, since small ones are scarce, and then one that fills the
-// triangles least. It is -1 where all are taken.
+// pivot chooses an atom for a set: one with units to spare, since small ones are scarce, and then one that lies in few
+// rows of the basis, since it fills the triangles least. It is -1 where all are taken.
 func (s *Space) pivot(set *set, cell []Entry) int {
-	var free []int
-	look := func(atom int) bool {
-		a := &s.atoms[atom]
-		if a.taken < a.units && !set.blind[atom] && set.residue(s.z[atom], a.in) != 0 {
-			free = append(free, atom)
-		}
-		return len(free) >= looks
-	}
-	for i := range cell {
-		if look(cell[(i+s.start)%len(cell)].Atom) {
-			break
-		}
-	}
-	if len(free) == 0 {
-		for atom := range s.atoms {
-			if look(atom) {
-				break
-			}
-		}
-	}
-	if len(free) == 0 {
-		return -1
-	}
+	best, seen := -1, 0
 	spare := func(atom int) int { return min(s.atoms[atom].units, s.k) - s.atoms[atom].taken }
-	slices.SortStableFunc(free, func(a, b int) int { return spare(b) - spare(a) })
-	best, least := -1, 0
-	for _, atom := range free[:min(len(free), weighed)] {
-		if spare(atom) != spare(free[0]) {
-			break
+	look := func(atom int) {
+		a := &s.atoms[atom]
+		if a.taken >= a.units || set.blind[atom] || set.residue(s.z[atom], a.in) == 0 {
+			return
 		}
-		if filled := set.reduced(s.atoms[atom].in); best < 0 || filled < least {
-			best, least = atom, filled
-			set.chosen, set.column = set.column, set.chosen
+		seen++
+		if best < 0 || spare(atom) > spare(best) || spare(atom) == spare(best) && len(a.in) < len(s.atoms[best].in) {
+			best = atom
 		}
+	}
+	for i := 0; i < len(cell) && seen < looks; i++ {
+		look(cell[(i+s.start)%len(cell)].Atom)
+	}
+	for atom := 0; atom < len(s.atoms) && best < 0; atom++ {
+		look(atom)
 	}
 	return best
 }
