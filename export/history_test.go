@@ -338,3 +338,23 @@ func TestHistoryForgetsNothing(t *testing.T) {
 		}
 	}
 }
+
+// Only so many histories stay in memory, the ones that were used last; what is no longer there is read again.
+func TestHistoriesInMemory(t *testing.T) {
+	f := newFilter(t)
+	b := blocks{"a": 40, "b": 1}
+	for i := range heldHistories + 3 {
+		if shown, _, err := b.offer(t.Context(), f, fmt.Sprint("o", i), "person", "", fmt.Sprint("first", i), 10, []string{"a"}); err != nil || len(shown) != 1 {
+			t.Fatal(shown, err)
+		}
+	}
+	if n := len(f.ledger.histories); n != heldHistories || f.ledger.histories[0].operator != "o3" {
+		t.Errorf("%d histories are held, the first of %s", n, f.ledger.histories[0].operator)
+	}
+	for i := range heldHistories + 3 {
+		shown, check, err := b.offer(t.Context(), f, fmt.Sprint("o", i), "person", "", fmt.Sprint("second", i), 10, []string{"ab"})
+		if err != nil || len(shown) != 0 || !slices.Equal(check.Together, []string{fmt.Sprint("first", i)}) {
+			t.Errorf("operator %d: %v %v %v", i, shown, check, err)
+		}
+	}
+}

@@ -37,8 +37,11 @@ type held struct {
 	*history
 }
 
-// heldHistories is the most of them; each takes megabytes for hundreds of cells.
-const heldHistories = 16
+// heldHistories is the most of them, and heldBytes about what all but the last may take.
+const (
+	heldHistories = 16
+	heldBytes     = 1 << 30
+)
 
 func newLedger(db *bun.DB, secret []byte) (*ledger, error) {
 	key, err := hkdf.Key(sha256.New, secret, nil, "weir export ledger", 32)
@@ -127,14 +130,21 @@ func (l *ledger) history(ctx context.Context, db bun.IDB, operator, domain strin
 		}
 		h = &held{operator, domain, fresh}
 	}
-	if err := l.read(ctx, db, h); err != nil {
-		return nil, err
+	l.histories = append(l.histories, h) // also if not all of it can be read: the next turn goes on from there
+	l.forgetOldest()
+	return h.history, l.read(ctx, db, h)
+}
+
+// forgetOldest takes from memory what was not used for the longest time.
+func (l *ledger) forgetOldest() {
+	bytes := 0
+	for i := len(l.histories) - 1; i >= 0; i-- {
+		bytes += l.histories[i].space.Bytes()
+		if n := len(l.histories) - i; n > heldHistories || n > 1 && bytes > heldBytes {
+			l.histories = slices.Delete(l.histories, 0, i+1)
+			return
+		}
 	}
-	l.histories = append(l.histories, h)
-	if len(l.histories) > heldHistories {
-		l.histories = slices.Delete(l.histories, 0, 1)
-	}
-	return h.history, nil
 }
 
 // readAtOnce is how many entries are in memory at a time.

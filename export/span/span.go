@@ -117,6 +117,9 @@ func (s *Space) Entries() (n int) {
 	return n
 }
 
+// Bytes is about what the Space takes of memory.
+func (s *Space) Bytes() int { return 8*(s.Entries()+s.values) + len(s.atoms)*(64+len(s.sets)) }
+
 // Full reports whether so many atoms more would be too many.
 func (s *Space) Full(more int) bool { return len(s.atoms)+more > s.limits.Atoms }
 
