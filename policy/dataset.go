@@ -47,6 +47,10 @@ type Unit struct {
 	Domain string `yaml:"domain" json:"domain"`
 	Key    string `yaml:"key" json:"key"`
 	Unique bool   `yaml:"-" json:"unique"` // no unit has two rows; found at intake
+
+	// How much one unit has at most, found at intake; 0 where it is not known. They speak of single units, so nobody is shown them.
+	Most   int64              `yaml:"-" json:"most,omitempty"`   // rows
+	Totals map[string]float64 `yaml:"-" json:"totals,omitempty"` // by whole or decimal measure, the sizes of its values added up; where Most is not 1
 }
 
 // Dataset is one version of a data set, as catalogued and taken into the vault.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -108,7 +109,7 @@ func (v *Vault) take(ctx context.Context, m manifest, input *os.File) (taken Int
 	}
 	m.Rows, m.Hash = found.Rows, found.Hash
 	for i := range m.Units {
-		m.Units[i].Unique = found.Unique[i]
+		m.Units[i].Unique, m.Units[i].Most, m.Units[i].Totals = found.Units[i].Most == 1, found.Units[i].Most, found.Units[i].Totals
 	}
 	if err := v.do("sync directory", func() error { return syncDir(dir) }); err != nil {
 		return Intake{}, err
@@ -176,7 +177,7 @@ func (v *Vault) intake(m manifest) *wire.Intake {
 		Memory: v.limits.Memory, Threads: v.limits.Threads,
 	}
 	for _, c := range m.Columns {
-		column := wire.IntakeColumn{Name: c.Name, Type: c.Type}
+		column := wire.IntakeColumn{Name: c.Name, Type: c.Type, Total: c.IsMeasure() && exactNumber(c.Type)}
 		if c.Bound != nil {
 			column.Min, column.Max = c.Bound.Min, c.Bound.Max
 		}
@@ -193,7 +194,22 @@ var contentHash = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // plausible reports whether a worker's account of what it took in is one at all.
 func plausible(t wire.Taken, units int, room int64) bool {
-	return t.Rows >= 1 && t.Bytes >= 1 && t.Bytes <= room && t.Undeclared >= 0 && len(t.Unique) == units && contentHash.MatchString(t.Hash)
+	for _, u := range t.Units {
+		if u.Most < 1 || u.Most > t.Rows {
+			return false
+		}
+		for _, total := range u.Totals {
+			if !(total >= 0) {
+				return false
+			}
+		}
+	}
+	return t.Rows >= 1 && t.Bytes >= 1 && t.Bytes <= room && t.Undeclared >= 0 && len(t.Units) == units && contentHash.MatchString(t.Hash)
+}
+
+// exactNumber reports whether a column's numbers are whole or decimal, so that their sum does not depend on its order.
+func exactNumber(sqlType string) bool {
+	return strings.HasPrefix(sqlType, "DECIMAL(") || slices.Contains([]string{"TINYINT", "SMALLINT", "INTEGER", "BIGINT"}, sqlType)
 }
 
 // faults are the kinds of fault that an intake may find in a file.

@@ -45,9 +45,11 @@ func (c *checker) grouping(in *relation, by []*expr, list []*expr) (*relation, e
 		}
 		groups = append(groups, v)
 	}
-	switch {
-	case in.kind != protected:
+	if in.kind != protected {
 		return c.aggregateAfter(in, by, groups, list)
+	}
+	in.weighted = in.weighted || in.fansOut() && in.manyRows()
+	switch {
 	case perUnit(in, groups):
 		return c.aggregatePerUnit(in, by, groups, list)
 	}
@@ -131,10 +133,15 @@ func (r *relation) chosen(by []value, sensitive bool) {
 	r.thinned = true
 	alone := len(by) == len(r.keys)
 	if alone {
-		r.weighted = false
 		for i := range r.keys {
-			r.keys[i].unique = len(r.keys) == 1
+			switch {
+			case len(r.keys) == 1:
+				r.keys[i].rows = onlyOne
+			case r.weighted || r.fansOut():
+				r.keys[i].rows.Most = 0
+			}
 		}
+		r.weighted, r.sides = false, nil
 	}
 	for i := range r.cols {
 		v := &r.cols[i]
@@ -258,6 +265,7 @@ func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []va
 	closed := c.alias()
 	var cols, by []string
 	out := &relation{kind: protected, reads: in.reads, data: in.data, told: in.told, thinned: true, proven: in.proven, proofs: in.proofs}
+	rows := w.rows()
 	unique := true
 	for i, g := range groups {
 		if g.sort == identifierValue || g.sort == textValue {
@@ -277,14 +285,18 @@ func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []va
 		unique = unique && v.sort == keyValue
 		v.sql, v.cond, v.poly = closed+".c"+itoa(i), nil, polynomial{}
 		if v.sort == measureValue {
-			v.poly = polynomialOf(atom{id: c.atomID("group", g), sql: "CAST(" + v.sql + " AS DOUBLE)", within: g.poly.within()})
+			v.poly = polynomialOf(atom{id: c.atomID("group", g), sql: "CAST(" + v.sql + " AS DOUBLE)", within: g.poly.within()}.like(g, 0))
 		}
 		out.cols = append(out.cols, v)
 	}
 	for i, k := range w.keys {
 		cols = append(cols, k.sql+" AS k"+itoa(i))
 		by = append(by, k.sql)
-		out.keys = append(out.keys, unitKey{domain: k.domain, sql: closed + ".k" + itoa(i), unique: unique && len(w.keys) == 1})
+		key := unitKey{domain: k.domain, sql: closed + ".k" + itoa(i), rows: rows}
+		if unique && len(w.keys) == 1 {
+			key.rows = onlyOne
+		}
+		out.keys = append(out.keys, key)
 	}
 	for i, e := range list {
 		sql, v, args, err := c.unitFact(e, w)
@@ -295,7 +307,14 @@ func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []va
 		cols = append(cols, sql+" AS "+place)
 		v.sql = closed + "." + place
 		if v.sort == measureValue {
-			v.poly = polynomialOf(atom{id: v.name, sql: "CAST(" + v.sql + " AS DOUBLE)", within: withinUnit(e.Name, args)})
+			fact := atom{id: v.name, sql: "CAST(" + v.sql + " AS DOUBLE)", within: withinUnit(e.Name, args)}
+			switch {
+			case e.Name == "count_star":
+				fact.bound = rows
+			case len(args) == 1:
+				fact = fact.like(args[0], 0)
+			}
+			v.poly = polynomialOf(fact)
 		}
 		out.cols = append(out.cols, v)
 	}

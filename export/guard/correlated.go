@@ -65,7 +65,11 @@ func (c *checker) outerValues(n *node, left *relation) (*relation, error) {
 	for i, k := range keys {
 		place := "k" + itoa(i)
 		list = append(list, left.keys[k].sql+" AS "+place)
-		out.keys = append(out.keys, unitKey{domain: left.keys[k].domain, sql: alias + "." + place, unique: len(keys) == 1})
+		key := unitKey{domain: left.keys[k].domain, sql: alias + "." + place}
+		if len(keys) == 1 {
+			key.rows = onlyOne
+		}
+		out.keys = append(out.keys, key)
 	}
 	out.from = "(SELECT DISTINCT " + strings.Join(list, ", ") + " FROM " + left.from + ") AS " + alias
 	return out, nil

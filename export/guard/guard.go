@@ -45,6 +45,7 @@ type checker struct {
 	ctes     map[uint64]*relation
 	outer    []*relation // what the correlated subqueries around refer to, the innermost last
 	aliases  int
+	blocks   int
 	program  Program
 	trace    []*Typed
 	literals map[string]bool

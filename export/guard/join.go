@@ -61,6 +61,7 @@ type joining struct {
 	node           *node
 	left, right    *relation
 	equalKeys      [][2]value // conditions that equate unit keys
+	meeting        [][2]value // those by which a row meets no more than the other side's rows of its unit
 	onlyEqualities bool
 	told           bool     // a sensitive column is in the condition
 	secret, semi   bool     // a secret is in it
@@ -91,6 +92,9 @@ func (j *joining) on() (string, error) {
 		}
 		if l.sort == keyValue && r.sort == keyValue && (cond.Comparison == "COMPARE_EQUAL" || cond.Comparison == "COMPARE_NOT_DISTINCT_FROM") {
 			j.equalKeys = append(j.equalKeys, [2]value{l, r})
+			if l.key >= 0 && r.key >= 0 && !l.nullable && !r.nullable && !j.left.keys[l.key].nullable && !j.right.keys[r.key].nullable {
+				j.meeting = append(j.meeting, [2]value{l, r})
+			}
 		} else {
 			j.onlyEqualities = false
 		}
@@ -189,6 +193,8 @@ func (j *joining) both() (*relation, error) {
 		multiplies = joinSide(j.right)
 	case j.right.kind == protected && j.left.kind != protected:
 		multiplies = joinSide(j.left)
+	default:
+		j.otherBlock(j.right)
 	}
 	on, err := j.on()
 	if err != nil {
@@ -210,8 +216,12 @@ func (j *joining) both() (*relation, error) {
 		single:   j.left.single && j.right.single && j.node.JoinType != "FULL",
 		lonely:   j.lonely(),
 		weighted: j.left.weighted || j.right.weighted,
+		sides:    slices.Concat(j.left.sides, j.right.sides),
 		proven:   map[*side]bool{},
 		proofs:   append(slices.Clone(j.left.proofs), j.right.proofs...),
+	}
+	if multiplies != nil {
+		r.sides = append(r.sides, multiplies)
 	}
 	maps.Copy(r.proven, j.left.proven)
 	maps.Copy(r.proven, j.right.proven)
@@ -269,16 +279,16 @@ func (j *joining) carryKeys(r *relation) {
 			r.cols[i].key += shift
 		}
 	}
-	leftUnique, rightUnique := j.uniqueness()
 	for _, k := range j.left.keys {
-		k.unique = k.unique && rightUnique && !keepsRight
 		k.nullable = k.nullable || keepsRight
 		r.keys = append(r.keys, k)
 	}
 	for _, k := range j.right.keys {
-		k.unique = k.unique && leftUnique && !keepsLeft
 		k.nullable = k.nullable || keepsLeft
 		r.keys = append(r.keys, k)
+	}
+	for _, pair := range j.meeting {
+		r.meet(pair[0].key, pair[1].key+shift)
 	}
 }
 
@@ -297,20 +307,6 @@ func (j *joining) markMissing(r *relation) {
 			v.sensitive = v.sensitive || j.left.told || j.told
 		}
 	}
-}
-
-// uniqueness tells for each side whether a row of the other meets at most one row of it. An equality with a unit key
-// that is unique on that side proves so, and of an ASOF join it is what the join does.
-func (j *joining) uniqueness() (left, right bool) {
-	for _, pair := range j.equalKeys {
-		if k := pair[0].key; k >= 0 && j.left.keys[k].unique {
-			left = true
-		}
-		if k := pair[1].key; k >= 0 && j.right.keys[k].unique {
-			right = true
-		}
-	}
-	return left, right || j.node.Type == "LOGICAL_ASOF_JOIN"
 }
 
 // sameUnitIn merges the keys that a join condition equated: wherever the right one is there, it is the left one.

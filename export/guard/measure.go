@@ -18,6 +18,11 @@ type atom struct {
 	sql string // its value as DOUBLE
 	// within is the range of its values as far as one is declared, for private mode.
 	within *Range
+
+	bound  Bound  // how much of it a unit has in the relation's rows, sizes added up; only for whole and decimal numbers
+	block  int    // the rows that the bound speaks of
+	digits int    // decimal digits that make it whole
+	whole  string // its value as BIGINT, where it is whole and a column of the data set
 }
 
 // term is coefficient · product of atoms with whole exponents.
@@ -91,7 +96,9 @@ func (p polynomial) under(renamed map[string]string) polynomial {
 	}
 	n := polynomial{terms: p.terms, known: map[string]atom{}}
 	for id := range p.known {
-		n.known[id] = atom{id: id, sql: renamed[id], within: p.known[id].within}
+		a := p.known[id]
+		a.sql, a.whole = renamed[id], ""
+		n.known[id] = a
 	}
 	return n
 }
@@ -211,6 +218,14 @@ func mergeAtoms(p, q polynomial) map[string]atom {
 	if all == nil {
 		all = map[string]atom{}
 	}
-	maps.Copy(all, q.known)
+	for id, a := range q.known {
+		if b, twice := all[id]; twice {
+			a.bound = a.bound.greater(b.bound)
+			if a.block != b.block {
+				a.bound = Bound{}
+			}
+		}
+		all[id] = a
+	}
 	return all
 }

@@ -126,7 +126,7 @@ func (c *checker) scan(n *node) (*relation, error) {
 	if !d.Open {
 		r.kind = protected
 		for i, u := range d.Units {
-			r.keys = append(r.keys, unitKey{domain: u.Domain, sql: fmt.Sprintf(`%s."__unit_%d"`, alias, i), unique: u.Unique})
+			r.keys = append(r.keys, unitKey{domain: u.Domain, sql: fmt.Sprintf(`%s."__unit_%d"`, alias, i), rows: rowsOf(u)})
 		}
 	}
 	for _, index := range n.Columns {
@@ -241,6 +241,7 @@ func (c *checker) mergeKeys(r *relation, e *expr) {
 	left, errL := c.expr(e.Left, r)
 	right, errR := c.expr(e.Right, r)
 	if errL == nil && errR == nil && left.sort == keyValue && right.sort == keyValue && left.domain == right.domain {
+		r.meet(left.key, right.key)
 		r.sameUnit(left.key, right.key)
 	}
 }
@@ -253,6 +254,11 @@ func (r *relation) sameUnit(keep, drop int) {
 	if r.keys[keep].nullable && !r.keys[drop].nullable {
 		keep, drop = drop, keep
 	}
+	rows := r.keys[keep].rows.both(r.keys[drop].rows)
+	if r.keys[keep].block != r.keys[drop].block {
+		rows.Most = 0 // how many rows met is not known
+	}
+	r.keys[keep].rows = rows
 	r.keys = slices.Delete(r.keys, drop, drop+1)
 	if keep > drop {
 		keep--

@@ -72,8 +72,10 @@ type halves struct{ _ byte }
 type unitKey struct {
 	domain   string
 	sql      string // keyed 64-bit hash of the unit, never its name
-	unique   bool   // no unit has two rows in this relation
 	nullable bool   // rows may lack the unit, after an outer join
+
+	rows  Bound // how many rows of this relation a unit has
+	block int   // the rows that the bound speaks of; see bound.go
 }
 
 // relation is one operator's result: SELECT cols FROM from WHERE where.
@@ -96,7 +98,8 @@ type relation struct {
 	lonely bool
 	// What is known of joins with sides that could multiply protected rows; see fanout.go.
 	weighted bool           // they do, or may, and unevenly
-	proven   map[*side]bool // sides that do not, if the proofs hold
+	sides    []*side        // that were joined
+	proven   map[*side]bool // those of them that do not, if the proofs hold
 	proofs   []string       // SQL over those sides, each of which must be true
 	// Conditions on secrets that decided which rows there are; and how many were noted when groups began to be typed.
 	atoms []secretAtom
@@ -105,7 +108,7 @@ type relation struct {
 
 // oneRowAUnit reports whether every row belongs to one unit, and every unit has at most one.
 func (r *relation) oneRowAUnit() bool {
-	return len(r.keys) == 1 && r.keys[0].unique && !r.keys[0].nullable
+	return len(r.keys) == 1 && r.keys[0].rows.Most == 1 && !r.keys[0].nullable && !r.weighted && !r.fansOut()
 }
 
 // columns lists what a query of the relation selects.
@@ -143,7 +146,7 @@ func (c *checker) wrap(r *relation) *relation {
 	alias := c.alias()
 	atoms := r.hiddenAtoms()
 	w := &relation{kind: r.kind, from: "(" + r.selectSQL(atoms) + ") AS " + alias, reads: r.reads, data: r.data, told: r.told, thinned: r.thinned,
-		single: r.single, lonely: r.lonely, weighted: r.weighted, proven: r.proven, proofs: r.proofs, atoms: r.atoms}
+		single: r.single, lonely: r.lonely, weighted: r.weighted, sides: r.sides, proven: r.proven, proofs: r.proofs, atoms: r.atoms}
 	renamed := make(map[string]string, len(atoms))
 	for i, a := range atoms {
 		renamed[a.id] = alias + ".a" + itoa(i)
@@ -244,7 +247,7 @@ func columnValue(d policy.Dataset, col policy.Column, sql string, t typ) value {
 		v.sort = textValue
 	case col.IsMeasure() && t.numeric():
 		v.sort = measureValue
-		v.poly = polynomialOf(atom{id: d.Name + "." + col.Name, sql: "CAST(" + sql + " AS DOUBLE)", within: rangeOf(col.Bound)})
+		v.poly = polynomialOf(atom{id: d.Name + "." + col.Name, sql: "CAST(" + sql + " AS DOUBLE)", within: rangeOf(col.Bound)}.bounded(d, col, sql, t))
 	default:
 		v.sort = plainValue
 	}

@@ -38,13 +38,18 @@ func (c *checker) setOperation(n *node) (*relation, error) {
 		out.kind = max(out.kind, r.kind)
 		out.reads, out.data = union(out.reads, w.reads), union(out.data, w.data)
 		out.told, out.thinned, out.lonely = out.told || w.told || n.Type != "LOGICAL_UNION" && w.compares(), true, out.lonely || w.lonely
-		out.weighted = out.weighted || n.Type == "LOGICAL_UNION" || w.weighted || w.joined()
+		out.weighted = out.weighted || n.Type == "LOGICAL_UNION" || w.weighted || w.joined() || w.fansOut()
 		if i == 0 {
 			out.cols, out.keys = slices.Clone(w.cols), slices.Clone(w.keys)
 		}
 	}
+	for i := range out.keys {
+		if n.Type == "LOGICAL_UNION" { // elsewhere its rows are some of the first side's
+			out.keys[i].rows.Most = 0
+		}
+	}
 	if n.Type != "LOGICAL_UNION" && !n.SetopAll && len(out.keys) == 1 && len(out.cols) == 1 {
-		out.keys[0].unique = true // no two rows are the same, and a row is a unit's key
+		out.keys[0].rows = onlyOne // no two rows are the same, and a row is a unit's key
 	}
 	out.from = "(" + strings.Join(parts, " "+word+" ") + ") AS " + c.alias()
 	return c.realias(out.copyOf()), nil
@@ -86,7 +91,7 @@ func (r *relation) dropMeasures() {
 		} else {
 			id = strings.TrimSuffix(id, "^1")
 		}
-		r.cols[i].poly = polynomialOf(atom{id: id, sql: "CAST(" + v.sql + " AS DOUBLE)", within: v.poly.within()})
+		r.cols[i].poly = polynomialOf(atom{id: id, sql: "CAST(" + v.sql + " AS DOUBLE)", within: v.poly.within()}.like(v, anyBlock(v)))
 	}
 }
 
@@ -100,7 +105,6 @@ func (r *relation) unite(other *relation) bool {
 		if r.keys[i].domain != other.keys[i].domain {
 			return false
 		}
-		r.keys[i].unique = false
 		r.keys[i].nullable = r.keys[i].nullable || other.keys[i].nullable
 	}
 	for i := range r.cols {
@@ -128,7 +132,7 @@ func (c *checker) realias(r *relation) *relation {
 		v := &r.cols[i]
 		v.sql = alias + ".c" + itoa(i)
 		if v.sort == measureValue {
-			v.poly = polynomialOf(atom{id: v.poly.atoms()[0].id, sql: "CAST(" + v.sql + " AS DOUBLE)", within: v.poly.within()})
+			v.poly = polynomialOf(atom{id: v.poly.atoms()[0].id, sql: "CAST(" + v.sql + " AS DOUBLE)", within: v.poly.within()}.like(*v, anyBlock(*v)))
 		}
 	}
 	for i := range r.keys {

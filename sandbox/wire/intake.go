@@ -18,6 +18,8 @@ type IntakeColumn struct {
 	Type string   `json:"type"`
 	Min  *float64 `json:"min,omitempty"`
 	Max  *float64 `json:"max,omitempty"`
+
+	Total bool `json:"total,omitempty"` // a whole or decimal measure: the greatest total of one unit is wanted
 }
 
 // IntakeUnit is a unit key: the column at this place names a unit of this domain.
@@ -28,11 +30,17 @@ type IntakeUnit struct {
 
 // Taken is what an intake found.
 type Taken struct {
-	Bytes      int64  `json:"bytes"` // of the new database; they follow
-	Rows       int64  `json:"rows"`
-	Hash       string `json:"hash"`       // SHA-256 of the rows in their order, hex
-	Unique     []bool `json:"unique"`     // for each unit key: no unit has two rows
-	Undeclared int    `json:"undeclared"` // columns of the file that were left out
+	Bytes      int64       `json:"bytes"` // of the new database; they follow
+	Rows       int64       `json:"rows"`
+	Hash       string      `json:"hash"`       // SHA-256 of the rows in their order, hex
+	Units      []TakenUnit `json:"units"`      // for each unit key
+	Undeclared int         `json:"undeclared"` // columns of the file that were left out
+}
+
+// TakenUnit is what an intake found about the units of one key.
+type TakenUnit struct {
+	Most   int64              `json:"most"`             // rows of the unit that has most
+	Totals map[string]float64 `json:"totals,omitempty"` // by column: the greatest total of one unit's sizes; none where Most is 1
 }
 
 // BadFile is a fault in a provider's file: where it is and of which kind, and never the value.

@@ -102,7 +102,7 @@ func take(ctx context.Context, request wire.Intake) (*wire.Taken, error) {
 	if err := e.run(ctx, "COMMIT"); err != nil {
 		return nil, err
 	}
-	if taken.Unique, err = unique(ctx, conn, len(request.Units), taken.Rows); err != nil {
+	if taken.Units, err = weighUnits(ctx, conn, request, taken.Rows); err != nil {
 		return nil, err
 	}
 	if err := e.run(ctx, "CHECKPOINT"); err != nil {
@@ -256,24 +256,4 @@ func (f *filler) digest(text string, present bool) {
 		f.buffer = append(f.buffer, 0)
 	}
 	f.hash.Write(f.buffer)
-}
-
-// distinctAtOnce is how many units are told apart at a time, so that any number fits into memory.
-const distinctAtOnce = 10_000_000
-
-// unique finds out for each unit key whether any unit has two rows. Units are hashes, so a remainder parts them
-// evenly.
-func unique(ctx context.Context, conn *sql.Conn, units int, rows int64) ([]bool, error) {
-	found := make([]bool, units)
-	parts := rows/distinctAtOnce + 1
-	for i := range found {
-		found[i] = true
-		query := fmt.Sprintf("SELECT count(*) = count(DISTINCT __unit_%[1]d) FROM data WHERE __unit_%[1]d %% %[2]d = ?", i, parts)
-		for part := int64(0); part < parts && found[i]; part++ {
-			if err := conn.QueryRowContext(ctx, query, part).Scan(&found[i]); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return found, nil
 }
