@@ -57,7 +57,7 @@ func (j *judging) failedCheck(i int, c guard.Cell) (string, error) {
 // than k-1 times the greatest, k units at least contribute; and if E3 holds even with a second unit as great as the
 // greatest, it holds. Of an aggregate whose NULLs were not set apart there must have been none.
 func (j *judging) bounded(i, key int, c guard.Cell) (bool, error) {
-	if !j.quick[j.release.Name] || !c.Dominated() {
+	if !j.bounds || !c.Dominated() || j.value(fmt.Sprintf("u%d_%d", i, key)) != nil {
 		return false, nil
 	}
 	var x [4]float64

@@ -59,7 +59,6 @@ type Assessment struct {
 	operator string
 	job      string
 	released []sandbox.Named
-	quick    map[string]bool        // releases whose cells the quick query settled
 	public   map[string]publicParts // by release
 	checks   []Check
 	withheld bool
@@ -174,6 +173,7 @@ type judging struct {
 	known   map[string]*history    // by domain; exact mode only
 	asked   map[string]*comparison // by domain; where something in the question is secret
 	current []any
+	bounds  bool // the current row's evidence are bounds
 }
 
 // every judges all groups. What it gives holds the groups that are shown, in the order in which they came.
@@ -199,6 +199,7 @@ func (j *judging) every(cells sandbox.Table) ([][]any, error) {
 // row judges one group. nil means that the whole group is withheld.
 func (j *judging) row(row []any) ([]any, error) {
 	j.current = row
+	j.bounds = j.value(settledRow) == true
 	some, ok := j.value("w").(bool)
 	if !ok {
 		return nil, fmt.Errorf("column w is missing")
@@ -302,31 +303,6 @@ func (j *judging) cell(i int, c guard.Cell) (any, error) {
 		return v, nil
 	}
 	return j.perturb(i, c, v)
-}
-
-// Settled reports whether the bounds that a quick query brought settle every cell. If they do not, the cells of the
-// complete query must be brought.
-func (a *Assessment) Settled(r guard.Release, cells sandbox.Table) bool {
-	if a.quick == nil {
-		a.quick = map[string]bool{}
-	}
-	a.quick[r.Name] = true
-	j := a.judging(r, cells)
-	for _, row := range cells.Rows {
-		if len(row) != len(cells.Columns) {
-			return true // for Admit to refuse
-		}
-		j.current = row
-		for i, c := range r.Cells {
-			for key := range r.Keys {
-				if bounded, err := j.bounded(i, key, c); c.Dominated() && (err != nil || !bounded) {
-					a.quick[r.Name] = false
-					return false
-				}
-			}
-		}
-	}
-	return true
 }
 
 // judging prepares to judge the cells of a release.

@@ -115,6 +115,9 @@ func (j *judging) rows(i int, c guard.Cell) (string, error) {
 
 // countNoise is the noise of the number of rows behind a cell; a unit with many rows moves it by that many.
 func (j *judging) countNoise(i int, c guard.Cell) (float64, error) {
+	if e, ok, err := j.rowsFromBounds(i, c); err != nil || ok {
+		return e, err
+	}
 	set, err := j.rows(i, c)
 	if err != nil {
 		return 0, err
@@ -146,6 +149,14 @@ func (j *judging) mostRows(i int, c guard.Cell) (float64, error) {
 func (j *judging) sumNoise(i int, c guard.Cell) (float64, error) {
 	var sum float64
 	for t, term := range c.Terms {
+		e, ok, err := j.termFromBounds(i, c, t)
+		if err != nil {
+			return 0, err
+		}
+		if ok {
+			sum += term.Coefficient * e
+			continue
+		}
 		var largest float64
 		set, err := j.set(i, c, func(key int) (one, all float64, err error) {
 			greatest, total := fmt.Sprintf("q%d_%d_%d", i, key, t), fmt.Sprintf("y%d_%d_%d", i, key, t)

@@ -102,10 +102,16 @@ func TestNoiseIsUnbiasedAndOfTheDeclaredScale(t *testing.T) {
 		return most
 	}
 	rounded := func(sd float64) float64 { return math.Sqrt(sd*sd + 1.0/12) } // what is shown as a whole number
+	// Where the noise is small beside the figure, it scales with what one unit has at most in the data set.
+	bound := func(contribution float64) float64 { return noiseSD * boundSpread * roundedUp(contribution) }
 	cases := []struct {
 		sql string
 		sd  []float64
 	}{
+		{"SELECT count(*), sum(stops::DOUBLE), sum(fare), count(DISTINCT rider) FROM trips",
+			[]float64{rounded(bound(largest("trips", "rider", ""))), bound(largest("trips", "rider", "stops")), bound(largest("trips", "rider", "fare")), rounded(noiseSD)}},
+		{"SELECT sum(3 * stops::DOUBLE - fare + 2) FROM trips",
+			[]float64{math.Sqrt(math.Pow(3*bound(largest("trips", "rider", "stops")), 2) + math.Pow(bound(largest("trips", "rider", "fare")), 2) + math.Pow(2*bound(largest("trips", "rider", "")), 2))}},
 		{"SELECT count(*), sum(hours::DOUBLE), sum(hours), count(DISTINCT pid) FROM people",
 			[]float64{rounded(noiseSD), noiseSD * largest("people", "pid", "hours"), rounded(noiseSD * largest("people", "pid", "hours")), rounded(noiseSD)}},
 		{"SELECT count(*), sum(cost::DOUBLE), count(DISTINCT patient) FROM events",
@@ -113,8 +119,8 @@ func TestNoiseIsUnbiasedAndOfTheDeclaredScale(t *testing.T) {
 		{"SELECT count(*), sum(hours::DOUBLE) FROM people, range(4)",
 			[]float64{rounded(4 * noiseSD), 4 * noiseSD * largest("people", "pid", "hours")}},
 		{"SELECT count(*), sum(price::DOUBLE) FROM sales",
-			[]float64{rounded(noiseSD * math.Max(largest("sales", "buyer", ""), largest("sales", "seller", ""))),
-				noiseSD * math.Max(largest("sales", "buyer", "price"), largest("sales", "seller", "price"))}},
+			[]float64{rounded(bound(math.Max(largest("sales", "buyer", ""), largest("sales", "seller", "")))),
+				bound(math.Max(largest("sales", "buyer", "price"), largest("sales", "seller", "price")))}},
 		{"SELECT sum(2 * hours::DOUBLE + 1) FROM people",
 			[]float64{math.Hypot(2*noiseSD*largest("people", "pid", "hours"), noiseSD)}},
 	}

@@ -214,13 +214,24 @@ func evidence(ctx context.Context, session Session, a *export.Assessment, r guar
 			return sandbox.Table{}, err
 		}
 	}
-	if r.Quick != "" {
-		cells, err := session.Query(ctx, sandbox.Query{SQL: r.Quick, Tables: tables})
-		if err != nil || a.Settled(r, cells) {
-			return cells, err
-		}
+	if r.Quick == "" {
+		return session.Query(ctx, sandbox.Query{SQL: r.SQL, Tables: tables})
 	}
-	return session.Query(ctx, sandbox.Query{SQL: r.SQL, Tables: tables})
+	quick, err := session.Query(ctx, sandbox.Query{SQL: r.Quick, Tables: tables})
+	if err != nil {
+		return sandbox.Table{}, err
+	}
+	settled := a.Settle(r, quick)
+	rest, open := settled.Open()
+	if !open {
+		return settled.With(sandbox.Table{})
+	}
+	rest.Tables = append(rest.Tables, tables...)
+	exact, err := session.Query(ctx, rest)
+	if err != nil {
+		return sandbox.Table{}, err
+	}
+	return settled.With(exact)
 }
 
 // Explain shows how the guard types a query, without touching data: the typed plan, or the refusal.

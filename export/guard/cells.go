@@ -59,6 +59,7 @@ func (g *guardedQuery) noiseMaterial(i int, a cell) []string {
 	add := func(sql, name string) {
 		list = append(list, fmt.Sprintf("%s%s AS %s%d", sql, a.among(i), name, i))
 	}
+	list = append(list, g.hashes(i, a)...)
 	switch a.Kind {
 	case Average:
 		add(fmt.Sprintf("sum(CAST(p%d_0 AS DOUBLE))", i), "sum")
@@ -91,19 +92,7 @@ func (g *guardedQuery) outer(from string, unique bool) string {
 		enough = append(enough, fmt.Sprintf("n%d >= %s", j, k))
 	}
 	all := strings.Join(enough, " AND ")
-	var list []string
-	for i := range g.groups {
-		list = append(list, fmt.Sprintf("%s.g%d AS g%d", source, i, i))
-	}
-	list = append(list, "bool_or(NOT ("+all+")) OVER () AS w")
-	for i, v := range g.groups {
-		if v.sensitive {
-			list = append(list, "count(*) OVER ("+g.otherGroups(source, i)+") AS e"+itoa(i))
-		}
-	}
-	for j := range g.in.proofs {
-		list = append(list, fmt.Sprintf("p%d", j))
-	}
+	list := g.groupColumns(source, all)
 	for j := range g.in.keys {
 		list = append(list, fmt.Sprintf("n%d", j))
 	}
@@ -112,6 +101,24 @@ func (g *guardedQuery) outer(from string, unique bool) string {
 	}
 	list = append(list, g.printColumns()...)
 	return "SELECT " + strings.Join(list, ", ") + " FROM " + from + " QUALIFY " + all
+}
+
+// groupColumns renders what is said of a group as a whole: its values, whether groups are left out, E4 and the proofs.
+func (g *guardedQuery) groupColumns(source, enough string) []string {
+	var list []string
+	for i := range g.groups {
+		list = append(list, fmt.Sprintf("%s.g%d AS g%d", source, i, i))
+	}
+	list = append(list, "bool_or(NOT ("+enough+")) OVER () AS w")
+	for i, v := range g.groups {
+		if v.sensitive {
+			list = append(list, "count(*) OVER ("+g.otherGroups(source, i)+") AS e"+itoa(i))
+		}
+	}
+	for j := range g.in.proofs {
+		list = append(list, fmt.Sprintf("p%d", j))
+	}
+	return list
 }
 
 func (g *guardedQuery) otherGroups(source string, i int) string {
@@ -170,6 +177,7 @@ func (g *guardedQuery) cellColumns(i int, a cell) []string {
 		}
 	}
 	if g.mode == policy.Perturbed {
+		list = append(list, g.hashColumns(i, a)...)
 		switch a.Kind {
 		case Average:
 			list = append(list, fmt.Sprintf("sum%d", i))

@@ -18,6 +18,7 @@ type guardedQuery struct {
 	outputs []output
 	prints  []Print
 	quick   bool // render the Quick query
+	rest    bool // render the query for the groups that are open
 }
 
 // Evidence is first taken per group and unit, then per group. Where a unit has one row only, its row is that
@@ -42,6 +43,7 @@ func (g *guardedQuery) release() (*relation, error) {
 		a := &g.cells[i]
 		a.Whole = a.whole()
 		a.Bare = len(a.Terms) == 1 && a.Constant == 0 && a.Terms[0].Coefficient == 1 && a.args[0].poly.isAtom()
+		g.bounds(a)
 		saves = saves || g.in.oneRowAUnit() && a.Dominated()
 		r.Cells = append(r.Cells, a.Cell)
 		types = append(types, typeOf(a.Type))
@@ -59,9 +61,22 @@ func (g *guardedQuery) release() (*relation, error) {
 	}
 	r.Prints = g.prints
 	r.SQL = g.sql()
-	if saves && g.mode == policy.Perturbed { // in exact mode the fingerprints outweigh what would be saved
-		g.quick = true
-		r.Quick = g.sql()
+	if g.mode == policy.Perturbed { // in exact mode the fingerprints outweigh what would be saved
+		switch {
+		case saves:
+			g.quick = true
+			r.Quick = g.sql()
+			g.quick = false
+		case g.settledByBounds():
+			r.Quick = g.boundsSQL()
+			for _, k := range g.in.keys {
+				r.Bounds = append(r.Bounds, k.rows)
+			}
+		}
+	}
+	if r.Quick != "" && namable(r.Groups) {
+		g.rest = true
+		r.Rest = g.sql()
 	}
 	return g.finishRelease(r, g.in, g.outputs, types)
 }
@@ -79,6 +94,9 @@ func (g *guardedQuery) sql() string {
 	by := numbered("g", len(g.groups))
 	unique := g.in.oneRowAUnit()
 	q := "WITH base AS (" + g.base() + ")"
+	if g.rest {
+		q = "WITH every AS (" + g.base() + "), base AS (SELECT * FROM every SEMI JOIN " + quoteName(Open) + " AS o ON " + openGroups(len(g.groups)) + ")"
+	}
 	from := "cells"
 	if unique {
 		all := append(append([]string{}, by...), g.values()...)
@@ -108,15 +126,23 @@ func (g *guardedQuery) sql() string {
 			from += " LEFT JOIN " + fp + " ON " + sameGroups(source, fp, by)
 		}
 	}
-	if len(g.in.proofs) > 0 {
-		var list []string
-		for j, proof := range g.in.proofs {
-			list = append(list, fmt.Sprintf("%s AS p%d", proof, j))
-		}
-		q += ", proofs AS (SELECT " + strings.Join(list, ", ") + ")"
+	if proofs := g.proofs(); proofs != "" {
+		q += ", proofs AS (" + proofs + ")"
 		from += " CROSS JOIN proofs"
 	}
 	return q + " " + g.outer(from, unique)
+}
+
+// proofs renders one row of what the joins rest on.
+func (g *guardedQuery) proofs() string {
+	var list []string
+	for j, proof := range g.in.proofs {
+		list = append(list, fmt.Sprintf("%s AS p%d", proof, j))
+	}
+	if len(list) == 0 {
+		return ""
+	}
+	return "SELECT " + strings.Join(list, ", ")
 }
 
 func grouped(list []string, from string, by []string) string {
@@ -164,6 +190,11 @@ func (g *guardedQuery) base() string {
 		}
 		for j, sql := range g.measures(a) {
 			add(sql, "m"+n+"_"+itoa(j))
+		}
+		for j, sql := range g.wholes(a) {
+			if sql != "" {
+				add(sql, "whole"+n+"_"+itoa(j))
+			}
 		}
 	}
 	list = append(list, g.contributions()...)

@@ -22,7 +22,8 @@ const (
 
 // Release is one guarded aggregation: a query whose rows are cells beside the evidence for them. Its columns:
 //
-// In the Quick query n<a>_<k> and u<a>_<k> are missing for aggregates that can be dominated: when the total of the
+// Where there are Bounds, the Quick query brings rows instead of units: n rows in the group, b<a> that take part, out<a>
+// outside the condition, and sum<a>, h, size and weight. Elsewhere, in the Quick query n<a>_<k> and u<a>_<k> are missing for aggregates that can be dominated: when the total of the
 // units' contributions is more than k-1 times the greatest, then k units at least contribute, and none dominates.
 //
 //	g<i>            group i
@@ -37,6 +38,8 @@ const (
 //	rr<a>_<k>       most rows that one unit has in a, where units may have several
 //	x<a>_<k>        fingerprint of the units that take part in a
 //	q<a>_<k>_<j>, y<a>_<k>_<j>     greatest and total contribution of a unit to term j
+//	h<a>_<k>        sum of the unit's hash over the rows that take part, where Rows is a bound
+//	size<a>_<j>, weight<a>_<k>_<j> total of term j in whole numbers, and of its product with the unit's hash, where it has a bound
 //
 //	F<p>_<k>        linear fingerprint p, for E6
 //
@@ -46,16 +49,21 @@ type Release struct {
 	SQL    string   // brings all evidence
 	Public string   // brings the units of the public part of each figure; empty where nothing in the question is secret
 	Quick  string   // brings bounds that settle most cells; empty where there is nothing to save
+	Rest   string   // brings all evidence for the groups in the table Open; empty where they cannot be named
 	Reads  []string // released tables that it reads
 	Data   []string // data sets that it reads
 	Proofs int      // columns p<i>, each of which must be true: a joined side did not multiply protected rows
 	Groups []Group
 	Keys   []string // the domain of each unit key
+	Bounds []Bound  // for each key, how many rows a unit has at most; set where the Quick query rests on it
 	Cells  []Cell
 	Prints []Print // exact mode: the fingerprints
 	// In private mode, the most groups that one unit adds to, and the most rows of it in each.
 	UnitGroups, UnitRows int
 }
+
+// Open is the table of the groups that the quick query left open: Rest reads it. Its columns are c0, c1, ….
+const Open = "open"
 
 // Group is a column that cells are grouped by.
 type Group struct {
@@ -80,6 +88,7 @@ type Cell struct {
 	Terms       []Term  // Sum, Average: what the argument is made of; CountDistinct: what is counted
 	Constant    float64 // Sum, Average: the argument's constant part, times the rows
 	Ranges      []Range // private mode: what each argument is held to
+	Rows        Bound   // how many rows of it a unit has, where that is known and many
 }
 
 // Dominated reports whether one unit can weigh more in the cell than another, so that E3 must be checked.
@@ -100,6 +109,8 @@ const RowsTerm = "count_star()^1"
 type Term struct {
 	Name        string
 	Coefficient float64
+	Bound       Bound // how much of it a unit has, where that is known
+	Digits      int   // decimal digits that make it whole, where there is a bound
 }
 
 // cell is a Cell while its SQL is made.
@@ -109,6 +120,7 @@ type cell struct {
 	where  string // SQL of the condition alone, for E5
 	args   []value
 	terms  []string // SQL of each term
+	atoms  []atom   // of each term that has a bound
 }
 
 // guarded types the aggregation at which Protected becomes Released.
