@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"weir/export/guard"
+	"weir/internal/problem"
 	"weir/sandbox"
 )
 
@@ -83,6 +84,14 @@ func (s Settlement) With(exact sandbox.Table) (sandbox.Table, error) {
 	if s.whole {
 		return exact, nil
 	}
+	all, err := s.with(exact)
+	if err != nil {
+		return sandbox.Table{}, problem.New("export.evidence").Because(err)
+	}
+	return all, nil
+}
+
+func (s Settlement) with(exact sandbox.Table) (sandbox.Table, error) {
 	all := sandbox.Table{Columns: append(slices.Clone(s.quick.Columns), sandbox.Column{Name: settledRow, Type: "BOOLEAN"})}
 	for _, c := range exact.Columns {
 		if place(all, c.Name) < 0 {

@@ -323,7 +323,12 @@ func (g *guardedQuery) evidence(k int) []string {
 			add(fmt.Sprintf("count(*) FILTER (WHERE out%d > 0)", i), "z", i)
 		}
 		x := perUnitContribution(i, a)
-		if a.Dominated() {
+		switch {
+		case g.quick && (a.Kind == Sum || a.Kind == Average):
+			d := fmt.Sprintf("d%d_0", i)
+			add("greatest(max("+d+"), -min("+d+"))", "t", i)
+			add("CASE WHEN min("+d+") >= 0 THEN "+g.total(i, a)+" END", "s", i) // where some are negative, it is open
+		case a.Dominated():
 			add("max("+x+")", "t", i)
 			add("sum("+x+")", "s", i)
 		}
@@ -345,6 +350,14 @@ func (g *guardedQuery) evidence(k int) []string {
 		}
 	}
 	return list
+}
+
+// total is the sum of an argument as the values have it, so that the engine forms it once.
+func (g *guardedQuery) total(i int, a cell) string {
+	if a.Kind == Sum {
+		return fmt.Sprintf("%s(p%d_0)%s", quoteName(a.Function), i, a.among(i))
+	}
+	return fmt.Sprintf("sum(CAST(p%d_0 AS DOUBLE))%s", i, a.among(i))
 }
 
 // perUnitContribution is the size of one unit's part in an aggregate, for the dominance rules.

@@ -9,11 +9,8 @@ import (
 	"weir/policy"
 )
 
-// mostOpenable is the most groups that the query of bounds may bring. With more, all evidence is brought at once.
-const mostOpenable = 100_000
-
 // MostSettled is the most groups whose bounds are looked at; a table of more is cut off and settles nothing.
-const MostSettled = mostOpenable
+const MostSettled = 100_000
 
 // bounds notes what is known of the greatest part that a unit can have in a cell's rows and terms.
 func (g *guardedQuery) bounds(a *cell) {
@@ -170,7 +167,7 @@ func (g *guardedQuery) boundsSQL() string {
 	for i, a := range g.cells {
 		out = append(out, g.boundColumns(i, a)...)
 	}
-	return q + " SELECT " + strings.Join(out, ", ") + " FROM " + from + " QUALIFY " + enough + fmt.Sprintf(" LIMIT %d", mostOpenable+1)
+	return q + " SELECT " + strings.Join(out, ", ") + " FROM " + from + " QUALIFY " + enough + fmt.Sprintf(" LIMIT %d", MostSettled+1)
 }
 
 func (g *guardedQuery) boundColumns(i int, a cell) []string {
