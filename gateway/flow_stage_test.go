@@ -248,7 +248,7 @@ type storeHook struct{ stage *stage }
 // storeCalls are the statements of the filter, by how they begin.
 var storeCalls = map[string]string{
 	`INSERT INTO "export_releases"`: "queue",
-	`INSERT INTO "export_cells"`:   "write history",
+	`INSERT INTO "export_cells"`:    "write history",
 }
 
 func (h *storeHook) BeforeQuery(ctx context.Context, event *bun.QueryEvent) context.Context {
