@@ -71,7 +71,11 @@ func (j *judging) termFromBounds(i int, c guard.Cell, t int) (float64, bool, err
 	if term.Bound.Most <= 0 {
 		return 0, false, nil
 	}
-	size, err := j.integer(fmt.Sprintf("size%d_%d", i, t))
+	total := fmt.Sprintf("size%d_%d", i, t)
+	if _, apart := j.index[total]; !apart && c.Bare { // the value is the term's total
+		total = fmt.Sprintf("v%d", i)
+	}
+	size, err := j.integer(total)
 	if err != nil {
 		return 0, false, err
 	}

@@ -70,6 +70,14 @@ func (t Term) weighted(term string, k int) string {
 	return term + " * " + hashSQL(k, bits)
 }
 
+// namesRows reports whether the number of rows is part of the figure.
+func (a cell) namesRows() bool { return a.Rows.known() && (a.Kind != Sum || a.Constant != 0) }
+
+// isSize reports whether the value is the total of its only term, which need not be formed again.
+func (a cell) isSize() bool {
+	return a.Kind == Sum && a.Bare && a.args[0].typ.integer() && a.atoms[0].whole != ""
+}
+
 // hashes renders what names the rows behind a cell and how they weigh: for each key the sum of the units' hashes over
 // the rows, and over each term.
 func (g *guardedQuery) hashes(i int, a cell) []string {
@@ -79,7 +87,7 @@ func (g *guardedQuery) hashes(i int, a cell) []string {
 		rows = fmt.Sprintf(" FILTER (WHERE f%d)", i)
 	}
 	for k := range g.in.keys {
-		if a.Rows.known() {
+		if a.namesRows() {
 			list = append(list, fmt.Sprintf("sum(%s)%s AS h%d_%d", hashSQL(k, hashBits), rows, i, k))
 		}
 		for j, t := range a.Terms {
@@ -89,7 +97,7 @@ func (g *guardedQuery) hashes(i int, a cell) []string {
 		}
 	}
 	for j, t := range a.Terms {
-		if t.Bound.known() {
+		if t.Bound.known() && !a.isSize() {
 			list = append(list, fmt.Sprintf("sum(whole%d_%d)%s AS size%d_%d", i, j, a.among(i), i, j))
 		}
 	}
@@ -99,7 +107,7 @@ func (g *guardedQuery) hashes(i int, a cell) []string {
 func (g *guardedQuery) hashColumns(i int, a cell) []string {
 	var list []string
 	for k := range g.in.keys {
-		if a.Rows.known() {
+		if a.namesRows() {
 			list = append(list, fmt.Sprintf("h%d_%d", i, k))
 		}
 		for j, t := range a.Terms {
@@ -109,7 +117,7 @@ func (g *guardedQuery) hashColumns(i int, a cell) []string {
 		}
 	}
 	for j, t := range a.Terms {
-		if t.Bound.known() {
+		if t.Bound.known() && !a.isSize() {
 			list = append(list, fmt.Sprintf("size%d_%d", i, j))
 		}
 	}
