@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"reflect"
 	"time"
 
@@ -39,7 +39,7 @@ type Accounts interface {
 
 // Catalogue keeps the data sets; sandbox.Vault does.
 type Catalogue interface {
-	Import(ctx context.Context, manifest string) (policy.Dataset, error)
+	Receive(ctx context.Context, manifest []byte, file io.Reader) (policy.Dataset, error)
 	Dataset(ctx context.Context, name string) (policy.Dataset, error)
 	Datasets(ctx context.Context) ([]policy.Dataset, error)
 }
@@ -72,7 +72,6 @@ type ActsParts struct {
 	Releases  ReleaseQueue
 	Jobs      Stopper
 	Ledger    Ledger
-	Spool     string // a directory of the platform's own, for files that come in
 }
 
 // Acts is everything that people do besides asking queries: what changes something, and what shows something that
@@ -83,19 +82,13 @@ type ActsParts struct {
 // logged is not shown.
 type Acts struct{ ActsParts }
 
-// NewActs makes the acts, and removes the uploads that a crash left behind. It refuses parts that are missing.
+// NewActs makes the acts. It refuses parts that are missing.
 func NewActs(parts ActsParts) (*Acts, error) {
 	v := reflect.ValueOf(parts)
 	for i := range v.NumField() {
 		if v.Field(i).IsZero() {
 			return nil, fmt.Errorf("acts without %s", v.Type().Field(i).Name)
 		}
-	}
-	if err := os.MkdirAll(parts.Spool, 0o700); err != nil {
-		return nil, fmt.Errorf("make spool: %w", err)
-	}
-	if err := tidySpool(parts.Spool); err != nil {
-		return nil, err
 	}
 	return &Acts{parts}, nil
 }

@@ -2,11 +2,7 @@ package gateway
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 
@@ -26,8 +22,6 @@ type Upload struct {
 // fileName is what an uploaded file may be called: nothing that is a path.
 var fileName = regexp.MustCompile(`^[\p{L}\p{N}_][\p{L}\p{N}._-]{0,127}$`)
 
-const manifestName = ".manifest.yaml" // no file of an upload is called so
-
 // heading is what must be known of a manifest before it is read in earnest.
 type heading struct {
 	Name     string `yaml:"name"`
@@ -35,8 +29,7 @@ type heading struct {
 	File     string `yaml:"file"`
 }
 
-// ImportDataset takes a provider's data set into the vault. The file lies in a directory of its own while it is
-// read, and is gone afterwards whatever happened.
+// ImportDataset takes a provider's data set into the vault. Nothing of it is on a disk in the clear on its way.
 func (a *Acts) ImportDataset(ctx context.Context, who policy.Principal, upload Upload) (policy.Dataset, error) {
 	var head heading
 	if err := yaml.Unmarshal(upload.Manifest, &head); err != nil {
@@ -50,37 +43,13 @@ func (a *Acts) ImportDataset(ctx context.Context, who policy.Principal, upload U
 		object: policy.Object{Organisation: head.Provider},
 		about:  "dataset/" + loggable(head.Name),
 	}
-	return act(ctx, a, who, d, func(ctx context.Context) (dataset policy.Dataset, err error) {
-		dir, remove, err := a.spool()
+	return act(ctx, a, who, d, func(ctx context.Context) (policy.Dataset, error) {
+		content, err := upload.File()
 		if err != nil {
-			return policy.Dataset{}, fmt.Errorf("spool upload: %w", err)
-		}
-		defer func() { err = errors.Join(err, remove()) }()
-		manifest := filepath.Join(dir, manifestName)
-		if err := os.WriteFile(manifest, upload.Manifest, 0o600); err != nil {
-			return policy.Dataset{}, fmt.Errorf("spool manifest: %w", err)
-		}
-		if err := save(filepath.Join(dir, head.File), upload.File); err != nil {
 			return policy.Dataset{}, err
 		}
-		return a.Catalogue.Import(ctx, manifest)
+		return a.Catalogue.Receive(ctx, upload.Manifest, content)
 	})
-}
-
-func save(path string, open func() (io.Reader, error)) error {
-	content, err := open()
-	if err != nil {
-		return err
-	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("spool file: %w", err)
-	}
-	_, err = io.Copy(file, content)
-	if err = errors.Join(err, file.Close()); err != nil {
-		return fmt.Errorf("spool file: %w", err)
-	}
-	return nil
 }
 
 // ListDatasets gives the catalogue. That a data set exists is public; which columns a person sees of it is not, see

@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -337,30 +335,6 @@ func TestSigningInIsOnTheLogOrDoesNotHappen(t *testing.T) {
 		t.Errorf("on the log: %v", kinds)
 	}
 	private(t, p)
-}
-
-func TestAnUploadThatACrashLeftBehindIsRemoved(t *testing.T) {
-	p := gatewaytest.New(t, storetest.Open(t, storetest.SQLite(t)), gateway.JobOptions{})
-	left := filepath.Join(p.Spool, "upload-left")
-	if err := os.Mkdir(left, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	_, err := p.Acts.ImportDataset(t.Context(), gatewaytest.Person("provider"), gateway.Upload{
-		Manifest: []byte("name: trees\nprovider: registry\nfile: trees.csv\n"),
-		File: func() (io.Reader, error) { // another process starts while this upload is under way
-			actsWith(t, p, p.Log)
-			if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
-				t.Errorf("what was left behind is there still: %v", err)
-			}
-			return strings.NewReader("kind\n"), nil
-		},
-	})
-	if err != nil || p.Catalogue.Files["trees"] != "kind\n" {
-		t.Errorf("the upload under way: %v", err)
-	}
-	if entries, err := os.ReadDir(p.Spool); err != nil || len(entries) != 0 {
-		t.Errorf("left behind: %v, %v", entries, err)
-	}
 }
 
 func TestNewActsRefusesMissingParts(t *testing.T) {

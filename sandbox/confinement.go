@@ -54,7 +54,7 @@ func CheckConfinement(executable string) error {
 // sandbox.cannot-show: sealed data could not be read.
 func CheckShowing(executable string) error {
 	cell := isolate.Cell{Mode: wire.ModeJob, Limits: DefaultLimits.kernel()}
-	process, err := spawn(context.Background(), executable, cell, nil, sealfs.File{Content: strings.NewReader("")})
+	process, err := spawn(context.Background(), executable, cell, sealfs.File{Content: strings.NewReader("")})
 	if err != nil {
 		if p := asConfinementProblem(err); p != err {
 			return p

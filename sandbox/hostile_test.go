@@ -119,7 +119,7 @@ func TestHostilePlanner(t *testing.T) {
 }
 
 func TestHostileIntake(t *testing.T) {
-	hash := strings.Repeat("a", 64)
+	hash, self := strings.Repeat("a", 64), program(t)
 	cases := []struct{ name, script, code string }{
 		{"nothing found", frame(`{}`) + hang, "intake.failed"},
 		{"no rows", frame(`{"taken":{"bytes":3,"rows":0,"hash":"`+hash+`","units":[{"most":1}],"undeclared":0}}`) + hang, "intake.failed"},
@@ -138,7 +138,7 @@ func TestHostileIntake(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			v := vault(t)
-			v.executable = script(t, c.script)
+			v.executable = shownScript(t, self, c.script)
 			_, err := v.Import(t.Context(), "testdata/people.yaml")
 			if problem.Of(err).Code != c.code || strings.Contains(cause(err), "1101") {
 				t.Errorf("got %s", cause(err))

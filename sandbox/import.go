@@ -52,6 +52,47 @@ func (v *Vault) Intake(ctx context.Context, manifestPath string) (Intake, error)
 		return Intake{}, problem.New("intake.no-file", "file", plain(filepath.Base(path))).Because(err)
 	}
 	defer input.Close()
+	info, err := input.Stat()
+	if err != nil {
+		return Intake{}, fmt.Errorf("import: %w", err)
+	}
+	return v.takeAlone(ctx, m, sealfs.File{Content: input, Size: info.Size()})
+}
+
+// Receive is Import of a data set that comes over a connection: the manifest's text, and then the content of the file
+// that it names. Until it has been taken in, what came lies sealed under a key that is never written down, in a file
+// without a name. An error of content is given as it is.
+func (v *Vault) Receive(ctx context.Context, manifestText []byte, content io.Reader) (policy.Dataset, error) {
+	m, err := parseManifest("manifest.yaml", manifestText)
+	if err != nil {
+		return policy.Dataset{}, err
+	}
+	file, err := os.CreateTemp(v.dir, incoming)
+	if err != nil {
+		return policy.Dataset{}, fmt.Errorf("receive: %w", err)
+	}
+	defer file.Close()
+	if err := os.Remove(file.Name()); err != nil {
+		return policy.Dataset{}, fmt.Errorf("receive: %w", err)
+	}
+	key, upload := seal.NewKey(), seal.Purpose("upload")
+	if err := sealOnto(file, key, upload, contextReader{ctx, content}); err != nil {
+		return policy.Dataset{}, fmt.Errorf("receive: %w", err)
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return policy.Dataset{}, fmt.Errorf("receive: %w", err)
+	}
+	whole, err := seal.Open(file, info.Size(), key, upload)
+	if err != nil {
+		return policy.Dataset{}, fmt.Errorf("receive: %w", err)
+	}
+	taken, err := v.takeAlone(ctx, m, sealfs.File{Content: whole, Size: whole.Size()})
+	return taken.Dataset, err
+}
+
+// takeAlone takes a file in while nobody else changes the vault.
+func (v *Vault) takeAlone(ctx context.Context, m manifest, input sealfs.File) (Intake, error) {
 	unlock, err := v.lock()
 	if errors.Is(err, errBusy) {
 		return Intake{}, problem.New("intake.busy")
@@ -81,7 +122,7 @@ func openRegular(path string) (*os.File, error) {
 
 // take goes from the open file to the rows in the store. The order is the argument: the file is whole and durable
 // under its final name before the rows say that it exists.
-func (v *Vault) take(ctx context.Context, m manifest, input *os.File) (taken Intake, err error) {
+func (v *Vault) take(ctx context.Context, m manifest, input sealfs.File) (taken Intake, err error) {
 	if err := v.step("make directory"); err != nil {
 		return Intake{}, err
 	}
@@ -124,23 +165,15 @@ func (v *Vault) take(ctx context.Context, m manifest, input *os.File) (taken Int
 var errCrash = errors.New("crash")
 
 // parse has a worker read the file into a database in its own memory, and hands the database to keep.
-func (v *Vault) parse(ctx context.Context, m manifest, input *os.File, keep func(io.Reader) error) (*wire.Taken, error) {
+func (v *Vault) parse(ctx context.Context, m manifest, input sealfs.File, keep func(io.Reader) error) (*wire.Taken, error) {
 	room, err := memoryForFiles()
 	if err != nil {
 		return nil, fmt.Errorf("import: %w", err)
 	}
 	limits := v.limits.withFiles(room)
 	cell := isolate.Cell{Mode: wire.ModeIntake, Limits: limits, Scratch: room}
-	var shown []sealfs.File
-	if m.format == "parquet" {
-		info, err := input.Stat()
-		if err != nil {
-			return nil, fmt.Errorf("import: %w", err)
-		}
-		shown = []sealfs.File{{Content: input, Size: info.Size()}}
-	}
 	file := plain(filepath.Base(m.File))
-	worker, err := spawn(ctx, v.executable, cell, input, shown...)
+	worker, err := spawn(ctx, v.executable, cell, input)
 	if err != nil {
 		return nil, asConfinementProblem(fmt.Errorf("import: %w", err))
 	}

@@ -47,6 +47,14 @@ func readManifest(path string) (manifest, error) {
 	if err != nil {
 		return manifest{}, problem.New("intake.no-file", "file", plain(filepath.Base(path))).Because(err)
 	}
+	return parseManifest(path, content)
+}
+
+// parseManifest is readManifest of a text that came from path, or from no file.
+func parseManifest(path string, content []byte) (manifest, error) {
+	if len(content) > maxManifest {
+		return manifest{}, problem.New("intake.no-file", "file", plain(filepath.Base(path)))
+	}
 	var m manifest
 	if err := yaml.UnmarshalWithOptions(content, &m, yaml.Strict()); err != nil {
 		return manifest{}, badYAML(path, err)

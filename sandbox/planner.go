@@ -89,7 +89,7 @@ func (p *Planner) Start(ctx context.Context, schema []policy.Dataset) (*Planning
 
 // launch starts a process that can be told of tables: its engine is open and shut, and it has sealed itself.
 func (p *Planner) launch(ctx context.Context) (*process, error) {
-	process, err := spawn(ctx, p.executable, isolate.Cell{Mode: wire.ModePlan, Limits: p.limits.kernel()}, nil)
+	process, err := spawn(ctx, p.executable, isolate.Cell{Mode: wire.ModePlan, Limits: p.limits.kernel()})
 	if err != nil {
 		return nil, err
 	}

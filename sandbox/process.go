@@ -57,10 +57,9 @@ type process struct {
 	left    error // why it could not be accounted for, or what of it could not be removed
 }
 
-// spawn starts a worker. It dies when ctx ends, and with the platform. input, where there is one, becomes the
-// descriptor that an intake reads; the worker finds the shown files as isolate.Inside(0), …
-func spawn(ctx context.Context, executable string, cell isolate.Cell, input *os.File, shown ...sealfs.File) (*process, error) {
-	p, err := launch(ctx, executable, cell, input, len(shown) > 0)
+// spawn starts a worker. It dies when ctx ends, and with the platform. It finds the shown files as isolate.Inside(0), …
+func spawn(ctx context.Context, executable string, cell isolate.Cell, shown ...sealfs.File) (*process, error) {
+	p, err := launch(ctx, executable, cell, len(shown) > 0)
 	if err != nil || len(shown) == 0 {
 		return p, err
 	}
@@ -72,7 +71,7 @@ func spawn(ctx context.Context, executable string, cell isolate.Cell, input *os.
 }
 
 // launch is spawn for a worker to which files are shown later, if any.
-func launch(ctx context.Context, executable string, cell isolate.Cell, input *os.File, shows bool) (*process, error) {
+func launch(ctx context.Context, executable string, cell isolate.Cell, shows bool) (*process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -85,9 +84,6 @@ func launch(ctx context.Context, executable string, cell isolate.Cell, input *os
 		return nil, errors.Join(err, requestsRead.Close(), requestsWrite.Close())
 	}
 	files := []*os.File{requestsRead, repliesWrite}
-	if input != nil {
-		files = append(files, input)
-	}
 	stage, err := newStage(shows)
 	if err != nil {
 		return nil, errors.Join(err, requestsRead.Close(), requestsWrite.Close(), repliesRead.Close(), repliesWrite.Close())

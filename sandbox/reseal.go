@@ -201,14 +201,21 @@ func sealInto(path string, key seal.Key, p seal.Purpose, content io.Reader) (err
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	sealed, err := seal.Writer(file, key, p)
+	if err := sealOnto(file, key, p, content); err != nil {
+		return err
+	}
+	return file.Sync()
+}
+
+func sealOnto(to io.Writer, key seal.Key, p seal.Purpose, content io.Reader) error {
+	sealed, err := seal.Writer(to, key, p)
 	if err != nil {
 		return err
 	}
 	if _, err := io.Copy(sealed, content); err != nil {
 		return err
 	}
-	return errors.Join(sealed.Close(), file.Sync())
+	return sealed.Close()
 }
 
 // contextReader reads until ctx ends.

@@ -436,3 +436,91 @@ func leaveOld(t *testing.T, v *Vault, plain []byte) {
 		t.Fatal(err)
 	}
 }
+
+// reading gives its parts one after another, and looks before each.
+type reading struct {
+	parts []string
+	look  func()
+	err   error // at the end; nil: it ends well
+}
+
+func (r *reading) Read(b []byte) (int, error) {
+	r.look()
+	if len(r.parts) == 0 {
+		if r.err != nil {
+			return 0, r.err
+		}
+		return 0, io.EOF
+	}
+	n := copy(b, r.parts[0])
+	r.parts = r.parts[1:]
+	return n, nil
+}
+
+// What comes over a connection is taken in like a file, has no name meanwhile, and leaves nothing where it breaks off.
+func TestReceive(t *testing.T) {
+	v := vault(t)
+	text, err := os.ReadFile("testdata/people.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile("testdata/people.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nothing := func() {
+		if rest := left(t, v); len(rest) > 0 {
+			t.Errorf("while it comes there is %q", rest)
+		}
+	}
+	broken := errors.New("the connection broke off")
+	half := string(content[:len(content)/2])
+	if _, err := v.Receive(t.Context(), text, &reading{parts: []string{half}, look: nothing, err: broken}); !errors.Is(err, broken) {
+		t.Error(cause(err))
+	}
+	if _, err := v.Receive(t.Context(), text, &reading{look: nothing}); problem.Of(err).Code != "intake.no-rows" && problem.Of(err).Code != "intake.missing-column" {
+		t.Error(cause(err))
+	}
+	if _, err := v.Receive(t.Context(), []byte("name: [\n"), &reading{look: nothing}); problem.Of(err).Code != "intake.bad-yaml" {
+		t.Error(cause(err))
+	}
+	nothing()
+	d, err := v.Receive(t.Context(), text, &reading{parts: []string{half, string(content[len(half):])}, look: nothing})
+	if err != nil {
+		t.Fatal(cause(err))
+	}
+	same, err := v.Import(t.Context(), "testdata/people.yaml")
+	if err != nil || same.Hash != d.Hash || d.Rows != 200 {
+		t.Errorf("received %+v, %s", d, cause(err))
+	}
+}
+
+// A worker that keeps no tables has nowhere to write: no memory for files, no bytes that a file may have. One that keeps
+// some has its own memory and no other path.
+func TestWhereAWorkerMayWrite(t *testing.T) {
+	v := withPeople(t)
+	workspaces(t, v)
+	file := `COPY (SELECT 1) TO '/out/x'`
+	elsewhere := []string{
+		`COPY (SELECT 1) TO '/x'`, `COPY (SELECT 1) TO '/data/1'`, `COPY (SELECT 1) TO '/data/0.wal'`, `COPY (SELECT 1) TO '/out/../x'`,
+		`SELECT * FROM read_text('/data/0')`, `SELECT * FROM read_blob('/proc/self/maps')`, `ATTACH '/data/1' AS other`,
+		`DELETE FROM "ds_people"."main"."data"`, `SET memory_limit = '9GB'`,
+	}
+	for _, sql := range append(elsewhere, file) {
+		_, err := session(t, v, DefaultLimits).Query(t.Context(), Query{SQL: sql})
+		jobFailedBecause(t, err, "permission", "invalid input", "binder", "input or output", "engine")
+	}
+	for _, sql := range elsewhere {
+		_, err := keeping(t, v).Query(t.Context(), Query{SQL: sql})
+		jobFailedBecause(t, err, "permission", "invalid input", "binder", "input or output", "engine")
+	}
+	if _, err := keeping(t, v).Query(t.Context(), Query{SQL: file}); err != nil {
+		t.Error("its own memory:", cause(err))
+	}
+	for want, s := range map[string]*Session{"Max file size 0 0": session(t, v, DefaultLimits), fmt.Sprintf("Max file size %[1]d %[1]d", room): keeping(t, v)} {
+		limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", s.process.cmd.Process.Pid))
+		if err != nil || !strings.Contains(strings.Join(strings.Fields(string(limits)), " "), want) {
+			t.Errorf("no %q, %v", want, err)
+		}
+	}
+}

@@ -17,11 +17,12 @@ import (
 	"weir/internal/store"
 	"weir/policy"
 	"weir/sandbox/seal"
+	"weir/sandbox/wire"
 )
 
 // A task is what a process of its own does for a test: this program, started with WEIR_TEST_TASK.
 var tasks = map[string]func(ctx context.Context, arguments []string) error{
-	"change": changeUntilKilled, "fuse": withOpenFUSE, "read": takeInAndRead,
+	"change": changeUntilKilled, "fuse": withOpenFUSE, "read": takeInAndRead, "shown": mountThenRun,
 }
 
 // runTask does a task and gives the exit status.
@@ -201,6 +202,36 @@ func mustBeWhole(t *testing.T, dir string) {
 			file.Close()
 		}
 	}
+}
+
+// shownScript is script for a worker that is shown a file: it mounts as it should, and is taken over then.
+func shownScript(t *testing.T, program, text string) string {
+	t.Helper()
+	dir := t.TempDir()
+	body := filepath.Join(dir, "body")
+	if err := errors.Join(os.WriteFile(body, []byte(text), 0o600), os.Mkdir(filepath.Join(dir, "mount"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	return script(t, fmt.Sprintf("export WEIR_TEST_TASK=shown WEIR_TEST_ARGUMENTS='%s %s'\nexec %s\n", filepath.Join(dir, "mount"), body, program))
+}
+
+// mountThenRun mounts what the platform shows at a place, hands the device over and becomes a shell that runs a script.
+func mountThenRun(_ context.Context, arguments []string) error {
+	const socket = wire.ReplyFD + 1
+	device, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	options := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", device)
+	if err := errors.Join(
+		unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+		unix.Mount("weir", arguments[0], "fuse", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, options),
+		unix.Sendmsg(socket, []byte{0}, unix.UnixRights(device), nil, 0),
+		unix.Close(socket),
+	); err != nil {
+		return err
+	}
+	return syscall.Exec("/bin/sh", []string{"sh", arguments[1]}, []string{"PATH=/usr/bin:/bin"})
 }
 
 // nobody is an ordinary user that every Debian machine has.

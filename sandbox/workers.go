@@ -122,7 +122,7 @@ func (w *Workers) process(ctx context.Context, s *Session, shown []sealfs.File) 
 		}
 	}
 	cell := isolate.Cell{Mode: wire.ModeJob, Limits: w.limits.withFiles(s.room), Scratch: s.room}
-	if s.process, err = spawn(ctx, w.executable, cell, nil, shown...); err != nil {
+	if s.process, err = spawn(ctx, w.executable, cell, shown...); err != nil {
 		return err
 	}
 	_, err = s.wall.call(ctx, s.process, w.open(s.room > 0), w.limits.Bytes)
@@ -131,7 +131,7 @@ func (w *Workers) process(ctx context.Context, s *Session, shown []sealfs.File) 
 
 // launch starts a process that can be shown files: its engine is open, and it has mounted what shows nothing yet.
 func (w *Workers) launch(ctx context.Context) (*process, error) {
-	p, err := launch(ctx, w.executable, isolate.Cell{Mode: wire.ModeJob, Limits: w.limits.kernel()}, nil, true)
+	p, err := launch(ctx, w.executable, isolate.Cell{Mode: wire.ModeJob, Limits: w.limits.kernel()}, true)
 	if err != nil {
 		return nil, err
 	}

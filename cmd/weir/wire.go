@@ -33,7 +33,6 @@ const (
 	tokensFolder     = "keys/tokens"
 	vaultFolder      = "vault"
 	workspacesFolder = "workspaces"
-	spoolFolder      = "spool"
 	noiseSecret      = "noise.key"
 	jobsSecret       = "jobs.key"
 )
@@ -56,7 +55,7 @@ func foundation(ctx context.Context, s settings, url string) (a *assembly, db *b
 			err = errors.Join(err, a.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	for _, name := range []string{"", keysFolder, tokensFolder, spoolFolder} {
+	for _, name := range []string{"", keysFolder, tokensFolder} {
 		if err := os.MkdirAll(filepath.Join(s.Data, name), 0o700); err != nil {
 			return a, nil, fmt.Errorf("data folder: %w", err)
 		}
@@ -124,7 +123,7 @@ func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *
 	}
 	acts, err := gateway.NewActs(gateway.ActsParts{
 		Permit: a.engine, Record: a.log, Log: a.log, Grants: a.engine, Accounts: a.accounts, Catalogue: vault,
-		Releases: queue, Jobs: jobs, Ledger: jobs, Spool: filepath.Join(s.Data, spoolFolder),
+		Releases: queue, Jobs: jobs, Ledger: jobs,
 	})
 	if err != nil {
 		return nil, err

@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"os"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -17,13 +16,4 @@ func atoi(t *testing.T, s string) int {
 		t.Fatal(err)
 	}
 	return n
-}
-
-// empty fails if something was left in a directory.
-func empty(t *testing.T, dir string) {
-	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 0 {
-		t.Errorf("left behind: %v, %v", entries, err)
-	}
 }

@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io"
 	"sync"
 	"time"
 
@@ -156,16 +155,16 @@ func NewCatalogue() *Catalogue {
 	}}}
 }
 
-// Import takes the file that lies beside the manifest.
-func (c *Catalogue) Import(_ context.Context, manifest string) (policy.Dataset, error) {
+// Receive takes any file for that of the data set trees.
+func (c *Catalogue) Receive(_ context.Context, _ []byte, file io.Reader) (policy.Dataset, error) {
+	content, err := io.ReadAll(file)
+	if err != nil {
+		return policy.Dataset{}, err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.Refuse != nil {
 		return policy.Dataset{}, c.Refuse
-	}
-	content, err := os.ReadFile(filepath.Join(filepath.Dir(manifest), "trees.csv"))
-	if err != nil {
-		return policy.Dataset{}, err
 	}
 	d := policy.Dataset{
 		Name: "trees", Title: "Trees", Provider: "registry", Open: true, Version: 1, Rows: 1,

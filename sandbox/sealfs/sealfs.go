@@ -122,10 +122,11 @@ func (n *node) Read(_ context.Context, _ fs.FileHandle, into []byte, at int64) (
 	if at >= n.Size { // the kernel reads ahead
 		return fuse.ReadResultData(nil), 0
 	}
-	count, err := n.Content.ReadAt(into[:min(int64(len(into)), n.Size-at)], at)
-	if err != nil && err != io.EOF {
+	into = into[:min(int64(len(into)), n.Size-at)]
+	count, err := n.Content.ReadAt(into, at)
+	if count < len(into) { // also where it was cut off meanwhile
 		n.fault(n.Name, err)
 		return nil, syscall.EIO
 	}
-	return fuse.ReadResultData(into[:count]), 0
+	return fuse.ReadResultData(into), 0
 }

@@ -1,6 +1,6 @@
 package wire
 
-// Intake asks to read the provider's file, which is open as InputFD, into a new database.
+// Intake asks to read the provider's file, the one that is shown, into a new database.
 type Intake struct {
 	Format   string         `json:"format"`             // csv, json or parquet
 	Encoding string         `json:"encoding,omitempty"` // utf-8 or gb18030; empty: found out

@@ -15,12 +15,10 @@ import (
 	"io"
 )
 
-// File descriptors of the worker: requests come in, replies go out. Input is the file that an intake reads, unless
-// it is Parquet, which the engine can only read by a path.
+// File descriptors of the worker: requests come in, replies go out.
 const (
 	RequestFD = 3
 	ReplyFD   = 4
-	InputFD   = 5
 )
 
 // The modes of a worker: a process has one for its whole life.

@@ -89,8 +89,11 @@ func take(ctx context.Context, request wire.Intake) (*wire.Taken, error) {
 	if err != nil {
 		return nil, err
 	}
-	input := os.NewFile(wire.InputFD, "input")
-	defer input.Close() // and not before: the collector would close it while the engine reads
+	input, err := os.Open(inputPath)
+	if err != nil {
+		return nil, err
+	}
+	defer input.Close()
 	rows, err := open(ctx, reading, input, request)
 	if err != nil {
 		return nil, err

@@ -11,7 +11,7 @@ import (
 	"weir/sandbox/wire"
 )
 
-// inputPath is where the platform shows a Parquet file: the engine opens it by a path, again and again.
+// inputPath is where the platform shows the provider's file.
 var inputPath = isolate.Inside(0)
 
 // stretch is how many rows of a Parquet file are in memory at once.

@@ -17,13 +17,8 @@ import (
 	"weir/sandbox/wire"
 )
 
-// LastDescriptor is the greatest descriptor that a worker of this mode may inherit.
-func LastDescriptor(mode string) int {
-	if mode == wire.ModeIntake {
-		return wire.InputFD
-	}
-	return wire.ReplyFD
-}
+// LastDescriptor is the greatest descriptor that a worker may inherit, whatever its mode.
+func LastDescriptor(string) int { return wire.ReplyFD }
 
 // Main serves requests until the platform closes the pipe or something fails, and gives the exit status. A worker
 // that failed once does nothing more: its engine may be in any state.
