@@ -78,9 +78,9 @@ func written(t *testing.T, text string) string {
 func TestBombs(t *testing.T) {
 	v := withPeople(t)
 	files := left(t, v)
-	patient := DefaultLimits
-	patient.Wall, patient.CPU = time.Hour, time.Hour
-	other := session(t, v, patient)
+	unhurried := DefaultLimits
+	unhurried.Wall, unhurried.CPU = time.Hour, time.Hour
+	other := session(t, v, unhurried)
 	for _, b := range bombs(t) {
 		t.Run(b.At+": "+b.What, func(t *testing.T) {
 			meanwhile := make(chan error)
@@ -132,7 +132,7 @@ func (b bomb) detonate(t *testing.T, v *Vault) {
 		s.Close()
 		mustBeGone(t, s.process)
 	case "job":
-		s := session(t, v, limits)
+		s := patient(t, v, limits)
 		_, err := s.Query(t.Context(), Query{SQL: b.SQL})
 		b.judge(t, err)
 		jobFailedBecause(t, err, "") // the one text of all failures on data
