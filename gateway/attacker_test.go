@@ -248,39 +248,25 @@ type outcome struct {
 	took         time.Duration
 }
 
-// assault plays every attack against one mode. A grant in private mode has a budget, which one attack uses up, so
-// there each gets a platform of its own.
-func assault(t testing.TB, p *population, mode policy.Mode, list []attackPlay) []outcome {
+// assault plays an attack against the oracle of a mode.
+func assault(t testing.TB, p *population, mode policy.Mode, ask oracle, play attackPlay) outcome {
 	t.Helper()
-	var results []outcome
-	var ask oracle
-	end := func() {}
-	for _, play := range list {
-		switch {
-		case mode == noGuard && ask == nil:
-			ask = bareOracle(t, p)
-		case mode == policy.Private || mode != noGuard && ask == nil:
-			end()
-			ask, end = labOracle(t, p, mode)
-		}
-		a := attacker{oracle: ask, on: p, codes: map[string]int{}}
-		begin := time.Now()
-		guesses := play.run(t, &a)
-		results = append(results, outcome{play.name, mode, len(guesses), right(guesses), blind(guesses), a, time.Since(begin)})
-		if testing.Verbose() { // as it comes: the table is printed when all is done
-			fmt.Print(results[len(results)-1].line())
-		}
-	}
-	end()
-	return results
+	a := attacker{oracle: ask, on: p, codes: map[string]int{}}
+	begin := time.Now()
+	guesses := play.run(t, &a)
+	return outcome{play.name, mode, len(guesses), right(guesses), blind(guesses), a, time.Since(begin)}
 }
 
-// attackTable writes outcomes, one a line, attack by attack.
-func attackTable(p *population, results []outcome) string {
-	order := func(o outcome) int {
-		return slices.IndexFunc(attackPlays, func(play attackPlay) bool { return play.name == o.attack })
+// oracleOf opens what answers in a mode.
+func oracleOf(t testing.TB, p *population, mode policy.Mode) (ask oracle, end func()) {
+	if mode == noGuard {
+		return bareOracle(t, p), func() {}
 	}
-	slices.SortStableFunc(results, func(a, b outcome) int { return order(a) - order(b) })
+	return labOracle(t, p, mode)
+}
+
+// attackTable writes outcomes, one a line.
+func attackTable(p *population, results []outcome) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s: %d people, %d targets\n%-36s %-10s %7s %6s %6s %8s %6s %8s %7s  %s\n", p.table, len(p.people), len(p.targets),
 		"attack", "mode", "targets", "right", "blind", "figures", "jobs", "refused", "seconds", "refused with")
@@ -299,7 +285,8 @@ func (r outcome) line() string {
 	return line + "\n"
 }
 
-// BenchmarkAttacker prints what each attack is worth against each mode.
+// BenchmarkAttacker prints what each attack is worth against each mode. Every attack begins with a platform of its own,
+// so that none uses up the budget, or what may be known exactly, of another.
 func BenchmarkAttacker(b *testing.B) {
 	populations := []*population{boroughPopulation(b, 100)}
 	if p, ok := adultPopulation(b, 100); ok {
@@ -307,17 +294,21 @@ func BenchmarkAttacker(b *testing.B) {
 	}
 	for _, p := range populations {
 		var results []outcome
-		for _, mode := range modes {
-			b.Run(fmt.Sprintf("%s/%s", p.table, strings.ReplaceAll(string(mode), " ", "-")), func(b *testing.B) {
-				var latest []outcome
-				for b.Loop() {
-					latest = assault(b, p, mode, attackPlays)
-				}
-				for _, r := range latest {
-					b.ReportMetric(100*r.right, strings.ReplaceAll(r.attack, " ", "-")+"-%")
-				}
-				results = append(results, latest...)
-			})
+		for _, play := range attackPlays {
+			for _, mode := range modes {
+				b.Run(fmt.Sprintf("%s/%s/%s", p.table, mode, play.name), func(b *testing.B) {
+					var o outcome
+					for b.Loop() {
+						ask, end := oracleOf(b, p, mode)
+						o = assault(b, p, mode, ask, play)
+						end()
+					}
+					b.ReportMetric(100*o.right, "right-%")
+					b.ReportMetric(100*o.blind, "blind-%")
+					b.ReportMetric(0, "ns/op")
+					results = append(results, o)
+				})
+			}
 		}
 		fmt.Print(attackTable(p, results))
 	}
@@ -327,8 +318,9 @@ func BenchmarkAttacker(b *testing.B) {
 // that a failure is the platform's merit; and in exact mode two figures whose sets differ by one person never both leave.
 func TestAttacker(t *testing.T) {
 	p := boroughPopulation(t, 12)
-	for _, o := range assault(t, p, noGuard, attackPlays) {
-		if o.right < 1 {
+	bare := bareOracle(t, p)
+	for _, play := range attackPlays {
+		if o := assault(t, p, noGuard, bare, play); o.right < 1 {
 			t.Errorf("%s is right of %.0f%% only where nothing stops it", o.attack, 100*o.right)
 		}
 	}
