@@ -175,6 +175,17 @@ var Plan = []Room{
 		},
 	},
 	{
+		Path:  "sandbox/isolate/escape",
+		Holds: "the program that tries to get out, with the platform's part of it",
+		Alone: true,
+		May:   []string{"sandbox/isolate", "sandbox/sealfs"},
+		Never: []Wall{
+			{all(front, judge, []string{"sandbox", "sandbox/seal", "sandbox/worker", "sandbox/wire"}, rules, log, database, speech),
+				"what it tries must rest on the walls alone"},
+			demo,
+		},
+	},
+	{
 		Path:  "sandbox/worker",
 		Holds: "the child's side: the engine, bound to one job",
 		May:   []string{"sandbox/isolate", "sandbox/wire"},
