@@ -10,7 +10,7 @@ FUZZTIME    ?= 30s
 BENCH       ?= .
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint setup setup-build setup-test tools bench fuzz docs generate clean
+.PHONY: help build demo test race lint setup setup-build setup-test tools bench storm fuzz docs generate clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -57,6 +57,9 @@ setup-test:
 
 bench: build ## print each figure beside its peer from the same run
 	$(GO) test -run '^$$' -bench '$(BENCH)' -timeout 60m ./...
+
+storm: build ## kill the platform and its processes 200 times under load, and look at what is left
+	$(GO) test ./cmd/weir -run '^TestStorm$$' -v -timeout 60m -args -storm 200
 
 fuzz: ## run every fuzz target for FUZZTIME
 	@grep -rlE --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u | while read -r dir; do \

@@ -13,6 +13,7 @@ import (
 	"weir/gateway/identity"
 	"weir/internal/problem"
 	"weir/policy"
+	"weir/sandbox"
 )
 
 // Grants keeps the grants; policy.Engine does. Each method asks the rules for itself as well.
@@ -61,6 +62,11 @@ type Stopper interface {
 	Find(ctx context.Context, id string) (Job, error)
 }
 
+// Workspaces keeps the tables that jobs leave behind; sandbox.Workspaces does.
+type Workspaces interface {
+	Delete(ctx context.Context, owner sandbox.Owner) ([]sandbox.Kept, error)
+}
+
 // ActsParts is what the acts are done with. All of it is required.
 type ActsParts struct {
 	Permit    Permitter
@@ -72,6 +78,7 @@ type ActsParts struct {
 	Releases  ReleaseQueue
 	Jobs      Stopper
 	Ledger    Ledger
+	Tables    Workspaces
 }
 
 // Acts is everything that people do besides asking queries: what changes something, and what shows something that

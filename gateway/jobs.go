@@ -268,9 +268,27 @@ func (j *Jobs) Cancel(ctx context.Context, id string) (Job, error) {
 }
 
 // StopGrant stops every queued and running job of a grant, on every node. It is called after the grant was suspended
-// or terminated, so that no further job can start. What runs in this process is killed before anything is written.
+// or terminated, so that no further job can start. What runs in this process is killed before anything is written, and
+// gone when it returns.
 func (j *Jobs) StopGrant(ctx context.Context, grant string) error {
-	return j.revoke(ctx, column{"grant_id", grant}, "gateway.grant-closed")
+	of := column{"grant_id", grant}
+	list, _ := j.tasks()
+	if err := j.revoke(ctx, of, "gateway.grant-closed"); err != nil {
+		return err
+	}
+	ctx, done := context.WithTimeout(ctx, lastWord)
+	defer done()
+	for _, t := range list {
+		if !of.meant(t.job) {
+			continue
+		}
+		select {
+		case <-t.gone:
+		case <-ctx.Done():
+			return fmt.Errorf("job %s was killed and does not end: %w", t.job.ID, ctx.Err())
+		}
+	}
+	return nil
 }
 
 // StopAccount does the same with the jobs of an account that was disabled.

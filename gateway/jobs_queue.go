@@ -208,7 +208,7 @@ func (j *Jobs) unpack(ctx context.Context, tx bun.Tx, row jobRow) (*task, error)
 	if _, err := tx.NewDelete().Model((*textRow)(nil)).Where("job = ?", job.ID).Exec(ctx); err != nil {
 		return nil, err
 	}
-	t := &task{job: job}
+	t := &task{job: job, gone: make(chan struct{})}
 	if len(sealed) != 1 {
 		t.lost = errors.New("no text")
 		return t, nil

@@ -26,6 +26,7 @@ type task struct {
 	lost   error // why there is no text
 	meter  meter
 	cancel context.CancelCauseFunc
+	gone   chan struct{} // closed when nothing of it runs any more
 }
 
 // halted is why a job's context ended: what becomes of the job, and what is said of it.
@@ -192,6 +193,7 @@ func (j *Jobs) detach(t *task) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	delete(j.here, t.job.ID)
+	close(t.gone)
 }
 
 // tasks lists what runs here.

@@ -83,10 +83,10 @@ func (j *Jobs) closeLapsed(ctx context.Context) error {
 	barred, err2 := j.People.Barred(ctx, owners)
 	failures := []error{err, err2}
 	for _, grant := range lapsed {
-		failures = append(failures, j.StopGrant(ctx, grant))
+		failures = append(failures, j.revoke(ctx, column{"grant_id", grant}, "gateway.grant-closed"))
 	}
 	for _, account := range barred {
-		failures = append(failures, j.StopAccount(ctx, account))
+		failures = append(failures, j.revoke(ctx, column{"owner", account}, "gateway.account-closed"))
 	}
 	return errors.Join(failures...)
 }

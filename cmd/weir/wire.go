@@ -117,13 +117,17 @@ func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *
 	if err != nil {
 		return nil, err
 	}
+	tables, err := sandbox.OpenWorkspaces(ctx, filepath.Join(s.Data, workspacesFolder), vault)
+	if err != nil {
+		return nil, err
+	}
 	jobs, err := a.jobs(ctx, s, db, flow, queue, log)
 	if err != nil {
 		return nil, err
 	}
 	acts, err := gateway.NewActs(gateway.ActsParts{
 		Permit: a.engine, Record: a.log, Log: a.log, Grants: a.engine, Accounts: a.accounts, Catalogue: vault,
-		Releases: queue, Jobs: jobs, Ledger: jobs,
+		Releases: queue, Jobs: jobs, Ledger: jobs, Tables: tables,
 	})
 	if err != nil {
 		return nil, err

@@ -195,3 +195,18 @@ func (c *Catalogue) Datasets(context.Context) ([]policy.Dataset, error) {
 	}
 	return all, nil
 }
+
+// Tables are the tables that were left behind, by owner.
+type Tables struct {
+	mu   sync.Mutex
+	Kept map[sandbox.Owner][]sandbox.Kept
+}
+
+// Delete forgets those of one.
+func (k *Tables) Delete(_ context.Context, owner sandbox.Owner) ([]sandbox.Kept, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	gone := k.Kept[owner]
+	delete(k.Kept, owner)
+	return gone, nil
+}

@@ -56,6 +56,7 @@ type Platform struct {
 	Catalogue *Catalogue
 	Jobs      *gateway.Jobs
 	Acts      *gateway.Acts
+	Tables    *Tables
 
 	ahead atomic.Int64 // how far the rules' clock is ahead of the machine's, in nanoseconds
 	Grant policy.Grant // of the operator harbour
@@ -66,7 +67,7 @@ type Platform struct {
 func New(t testing.TB, db *bun.DB, options gateway.JobOptions) *Platform {
 	t.Helper()
 	ctx := t.Context()
-	p := &Platform{DB: db, Catalogue: NewCatalogue()}
+	p := &Platform{DB: db, Catalogue: NewCatalogue(), Tables: &Tables{}}
 	must := must(t)
 	var err error
 	p.Policy, err = policy.New(ctx, db, policy.Options{Now: func() time.Time { return time.Now().Add(time.Duration(p.ahead.Load())) }})
@@ -97,7 +98,7 @@ func (p *Platform) act(t testing.TB) {
 	t.Helper()
 	acts, err := gateway.NewActs(gateway.ActsParts{
 		Permit: p.Policy, Record: p.Log, Log: p.Log, Grants: p.Policy, Accounts: p.Identity, Catalogue: p.Catalogue,
-		Releases: p.Queue, Jobs: p.Jobs, Ledger: p.Jobs,
+		Releases: p.Queue, Jobs: p.Jobs, Ledger: p.Jobs, Tables: p.Tables,
 	})
 	must(t)(err)
 	p.Acts = acts
