@@ -97,6 +97,9 @@ func (a *Acts) changeGrant(ctx context.Context, who policy.Principal, action pol
 // analyst's words, so they can be erased.
 func (a *Acts) clear(ctx context.Context, who policy.Principal, id string) error {
 	gone, failure := a.Tables.Delete(ctx, sandbox.OfGrant(id))
+	if failure == nil && len(gone) == 0 {
+		return nil
+	}
 	names := make([]string, len(gone))
 	for i, table := range gone {
 		names[i] = fmt.Sprintf("%s v%d %s", table.Name, table.Version, table.Hash)

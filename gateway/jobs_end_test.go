@@ -87,6 +87,9 @@ func TestStopGrant(t *testing.T) {
 		receive(t, p.Flow.Started)
 		queued := submit(t, p.Jobs, gatewaytest.Person("colleague"), p.Grant.ID, gatewaytest.Release)
 
+		if err := p.Policy.Suspend(t.Context(), gatewaytest.Person("authority"), p.Grant.ID, "evaluation"); err != nil {
+			t.Fatal(err)
+		}
 		if err := p.Jobs.StopGrant(t.Context(), p.Grant.ID); err != nil {
 			t.Error(err)
 		}

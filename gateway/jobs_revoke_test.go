@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"weir/audit"
 	"weir/export"
 	"weir/gateway"
 	"weir/gateway/gatewaytest"
@@ -251,4 +252,24 @@ func benchKill(b *testing.B, g *grinder) time.Duration {
 	cancel()
 	group.Wait()
 	return time.Since(begin)
+}
+
+func TestTerminationDeletesTheWorkspace(t *testing.T) {
+	p := gatewaytest.New(t, storetest.Open(t, storetest.SQLite(t)), gateway.JobOptions{})
+	kept := sandbox.Kept{Name: "by_district", Version: 2, Hash: "abc"}
+	p.Tables.Kept = map[sandbox.Owner][]sandbox.Kept{sandbox.OfGrant(p.Grant.ID): {kept}, sandbox.OfGrant(p.Other.ID): {kept}}
+	authority := gatewaytest.Person("authority")
+	if _, err := p.Acts.SuspendGrant(t.Context(), authority, p.Grant.ID, "evaluation"); err != nil || len(p.Tables.Kept) != 2 {
+		t.Fatalf("a suspension leaves %d workspaces, %v", len(p.Tables.Kept), err)
+	}
+	if _, err := p.Acts.TerminateGrant(t.Context(), authority, p.Grant.ID, "over"); err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Tables.Kept) != 1 || len(p.Tables.Kept[sandbox.OfGrant(p.Other.ID)]) != 1 {
+		t.Errorf("left are %v", p.Tables.Kept)
+	}
+	found, err := p.Log.Search(t.Context(), audit.Filter{Kind: "workspace.deleted"})
+	if err != nil || len(found) != 1 || found[0].Grant != p.Grant.ID || found[0].Facts["tables"] != "1" || string(found[0].Payload) != "by_district v2 abc" {
+		t.Errorf("on the log: %+v, %v", found, err)
+	}
 }
