@@ -142,10 +142,6 @@ func (j *Jobs) claim(ctx context.Context) (*task, error) {
 		if err != nil || next == "" {
 			return err
 		}
-		if code, err := j.closed(ctx, tx, next); err != nil || code != "" {
-			defer j.ring() // for the next
-			return j.reject(ctx, tx, next, code, err)
-		}
 		rows, err := j.move(ctx, tx, JobRunning, nil, func(q *bun.UpdateQuery) { q.Where("id = ?", next).Where("state = ?", JobQueued) })
 		if err != nil || len(rows) == 0 {
 			return err
@@ -164,36 +160,6 @@ func (j *Jobs) claim(ctx context.Context) (*task, error) {
 		return nil, fmt.Errorf("begin a job: %w", err)
 	}
 	return begun, nil
-}
-
-// closed tells why a job that waits must not begin: its grant authorises nothing any more, or its owner may do nothing.
-// Whoever closes them stops their jobs, but a place that one of these leaves must not go to another of them meanwhile.
-func (j *Jobs) closed(ctx context.Context, tx bun.Tx, id string) (code string, err error) {
-	var row jobRow
-	if err := tx.NewSelect().Model(&row).Where("id = ?", id).Scan(ctx); err != nil {
-		return "", err
-	}
-	lapsed, err := j.Grants.Lapsed(ctx, []string{row.Grant})
-	if err != nil || len(lapsed) > 0 {
-		return "gateway.grant-closed", err
-	}
-	barred, err := j.People.Barred(ctx, []string{row.Owner})
-	if err != nil || len(barred) > 0 {
-		return "gateway.account-closed", err
-	}
-	return "", nil
-}
-
-// reject ends a job that must not begin.
-func (j *Jobs) reject(ctx context.Context, tx bun.Tx, id, code string, err error) error {
-	if err != nil {
-		return err
-	}
-	_, err = j.move(ctx, tx, JobCancelled, problem.New(code), func(q *bun.UpdateQuery) { q.Where("id = ?", id).Where("state = ?", JobQueued) })
-	if err != nil {
-		return err
-	}
-	return tell(ctx, tx, newsOf(id))
 }
 
 // next names the job whose turn it is, "" for none.

@@ -56,7 +56,7 @@ func NewFlow(engine *policy.Engine, filter *export.Filter) *Flow {
 // Open lets every blocked query go on, now and later.
 func (f *Flow) Open() { f.open.Do(func() { close(f.gate) }) }
 
-// Runs tells how often a job was run.
+// Runs tells how often a job was run, as far as the rules let it.
 func (f *Flow) Runs(job string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -65,13 +65,13 @@ func (f *Flow) Runs(job string) int {
 
 // Run asks the rules and then does what the text says.
 func (f *Flow) Run(ctx context.Context, who policy.Principal, req gateway.Request) (export.Released, error) {
-	f.mu.Lock()
-	f.runs[req.Job]++
-	f.mu.Unlock()
 	decision, err := f.policy.Authorize(ctx, who, req.Grant)
 	if err != nil {
 		return export.Released{}, err
 	}
+	f.mu.Lock()
+	f.runs[req.Job]++
+	f.mu.Unlock()
 	trace := sandbox.TraceOf(ctx)
 	trace.Progress(37)
 	defer trace.Used(Took)
