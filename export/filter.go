@@ -326,6 +326,14 @@ type Verdict struct {
 	table                         stored
 }
 
+// TableStep is the verdict on a table that was made or dropped in a workspace. It holds the table's name and nothing of it.
+func TableStep(job, name string, d policy.Decision) *Verdict {
+	return &Verdict{
+		Job: job, Operator: d.Grant.Operator, Mode: d.Mode,
+		table: stored{Names: []string{"table"}, Types: []string{"VARCHAR"}, Rows: [][]any{{name}}},
+	}
+}
+
 // Judge closes the assessment with the table that post-processing made of the released cells.
 func (a *Assessment) Judge(t sandbox.Table) (*Verdict, error) {
 	names := a.program.Final.Names

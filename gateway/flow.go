@@ -36,6 +36,7 @@ type FlowParts struct {
 	Catalogue Versions
 	Planners  Planners
 	Workers   Workers
+	Tables    Tables
 	Filter    *export.Filter
 	Log       Recorder
 	Clock     func() time.Time
@@ -68,6 +69,7 @@ type Planning interface {
 // Workers starts processes that hold granted data and never see the analyst's text; sandbox.Workers does.
 type Workers interface {
 	Start(ctx context.Context, job string, data []policy.Dataset) (Session, error)
+	StartKeeping(ctx context.Context, job string, data []policy.Dataset) (KeepingSession, error)
 }
 
 // Session is one such process.
@@ -93,6 +95,11 @@ func (f *Flow) Run(ctx context.Context, who policy.Principal, req Request) (resu
 	}
 	if err := f.Policy.Spend(ctx, req.Grant, 1, 0); err != nil {
 		return f.refuse(ctx, who, req, err)
+	}
+
+	// CREATE TABLE and DROP TABLE change the grant's workspace and show nothing.
+	if step, is := tableStepOf(req.SQL); is {
+		return f.table(ctx, who, req, decision, schema, step)
 	}
 
 	// A process without data reads the text; what it means is typed, or refused with a place and a reason.
@@ -267,7 +274,7 @@ type Explanation struct {
 	Mode     policy.Mode  `json:"mode"`
 }
 
-// schema gives the newest version of each granted data set, with the granted columns alone.
+// schema gives the newest version of each granted data set, with the granted columns alone, and the workspace's tables.
 func (f *Flow) schema(ctx context.Context, d policy.Decision) ([]policy.Dataset, error) {
 	var schema []policy.Dataset
 	for _, granted := range d.Datasets() {
@@ -281,7 +288,11 @@ func (f *Flow) schema(ctx context.Context, d policy.Decision) ([]policy.Dataset,
 		}
 		schema = append(schema, narrow)
 	}
-	return schema, nil
+	tables, err := f.Tables.List(ctx, d.Grant.ID)
+	if err != nil {
+		return nil, err
+	}
+	return append(schema, tables...), nil
 }
 
 // intend puts on the log what is about to be done, also for an analyst who has gone away meanwhile: the text was read.

@@ -42,11 +42,18 @@ func (p RealPlanners) Start(ctx context.Context, schema []policy.Dataset) (Plann
 }
 
 // RealWorkers are the sandbox's worker processes.
-type RealWorkers struct{ *sandbox.Workers }
+type RealWorkers struct {
+	*sandbox.Workers
+	Tables *sandbox.Workspaces
+}
 
 // Start starts a worker process.
 func (w RealWorkers) Start(ctx context.Context, job string, data []policy.Dataset) (Session, error) {
-	session, err := w.Workers.Start(ctx, job, data)
+	vault, kept, err := w.shown(ctx, data)
+	if err != nil {
+		return nil, err
+	}
+	session, err := w.Workers.Start(ctx, job, vault, kept...)
 	if err != nil {
 		return nil, err
 	}
@@ -70,11 +77,15 @@ func openOnly(schema []policy.Dataset, names []string) []policy.Dataset {
 	return slices.DeleteFunc(only(schema, names), func(d policy.Dataset) bool { return !d.Open })
 }
 
-// protected names those of the data sets that are not declared open.
+// protected names those of the data sets that are not declared open, and what tables were made of.
 func protected(schema []policy.Dataset, names []string) []string {
 	var list []string
 	for _, d := range only(schema, names) {
-		if !d.Open {
+		switch {
+		case d.Open:
+		case d.Workspace != "":
+			list = append(list, d.Sources...)
+		default:
 			list = append(list, d.Name)
 		}
 	}

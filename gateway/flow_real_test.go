@@ -143,11 +143,14 @@ func newCity(t testing.TB) *city {
 		must(err)
 		c.data = append(c.data, taken)
 	}
+	tables, err := sandbox.OpenWorkspaces(ctx, filepath.Join(t.TempDir(), "workspaces"), vault)
+	must(err)
 	c.vault = vault
 	c.parts = gateway.FlowParts{
 		Policy: c.engine, Catalogue: vault, Filter: c.filter, Log: c.log, Clock: fixedClock,
 		Planners: gateway.RealPlanners{Planner: sandbox.NewPlanner(worker, cityLimits)},
-		Workers:  gateway.RealWorkers{Workers: sandbox.NewWorkers(worker, vault, cityLimits)},
+		Workers:  gateway.RealWorkers{Workers: sandbox.NewWorkers(worker, vault, cityLimits), Tables: tables},
+		Tables:   gateway.KeptTables{Workspaces: tables},
 	}
 	return c
 }

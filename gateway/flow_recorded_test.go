@@ -89,7 +89,7 @@ func (th *theatre) play(r recording, change func(*played)) *stage {
 		change(p)
 	}
 	return newStage(gateway.FlowParts{
-		Policy: p, Catalogue: playedCatalogue{}, Planners: p, Workers: (*playedWorkers)(p), Filter: th.filter, Log: (*playedLog)(p), Clock: fixedClock,
+		Policy: p, Catalogue: playedCatalogue{}, Planners: p, Workers: (*playedWorkers)(p), Tables: noTables{}, Filter: th.filter, Log: (*playedLog)(p), Clock: fixedClock,
 	}, th.queue, th.hook)
 }
 
@@ -199,6 +199,16 @@ func (p *playedWorkers) Start(ctx context.Context, _ string, _ []policy.Dataset)
 	}
 	return (*playedSession)(p), nil
 }
+
+func (p *playedWorkers) StartKeeping(context.Context, string, []policy.Dataset) (gateway.KeepingSession, error) {
+	return nil, errors.New("no recording keeps tables")
+}
+
+// noTables is an empty workspace.
+type noTables struct{}
+
+func (noTables) List(ctx context.Context, _ string) ([]policy.Dataset, error) { return nil, ctx.Err() }
+func (noTables) Drop(context.Context, string, string) error                   { return errors.New("there are no tables") }
 
 type playedSession played
 

@@ -83,7 +83,7 @@ func (s *stage) run(ctx context.Context, who policy.Principal, req gateway.Reque
 		}
 	}()
 	flow, err := gateway.NewFlow(gateway.FlowParts{
-		Policy: stagedPolicy{s}, Catalogue: stagedCatalogue{stage: s}, Planners: stagedPlanners{s}, Workers: stagedWorkers{s},
+		Policy: stagedPolicy{s}, Catalogue: stagedCatalogue{stage: s}, Planners: stagedPlanners{s}, Workers: stagedWorkers{s}, Tables: stagedTables{s},
 		Filter: s.parts.Filter, Log: stagedLog{s}, Clock: s.parts.Clock,
 	})
 	if err != nil {
@@ -188,7 +188,39 @@ func (s stagedPlanning) Close() sandbox.Usage {
 	return s.inner.Close()
 }
 
+type stagedTables struct{ *stage }
+
+func (s stagedTables) List(ctx context.Context, grant string) ([]policy.Dataset, error) {
+	return call(s.stage, "list tables", func() ([]policy.Dataset, error) { return s.parts.Tables.List(ctx, grant) })
+}
+
+func (s stagedTables) Drop(ctx context.Context, grant, name string) error {
+	_, err := call(s.stage, "drop table", func() (struct{}, error) { return struct{}{}, s.parts.Tables.Drop(ctx, grant, name) })
+	return err
+}
+
 type stagedWorkers struct{ *stage }
+
+func (s stagedWorkers) StartKeeping(ctx context.Context, job string, data []policy.Dataset) (gateway.KeepingSession, error) {
+	return call(s.stage, "start keeping worker", func() (gateway.KeepingSession, error) {
+		session, err := s.parts.Workers.StartKeeping(ctx, job, data)
+		if err != nil {
+			return nil, err
+		}
+		s.running++
+		return stagedKeeping{&stagedSession{stage: s.stage, inner: session}, session}, nil
+	})
+}
+
+type stagedKeeping struct {
+	*stagedSession
+	keeping gateway.KeepingSession
+}
+
+func (s stagedKeeping) Keep(ctx context.Context, q sandbox.Query, grant string, table policy.Dataset) error {
+	_, err := call(s.stage, "keep", func() (struct{}, error) { return struct{}{}, s.keeping.Keep(ctx, q, grant, table) })
+	return err
+}
 
 func (s stagedWorkers) Start(ctx context.Context, job string, data []policy.Dataset) (gateway.Session, error) {
 	var names []string

@@ -106,12 +106,17 @@ func (l *Lab) open(ctx context.Context, worker string, manifests []string) error
 	if err != nil {
 		return err
 	}
+	tables, err := sandbox.OpenWorkspaces(ctx, filepath.Join(l.dir, "workspaces"), vault)
+	if err != nil {
+		return err
+	}
 	l.planner = sandbox.NewPlanner(worker, sandbox.DefaultLimits).KeepWarm(sandbox.WarmPlanners)
 	l.workers = sandbox.NewWorkers(worker, vault, sandbox.DefaultLimits).KeepWarm(sandbox.WarmWorkers)
 	l.flow, err = NewFlow(FlowParts{
 		Policy: l.engine, Catalogue: vault, Filter: filter, Log: l.log, Clock: time.Now,
 		Planners: RealPlanners{l.planner},
-		Workers:  RealWorkers{l.workers},
+		Workers:  RealWorkers{l.workers, tables},
+		Tables:   KeptTables{tables},
 	})
 	return err
 }

@@ -35,6 +35,9 @@ type Column struct {
 	Class Class   `yaml:"class" json:"class"`
 	Bound *Bounds `yaml:"measure" json:"measure,omitempty"` // set: the column is a measure besides its class
 	Title string  `yaml:"title" json:"title,omitempty"`
+
+	// Origin is set in tables of a workspace: the measure that a column holds, by the name that its noise is drawn under.
+	Origin string `yaml:"-" json:"origin,omitempty"`
 }
 
 // IsMeasure reports whether the column may be an aggregate's argument.
@@ -64,6 +67,11 @@ type Dataset struct {
 	Version  int      `yaml:"-" json:"version"`
 	Rows     int64    `yaml:"-" json:"-"` // exact, so never shown to an analyst; see ApproximateRows
 	Hash     string   `yaml:"-" json:"-"` // SHA-256 of the content in the vault, hex
+
+	// Workspace is the grant in whose workspace a table lies; it is empty for the vault's data sets. Sources are then the
+	// data sets that the table was made of.
+	Workspace string   `yaml:"-" json:"workspace,omitempty"`
+	Sources   []string `yaml:"-" json:"sources,omitempty"`
 }
 
 // Column finds a column by its name.

@@ -151,13 +151,18 @@ func (a *assembly) path(ctx context.Context, s settings, worker string, vault *s
 	if err != nil {
 		return nil, err
 	}
+	tables, err := sandbox.OpenWorkspaces(ctx, filepath.Join(s.Data, workspacesFolder), vault)
+	if err != nil {
+		return nil, err
+	}
 	planner := sandbox.NewPlanner(worker, sandbox.DefaultLimits).KeepWarm(sandbox.WarmPlanners)
 	workers := sandbox.NewWorkers(worker, vault, sandbox.DefaultLimits).KeepWarm(sandbox.WarmWorkers)
 	a.onClose(func(context.Context) error { planner.Close(); workers.Close(); return nil })
 	return gateway.NewFlow(gateway.FlowParts{
 		Policy: a.engine, Catalogue: vault, Filter: filter, Log: a.log, Clock: time.Now,
 		Planners: gateway.RealPlanners{Planner: planner},
-		Workers:  gateway.RealWorkers{Workers: workers},
+		Workers:  gateway.RealWorkers{Workers: workers, Tables: tables},
+		Tables:   gateway.KeptTables{Workspaces: tables},
 	})
 }
 

@@ -49,6 +49,7 @@ type checker struct {
 	program  Program
 	trace    []*Typed
 	literals map[string]bool
+	plan     *node
 
 	// For the public parts of releases; see public.go.
 	atoms   []secretAtom // conditions on secrets that were met so far
@@ -77,30 +78,36 @@ func Check(sql string, bound sandbox.Bound, schema []policy.Dataset, rules polic
 }
 
 func (c *checker) check(bound sandbox.Bound, schema []policy.Dataset) (*Program, error) {
-	for _, d := range schema {
-		if !d.Open && len(d.Units) == 0 {
-			return nil, problem.New("guard.unlabelled", "dataset", d.Name)
-		}
-	}
-	if c.rules.K < 1 {
-		return nil, problem.New("internal").Because(errors.New("rules without a threshold"))
-	}
-	plan, err := decodePlan(bound.Plan)
-	if err != nil {
-		return nil, problem.New("guard.unknown-plan", "what", "engine version").Because(err)
-	}
-	names, err := columnNames(c.sql, bound.Names)
+	last, names, err := c.typed(bound, schema)
 	if err != nil {
 		return nil, err
 	}
-	last, err := c.relation(plan)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.publicParts(plan, schema); err != nil {
+	if err := c.publicParts(c.plan, schema); err != nil {
 		return nil, err
 	}
 	return c.finish(last, names)
+}
+
+// typed types the last relation of a plan.
+func (c *checker) typed(bound sandbox.Bound, schema []policy.Dataset) (last *relation, names []string, err error) {
+	for _, d := range schema {
+		if !d.Open && len(d.Units) == 0 {
+			return nil, nil, problem.New("guard.unlabelled", "dataset", d.Name)
+		}
+	}
+	if c.rules.K < 1 {
+		return nil, nil, problem.New("internal").Because(errors.New("rules without a threshold"))
+	}
+	plan, err := decodePlan(bound.Plan)
+	if err != nil {
+		return nil, nil, problem.New("guard.unknown-plan", "what", "engine version").Because(err)
+	}
+	c.plan = plan
+	if names, err = columnNames(c.sql, bound.Names); err != nil {
+		return nil, nil, err
+	}
+	last, err = c.relation(plan)
+	return last, names, err
 }
 
 // finish is the one place where a relation becomes something that leaves.
@@ -123,8 +130,7 @@ func (c *checker) finish(last *relation, names []string) (*Program, error) {
 	p := c.program
 	p.Final = Final{SQL: sql, Reads: sorted(last.reads), Data: sorted(last.data), Names: names}
 	p.Literals = sorted(c.literals)
-	slices.Sort(p.Sources)
-	p.Sources = slices.Compact(p.Sources)
+	p.Sources = distinct(p.Sources)
 	if n := len(c.trace); n > 0 {
 		p.Tree = c.trace[n-1]
 	}
@@ -164,3 +170,6 @@ func sorted(set map[string]bool) []string {
 	slices.Sort(list)
 	return list
 }
+
+// distinct gives each name once, in order.
+func distinct(names []string) []string { return slices.Compact(slices.Sorted(slices.Values(names))) }

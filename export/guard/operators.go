@@ -121,8 +121,12 @@ func (c *checker) scan(n *node) (*relation, error) {
 		return nil, problem.New("guard.unknown-plan", "what", "scan")
 	}
 	alias := c.alias()
-	r := &relation{from: fmt.Sprintf(`%s."main"."data" AS %s`, quoteName("ds_"+d.Name), alias), data: map[string]bool{d.Name: true}}
-	c.program.Sources = append(c.program.Sources, d.Name)
+	database, sources := "ds_"+d.Name, []string{d.Name}
+	if d.Workspace != "" {
+		database, sources = "kept_"+d.Name, d.Sources
+	}
+	r := &relation{from: fmt.Sprintf(`%s."main"."data" AS %s`, quoteName(database), alias), data: map[string]bool{d.Name: true}, thinned: d.Workspace != ""}
+	c.program.Sources = append(c.program.Sources, sources...)
 	if !d.Open {
 		r.kind = protected
 		for i, u := range d.Units {

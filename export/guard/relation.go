@@ -246,8 +246,12 @@ func columnValue(d policy.Dataset, col policy.Column, sql string, t typ) value {
 	case col.Class == policy.FreeText:
 		v.sort = textValue
 	case col.IsMeasure() && t.numeric():
+		id := d.Name + "." + col.Name
+		if col.Origin != "" {
+			id = col.Origin
+		}
 		v.sort = measureValue
-		v.poly = polynomialOf(atom{id: d.Name + "." + col.Name, sql: "CAST(" + sql + " AS DOUBLE)", within: rangeOf(col.Bound)}.bounded(d, col, sql, t))
+		v.poly = polynomialOf(atom{id: id, sql: "CAST(" + sql + " AS DOUBLE)", within: rangeOf(col.Bound)}.bounded(d, col, sql, t))
 	default:
 		v.sort = plainValue
 	}
