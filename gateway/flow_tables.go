@@ -166,7 +166,7 @@ func (t KeptTables) List(ctx context.Context, grant string) ([]policy.Dataset, e
 			return nil, fmt.Errorf("table %s of grant %s has no types: %w", k.Name, grant, err)
 		}
 		for i := range d.Units {
-			d.Units[i].Unique = k.MostRows[i] == 1
+			d.Units[i].Unique, d.Units[i].Most = k.MostRows[i] == 1, k.MostRows[i]
 		}
 		d.Workspace, d.Version, d.Rows, d.Hash = grant, k.Version, k.Rows, k.Hash
 		all = append(all, d)

@@ -62,7 +62,7 @@ func (c *checker) table(name string, bound sandbox.Bound, schema []policy.Datase
 		if k.nullable {
 			return nil, c.deny(nil, "guard.table-columns")
 		}
-		unit := policy.Unit{Domain: k.domain, Unique: k.unique}
+		unit := policy.Unit{Domain: k.domain}
 		for n, v := range last.cols {
 			if v.sort == keyValue && v.key == i {
 				unit.Key = names[n]
