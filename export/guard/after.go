@@ -70,7 +70,7 @@ func (c *checker) unitWindow(e *expr, in *relation) (value, error) {
 		return value{}, err
 	}
 	v := derived("", e.Return, "window", args...)
-	v.sort = plainValue
+	v.sort, v.sides = plainValue, in.with // it may tell the rows of a side apart
 	for _, o := range e.Orders {
 		of, err := c.values(e, []*expr{o.Expression}, in)
 		if err != nil {

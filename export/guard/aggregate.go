@@ -141,7 +141,7 @@ func (r *relation) chosen(by []value, sensitive bool) {
 				r.keys[i].rows.Most = 0
 			}
 		}
-		r.weighted, r.sides = false, nil
+		r.weighted, r.with, r.ties, r.crossings = false, nil, nil, nil
 	}
 	for i := range r.cols {
 		v := &r.cols[i]
@@ -149,7 +149,7 @@ func (r *relation) chosen(by []value, sensitive bool) {
 			v.sort = plainValue
 		}
 		if alone {
-			v.sides = nil
+			v.sides, v.ofSide = nil, ""
 		}
 		v.sensitive = v.sensitive || sensitive && v.sort != keyValue
 	}
@@ -258,13 +258,17 @@ func (c *checker) plainAggregate(e *expr, in *relation, least aggregateUse) (str
 
 // aggregatePerUnit types facts about single units: they stay protected, and a number about a unit is a measure.
 func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []value, list []*expr) (*relation, error) {
+	for _, g := range groups {
+		in.crosses(g)
+	}
+	in.settle()
 	if in.weighted && len(list) > 0 {
 		return nil, c.deny(list[0], "guard.fan-out")
 	}
 	w := c.wrap(in)
 	closed := c.alias()
 	var cols, by []string
-	out := &relation{kind: protected, reads: in.reads, data: in.data, told: in.told, thinned: true, proven: in.proven, proofs: in.proofs}
+	out := &relation{kind: protected, reads: in.reads, data: in.data, told: in.told, thinned: true, with: sidesOf(groups), known: in.known, proofs: in.proofs}
 	rows := w.rows()
 	unique := true
 	for i, g := range groups {
@@ -289,6 +293,7 @@ func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []va
 		}
 		out.cols = append(out.cols, v)
 	}
+	out.weighted = in.weighted && !unique
 	for i, k := range w.keys {
 		cols = append(cols, k.sql+" AS k"+itoa(i))
 		by = append(by, k.sql)
@@ -302,6 +307,9 @@ func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []va
 		sql, v, args, err := c.unitFact(e, w)
 		if err != nil {
 			return nil, err
+		}
+		if v.ofSide = ""; len(out.with) == 0 {
+			v.sides = nil // one row a group, whatever was joined to it
 		}
 		place := "c" + itoa(len(groups)+i)
 		cols = append(cols, sql+" AS "+place)

@@ -109,8 +109,9 @@ func (a atom) wholeSQL() string {
 
 // fansOut reports whether a side was joined that may give protected rows many partners, if all alike.
 func (r *relation) fansOut() bool {
-	for _, s := range r.sides {
-		if !r.proven[s] {
+	known, _ := r.tied()
+	for _, s := range r.with {
+		if !known[s] {
 			return true
 		}
 	}

@@ -9,8 +9,9 @@ import (
 
 // correlated types a correlated subquery. The engine joins the outer relation with the subquery, in which a special
 // scan stands for the distinct values of the outer columns that it refers to. Over protected rows those must be unit
-// keys: then each row gets what belongs to its own unit, and one unit's data cannot steer another's rows. Over open
-// and released relations any column may be referred to, as the subquery is typed by the ordinary rules.
+// keys: then each row gets what belongs to its own unit, and one unit's data cannot steer another's rows. With all
+// unit keys among them, other columns may be referred to as well. Over open and released relations any column may be
+// referred to, as the subquery is typed by the ordinary rules.
 func (c *checker) correlated(n *node) (*relation, error) {
 	if len(n.Children) != 2 || len(n.LeftProjection) > 0 || len(n.RightProjection) > 0 || n.DelimFlipped || n.Predicate != nil || len(n.Duplicate) == 0 {
 		return nil, problem.New("guard.unknown-plan", "what", operatorName(n))
@@ -38,20 +39,22 @@ func (c *checker) correlated(n *node) (*relation, error) {
 // outerValues is the relation of the distinct outer values.
 func (c *checker) outerValues(n *node, left *relation) (*relation, error) {
 	alias := c.alias()
-	out := &relation{kind: left.kind, reads: left.reads, data: left.data}
+	out := &relation{kind: left.kind, reads: left.reads, data: left.data, told: left.told, thinned: true, with: left.with}
 	var list []string
 	var keys []int
+	whole := c.namesAllKeys(n, left)
 	for i, e := range n.Duplicate {
 		v, err := c.expr(e, left)
 		if err != nil {
 			return nil, err
 		}
-		if left.kind == protected && (v.sort != keyValue || left.keys[v.key].nullable) {
+		ownKey := v.sort == keyValue && v.key >= 0 && !v.nullable && !left.keys[v.key].nullable
+		if left.kind == protected && !ownKey && (!whole || v.sort >= textValue) {
 			return nil, c.deny(nil, "guard.steering-subquery")
 		}
 		place := "c" + itoa(i)
 		list = append(list, v.sql+" AS "+place)
-		if left.kind == protected {
+		if left.kind == protected && v.sort == keyValue {
 			at := slices.Index(keys, v.key)
 			if at < 0 {
 				at = len(keys)
@@ -59,20 +62,34 @@ func (c *checker) outerValues(n *node, left *relation) (*relation, error) {
 			}
 			v.key = at
 		}
-		v.sql, v.cond, v.poly = alias+"."+place, nil, polynomial{}
+		v.sql, v.cond, v.poly, v.ofSide = alias+"."+place, nil, polynomial{}, ""
+		if v.sort == measureValue {
+			v.sort = plainValue
+		}
 		out.cols = append(out.cols, v)
 	}
 	for i, k := range keys {
 		place := "k" + itoa(i)
 		list = append(list, left.keys[k].sql+" AS "+place)
 		key := unitKey{domain: left.keys[k].domain, sql: alias + "." + place}
-		if len(keys) == 1 {
+		if len(keys) == 1 && len(n.Duplicate) == 1 {
 			key.rows = onlyOne
 		}
 		out.keys = append(out.keys, key)
 	}
 	out.from = "(SELECT DISTINCT " + strings.Join(list, ", ") + " FROM " + left.from + ") AS " + alias
 	return out, nil
+}
+
+// namesAllKeys reports whether every unit key of the outer relation is among what the subquery refers to.
+func (c *checker) namesAllKeys(n *node, left *relation) bool {
+	named := map[int]bool{}
+	for _, e := range n.Duplicate {
+		if v, err := c.expr(e, left); err == nil && v.sort == keyValue && v.key >= 0 && !v.nullable && !left.keys[v.key].nullable {
+			named[v.key] = true
+		}
+	}
+	return len(named) == len(left.keys)
 }
 
 // outerScan is the scan that stands for the outer values.

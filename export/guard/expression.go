@@ -95,6 +95,9 @@ func (c *checker) cast(e *expr, in *relation) (value, error) {
 		return v, c.denyValue(e, v)
 	}
 	v.sql = "TRY_CAST(" + v.sql + " AS " + to + ")"
+	if v.ofSide != "" {
+		v.ofSide = "TRY_CAST(" + v.ofSide + " AS " + to + ")"
+	}
 	// Narrowing a measure would be a way to compute on it; widening is what the engine itself inserts.
 	if v.sort == measureValue && !widens(v.typ, e.Return) {
 		v.sort, v.poly = plainValue, polynomial{}

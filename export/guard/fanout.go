@@ -1,16 +1,36 @@
 package guard
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 // A join with open or released rows can give each protected row a weight of the analyst's choosing: joined with
 // range(100000) on i = 0 OR job = 'miller', every miller counts 100 000 times, and the low digits of one count say
 // whether somebody else is in it. Units are counted and not rows, so nobody is shown alone; yet the figure carries a
-// message. So where rows are counted or summed, such a join must multiply every protected row alike: it finds at
-// most one partner, which is proved on the other side when the query runs, or it has no condition at all and none
-// that is made of both sides follows.
+// message. So where rows are counted or summed, such joins must multiply every protected row alike.
+//
+// A side is tied when its rows are looked up: an equality with a protected value, or with a value of a side that is tied
+// already, finds at most one of them. That the values are unique is proved on the side when the query runs. A side that
+// is not tied has the same rows for everybody, as long as no condition speaks of it and of protected or looked-up
+// values at once.
 
 // side is a relation without protected rows that was joined to protected ones.
 type side struct{ from string }
+
+// tie is an equality of a side's value with a value that is made of other sides, or of none.
+type tie struct {
+	of    *side
+	value string // SQL over the side alone
+	by    []*side
+}
+
+// crossing is a condition that speaks of sides, and perhaps of protected values too.
+type crossing struct {
+	sides []*side
+	own   bool // of protected values too
+}
 
 // joinSide marks the columns of the side that is joined to a protected one.
 func joinSide(other *relation) *side {
@@ -23,51 +43,117 @@ func joinSide(other *relation) *side {
 	s := &side{from: other.from}
 	for i := range other.cols {
 		other.cols[i].sides = []*side{s}
+		other.cols[i].ofSide = other.cols[i].sql
 	}
 	return s
 }
 
-// prove notes that a side gives each protected row one partner at most if its values are unique, and how to see so.
-func (r *relation) prove(s *side, values []string) {
-	if r.proven[s] {
-		return
-	}
-	proven := map[*side]bool{s: true}
-	for known := range r.proven {
-		proven[known] = true
-	}
-	r.proven = proven
-	r.proofs = append(r.proofs[:len(r.proofs):len(r.proofs)],
-		"(SELECT COALESCE(max(n), 0) <= 1 FROM (SELECT count(*) AS n FROM "+s.from+" GROUP BY "+strings.Join(values, ", ")+"))")
+// joins takes over what is known of the sides that another relation was joined with.
+func (r *relation) joins(other *relation) {
+	r.weighted = r.weighted || other.weighted
+	r.with = slices.Concat(r.with, other.with)
+	r.ties = slices.Concat(r.ties, other.ties)
+	r.crossings = slices.Concat(r.crossings, other.crossings)
+	r.proofs = slices.Concat(r.proofs, other.proofs)
+	known := maps.Clone(other.known)
+	maps.Copy(orEmpty(&known), r.known)
+	r.known = known
 }
 
-// weighs reports whether a value over a relation is made of protected rows and of a side that may multiply them.
-func (r *relation) weighs(v value) bool {
-	if r.kind != protected || v.sort != plainValue {
-		return false
+func orEmpty(m *map[*side]bool) map[*side]bool {
+	if *m == nil {
+		*m = map[*side]bool{}
 	}
-	for _, s := range v.sides {
-		if !r.proven[s] {
-			return true
+	return *m
+}
+
+// looksUp notes the ties of an equality of two values, for those sides of which it decides.
+func (r *relation) looksUp(left, right value, decides func(*side) bool) {
+	for _, pair := range [][2]value{{left, right}, {right, left}} {
+		of, by := pair[0], pair[1]
+		if of.ofSide != "" && len(of.sides) == 1 && decides(of.sides[0]) && by.sort != constantValue && !slices.Contains(by.sides, of.sides[0]) {
+			r.ties = append(r.ties[:len(r.ties):len(r.ties)], tie{of: of.sides[0], value: of.ofSide, by: by.sides})
 		}
 	}
-	return false
 }
 
-// lookUp recognises an equality of a protected value with one of a side's: how a comma join says what a join says.
+// crosses notes a condition that is made of the values.
+func (r *relation) crosses(from ...value) {
+	if c := crossingOf(from...); len(c.sides) > 0 {
+		r.crossings = append(r.crossings[:len(r.crossings):len(r.crossings)], c)
+	}
+}
+
+func crossingOf(from ...value) crossing {
+	c := crossing{sides: sidesOf(from)}
+	for _, v := range from {
+		c.own = c.own || v.sort != freeValue && v.sort != constantValue
+	}
+	return c
+}
+
+// tied are the sides that are looked up, each after what it is looked up by, and the SQL of what that rests on.
+func (r *relation) tied() (map[*side]bool, []string) {
+	known, proofs := maps.Clone(r.known), slices.Clone(r.proofs)
+	orEmpty(&known)
+	for again := true; again; {
+		again = false
+		for _, next := range r.ties {
+			if known[next.of] {
+				continue
+			}
+			var values []string
+			for _, t := range r.ties {
+				if t.of == next.of && !slices.ContainsFunc(t.by, func(s *side) bool { return !known[s] }) {
+					values = append(values, t.value)
+				}
+			}
+			if len(values) > 0 {
+				known[next.of], again = true, true
+				slices.Sort(values)
+				proofs = append(proofs, "(SELECT COALESCE(max(n), 0) <= 1 FROM (SELECT count(*) AS n FROM "+next.of.from+" GROUP BY "+
+					strings.Join(slices.Compact(values), ", ")+"))")
+			}
+		}
+	}
+	return known, proofs
+}
+
+// settle ends the joining of sides to a relation whose rows are about to be counted: what was tied is proved from here
+// on, and what then multiplies rows unevenly stays so.
+func (r *relation) settle() {
+	r.known, r.proofs = r.tied()
+	for _, c := range r.crossings {
+		r.weighted = r.weighted || r.uneven(c)
+	}
+	r.ties, r.crossings = nil, nil
+}
+
+// weighs reports whether a value would choose among protected rows together with a side that multiplies them.
+func (r *relation) weighs(v value) bool { return r.kind == protected && r.uneven(crossingOf(v)) }
+
+// uneven reports whether a condition speaks of a side that is not tied, and of what differs from one protected row to
+// another: of their own values, or of a side that is looked up by them.
+func (r *relation) uneven(c crossing) bool {
+	known, _ := r.tied()
+	tied := 0
+	for _, s := range c.sides {
+		if known[s] {
+			tied++
+		}
+	}
+	return tied < len(c.sides) && (c.own || tied > 0)
+}
+
+// lookUp recognises an equality: how a comma join says what a join says.
 func (c *checker) lookUp(r *relation, e *expr) {
 	if r.kind != protected || e.Class != "BOUND_COMPARISON" || e.Type != "COMPARE_EQUAL" {
 		return
 	}
 	left, errL := c.expr(e.Left, r)
 	right, errR := c.expr(e.Right, r)
-	if errL != nil || errR != nil {
-		return
-	}
-	for _, pair := range [][2]value{{left, right}, {right, left}} {
-		if of, by := pair[0], pair[1]; of.sort == freeValue && len(of.sides) == 1 && len(by.sides) == 0 && by.sort != constantValue {
-			r.prove(of.sides[0], []string{of.sql})
-		}
+	if errL == nil && errR == nil {
+		r.looksUp(left, right, func(*side) bool { return true })
 	}
 }
 
@@ -76,11 +162,7 @@ func sidesOf(from []value) []*side {
 	var all []*side
 	for _, f := range from {
 		for _, s := range f.sides {
-			known := false
-			for _, have := range all {
-				known = known || have == s
-			}
-			if !known {
+			if !slices.Contains(all, s) {
 				all = append(all, s)
 			}
 		}

@@ -1,7 +1,6 @@
 package guard
 
 import (
-	"maps"
 	"slices"
 	"strings"
 
@@ -13,7 +12,7 @@ import (
 // Rows of a joined relation belong to the units of both sides, so every key of both must reach the threshold in
 // each cell. Fan-out is harmless, because units are counted and not rows; it only ends the knowledge that a unit
 // has one row. A semi, anti or mark join lets one side steer the rows of the other, so over two protected sides
-// it is allowed on equality of a unit key of one domain, where each row is steered by its own unit alone; a
+// it is allowed on equality of the unit keys, where each row is steered by its own units alone; a
 // further key on the steering side would be a unit that steers without being counted.
 func (c *checker) join(n *node) (*relation, error) {
 	if len(n.Children) != 2 || len(n.LeftProjection) > 0 || len(n.RightProjection) > 0 || len(n.Duplicate) > 0 || n.DelimFlipped || n.Predicate != nil {
@@ -63,10 +62,11 @@ type joining struct {
 	equalKeys      [][2]value // conditions that equate unit keys
 	meeting        [][2]value // those by which a row meets no more than the other side's rows of its unit
 	onlyEqualities bool
-	told           bool     // a sensitive column is in the condition
-	secret, semi   bool     // a secret is in it
-	lookUps        []string // values of the side without protected rows that a condition equates with protected ones
-	rights         []string // what the conditions compare on the right side
+	told           bool       // a sensitive column is in the condition
+	secret, semi   bool       // a secret is in it
+	compared       [][2]value // what the conditions compare, left and right
+	equal          []bool     // whether they equate it
+	condition      []value    // a condition that is more than a comparison of the sides
 }
 
 // kind is the stricter of the two sides: a condition is checked as if both were of it.
@@ -98,14 +98,9 @@ func (j *joining) on() (string, error) {
 		} else {
 			j.onlyEqualities = false
 		}
-		if cond.Comparison == "COMPARE_EQUAL" || cond.Comparison == "COMPARE_NOT_DISTINCT_FROM" {
-			for _, pair := range [][2]value{{l, r}, {r, l}} {
-				if pair[0].sort == freeValue && len(pair[0].sides) == 1 && len(pair[1].sides) == 0 && pair[1].sort != constantValue {
-					j.lookUps = append(j.lookUps, pair[0].sql)
-				}
-			}
-		}
-		parts, j.rights = append(parts, v.sql), append(j.rights, r.sql)
+		j.compared = append(j.compared, [2]value{l, r})
+		j.equal = append(j.equal, cond.Comparison == "COMPARE_EQUAL" || cond.Comparison == "COMPARE_NOT_DISTINCT_FROM")
+		parts = append(parts, v.sql)
 		j.tells(v)
 	}
 	if n.Condition != nil {
@@ -115,7 +110,7 @@ func (j *joining) on() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		parts = append(parts, v.sql)
+		parts, j.condition = append(parts, v.sql), append(j.condition, v)
 		j.tells(v)
 	}
 	return strings.Join(parts, " AND "), nil
@@ -213,27 +208,10 @@ func (j *joining) both() (*relation, error) {
 		told:    j.left.told || j.right.told || j.told,
 		thinned: true,
 
-		single:   j.left.single && j.right.single && j.node.JoinType != "FULL",
-		lonely:   j.lonely(),
-		weighted: j.left.weighted || j.right.weighted,
-		sides:    slices.Concat(j.left.sides, j.right.sides),
-		proven:   map[*side]bool{},
-		proofs:   append(slices.Clone(j.left.proofs), j.right.proofs...),
+		single: j.left.single && j.right.single && j.node.JoinType != "FULL",
+		lonely: j.lonely(),
 	}
-	if multiplies != nil {
-		r.sides = append(r.sides, multiplies)
-	}
-	maps.Copy(r.proven, j.left.proven)
-	maps.Copy(r.proven, j.right.proven)
-	switch {
-	case multiplies == nil:
-	case j.node.Type == "LOGICAL_ASOF_JOIN":
-		r.prove(multiplies, j.rights) // one partner at most; unique, so that it is the same one each time
-	case len(j.lookUps) > 0:
-		r.prove(multiplies, j.lookUps)
-	case on != "" && on != "TRUE":
-		r.weighted = true
-	}
+	j.multiply(r, multiplies)
 	if on != "" {
 		r.from += " ON " + on
 	}
@@ -253,6 +231,35 @@ func (j *joining) both() (*relation, error) {
 		r.sameUnitIn(pair[0], pair[1])
 	}
 	return r, nil
+}
+
+// multiply notes what is known of how often the join gives each protected row; see fanout.go.
+func (j *joining) multiply(r *relation, new *side) {
+	r.joins(j.left)
+	r.joins(j.right)
+	if new != nil {
+		r.with = append(r.with, new)
+	}
+	keepsLeft, keepsRight := j.keeps()
+	inner := !keepsLeft && !keepsRight
+	var all []value
+	for i, pair := range j.compared {
+		for k := range pair { // below, a value is known by what it is on its side alone
+			if v := &pair[k]; new != nil && v.sort == freeValue && len(v.sides) == 1 && v.sides[0] == new {
+				v.ofSide = v.sql
+			}
+		}
+		all = append(all, pair[:]...)
+		if inner {
+			r.crosses(pair[:]...)
+		}
+		if j.equal[i] || j.node.Type == "LOGICAL_ASOF_JOIN" { // an asof join finds one partner at most; by a proof, the same one each time
+			r.looksUp(pair[0], pair[1], func(of *side) bool { return inner && j.equal[i] || of == new })
+		}
+	}
+	if all = append(all, j.condition...); !inner || len(j.condition) > 0 {
+		r.crosses(all...)
+	}
 }
 
 // lonely reports whether the join may keep rows that belong to nobody.
@@ -346,10 +353,8 @@ func (j *joining) steered() (*relation, error) {
 	if err != nil {
 		return nil, err
 	}
-	if j.right.kind == protected {
-		if j.left.kind != protected || !j.onlyEqualities || len(j.equalKeys) != 1 || len(j.node.Conditions) != 1 || len(j.right.keys) != 1 && j.right.thinned {
-			return nil, j.deny(nil, "guard.steering-subquery")
-		}
+	if j.right.kind == protected && !j.ownRowsSteer() {
+		return nil, j.deny(nil, "guard.steering-subquery")
 	}
 	if on == "" {
 		return nil, problem.New("guard.unknown-plan", "what", operatorName(j.node))
@@ -358,6 +363,14 @@ func (j *joining) steered() (*relation, error) {
 		return j.left.copyOf(), nil
 	}
 	r := j.left.copyOf()
+	var all []value
+	for _, pair := range j.compared {
+		all = append(all, pair[:]...)
+	}
+	all = append(all, j.condition...)
+	if j.node.JoinType != "MARK" {
+		r.crosses(all...)
+	}
 	r.reads = union(j.left.reads, j.right.reads)
 	r.data = union(j.left.data, j.right.data)
 	r.told = j.left.told || j.node.JoinType != "MARK" && (j.right.told || j.told)
@@ -365,12 +378,27 @@ func (j *joining) steered() (*relation, error) {
 		r.from += " " + j.node.JoinType + " JOIN " + j.right.from + " ON " + on
 		return r, nil
 	}
-	return j.marked(r, on)
+	return j.marked(r, on, crossingOf(all...))
+}
+
+// ownRowsSteer reports whether each row is steered by rows of its own units alone: whatever else is compared, every
+// unit of the steering rows is equated. A further unit may go without where each of its rows is there in any case. A
+// key that is NULL would make the engine answer NULL for everybody.
+func (j *joining) ownRowsSteer() bool {
+	equated := map[int]bool{}
+	for _, pair := range j.equalKeys {
+		if pair[0].nullable || pair[1].nullable || pair[0].key < 0 || pair[1].key < 0 {
+			return false
+		}
+		equated[pair[1].key] = true
+	}
+	whole := !j.right.thinned && len(equated) == 1 && j.onlyEqualities && len(j.node.Conditions) == 1
+	return j.left.kind == protected && (len(equated) == len(j.right.keys) || whole)
 }
 
 // marked adds the boolean that says whether the row found a partner. One comparison is ANY, of which IN is one,
 // with the engine's own treatment of NULL; conditions that take NULL for a value like any other come from EXISTS.
-func (j *joining) marked(r *relation, on string) (*relation, error) {
+func (j *joining) marked(r *relation, on string, of crossing) (*relation, error) {
 	exists := j.node.Condition == nil
 	for _, cond := range j.node.Conditions {
 		exists = exists && cond.Comparison == "COMPARE_NOT_DISTINCT_FROM"
@@ -391,12 +419,12 @@ func (j *joining) marked(r *relation, on string) (*relation, error) {
 		}
 		mark = "(" + l.sql + " " + comparisons[cond.Comparison] + " ANY (SELECT " + q.sql + " FROM " + j.right.from + "))"
 	}
-	v := value{sql: mark, typ: typ{ID: "BOOLEAN"}, sort: plainValue, name: "IN", key: -1, sensitive: j.right.told || j.told}
+	v := value{sql: mark, typ: typ{ID: "BOOLEAN"}, sort: plainValue, name: "IN", key: -1, sensitive: j.right.told || j.told, sides: of.sides}
 	v.secret, v.semi, v.raw, v.public = j.secret, j.semi, j.secret || j.semi, !j.secret && !j.semi
 	if r.kind == protected {
 		v = j.settle(v, len(j.atoms))
 	}
-	if r.kind != protected {
+	if r.kind != protected || !of.own {
 		v.sort = freeValue
 	}
 	r.cols = append(r.cols, v)

@@ -191,7 +191,6 @@ func (c *checker) filter(n *node) (*relation, error) {
 	if err != nil || len(n.ProjectionMap) > 0 {
 		return nil, problem.New("guard.unknown-plan", "what", "filter").Because(err)
 	}
-	var filters []value
 	var atoms []secretAtom
 	var whole []bool
 	since := len(c.atoms)
@@ -212,13 +211,10 @@ func (c *checker) filter(n *node) (*relation, error) {
 		r.thinned = true
 		c.lookUp(r, e)
 		c.found(r, e)
-		filters = append(filters, v)
+		r.crosses(v)
 		if r.kind == protected && e.Class == "BOUND_COMPARISON" && e.Type == "COMPARE_EQUAL" {
 			c.mergeKeys(r, e)
 		}
-	}
-	for _, v := range filters {
-		r.weighted = r.weighted || r.weighs(v)
 	}
 	c.atoms = append(c.atoms[:since], together(atoms, whole)...)
 	return r, nil

@@ -47,6 +47,7 @@ type value struct {
 	strict    bool    // NULL in every row that lacks the unit whose column it is
 	poly      polynomial
 	sides     []*side    // joined open or released rows that it was made of
+	ofSide    string     // its SQL over its side alone, if it is a column of one
 	cond      *condition // a CASE that is one condition around one value
 
 	// What it tells; see public.go. A value that is none of the three is the same in every row.
@@ -97,10 +98,12 @@ type relation struct {
 	// lonely is set when there may be rows that belong to nobody, which an outer join kept.
 	lonely bool
 	// What is known of joins with sides that could multiply protected rows; see fanout.go.
-	weighted bool           // they do, or may, and unevenly
-	sides    []*side        // that were joined
-	proven   map[*side]bool // those of them that do not, if the proofs hold
-	proofs   []string       // SQL over those sides, each of which must be true
+	weighted  bool           // they do, or may, and unevenly
+	with      []*side        // all sides that were joined to it
+	ties      []tie          // equalities by which sides are looked up
+	crossings []crossing     // conditions that speak of sides
+	known     map[*side]bool // sides that were tied when rows were last counted
+	proofs    []string       // SQL over the sides, each of which must be true
 	// Conditions on secrets that decided which rows there are; and how many were noted when groups began to be typed.
 	atoms []secretAtom
 	since int
@@ -146,7 +149,7 @@ func (c *checker) wrap(r *relation) *relation {
 	alias := c.alias()
 	atoms := r.hiddenAtoms()
 	w := &relation{kind: r.kind, from: "(" + r.selectSQL(atoms) + ") AS " + alias, reads: r.reads, data: r.data, told: r.told, thinned: r.thinned,
-		single: r.single, lonely: r.lonely, weighted: r.weighted, sides: r.sides, proven: r.proven, proofs: r.proofs, atoms: r.atoms}
+		single: r.single, lonely: r.lonely, weighted: r.weighted, with: r.with, ties: r.ties, crossings: r.crossings, known: r.known, proofs: r.proofs, atoms: r.atoms}
 	renamed := make(map[string]string, len(atoms))
 	for i, a := range atoms {
 		renamed[a.id] = alias + ".a" + itoa(i)

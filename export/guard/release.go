@@ -129,7 +129,7 @@ func (c *checker) guarded(in *relation, groupExprs []*expr, groups []value, list
 	base := append(slices.Clone(in.atoms), c.atoms[in.since:]...)
 	var ofCell [][]secretAtom
 	for i, g := range groups {
-		in.weighted = in.weighted || in.weighs(g)
+		in.crosses(g)
 		if g.sort >= textValue {
 			return nil, c.denyGroup(groupExprs[i], g)
 		}
@@ -137,6 +137,7 @@ func (c *checker) guarded(in *relation, groupExprs []*expr, groups []value, list
 			return nil, c.deny(groupExprs[i], "guard.unknown-type", "type", g.typ.ID)
 		}
 	}
+	in.settle()
 	if err := c.hold(nil, in, nil); err != nil {
 		return nil, err
 	}

@@ -38,7 +38,8 @@ func (c *checker) setOperation(n *node) (*relation, error) {
 		out.kind = max(out.kind, r.kind)
 		out.reads, out.data = union(out.reads, w.reads), union(out.data, w.data)
 		out.told, out.thinned, out.lonely = out.told || w.told || n.Type != "LOGICAL_UNION" && w.compares(), true, out.lonely || w.lonely
-		out.weighted = out.weighted || n.Type == "LOGICAL_UNION" || w.weighted || w.joined() || w.fansOut()
+		out.weighted = out.weighted || n.Type == "LOGICAL_UNION" || w.weighted || len(w.with) > 0
+		out.with = slices.Concat(out.with, w.with)
 		if i == 0 {
 			out.cols, out.keys = slices.Clone(w.cols), slices.Clone(w.keys)
 		}
@@ -71,12 +72,6 @@ func (r *relation) comparable() bool {
 // compares reports whether a sensitive value decides which rows are the same.
 func (r *relation) compares() bool {
 	return slices.ContainsFunc(r.cols, func(v value) bool { return v.sensitive })
-}
-
-// joined reports whether open rows were joined to the relation's, of which nothing is known any more once its rows are
-// compared with others.
-func (r *relation) joined() bool {
-	return len(r.proofs) > 0 || slices.ContainsFunc(r.cols, func(v value) bool { return len(v.sides) > 0 })
 }
 
 // dropMeasures makes each measure one of its own: what a polynomial speaks of does not go through a union.
@@ -113,6 +108,7 @@ func (r *relation) unite(other *relation) bool {
 		a.sensitive = a.sensitive || b.sensitive
 		a.secret, a.semi, a.public, a.raw = a.secret || b.secret, a.semi || b.semi, a.public || b.public, a.raw || b.raw
 		a.parts = append(slices.Clip(a.parts), b.parts...)
+		a.sides, a.ofSide = sidesOf([]value{*a, b}), ""
 		switch {
 		case !same && max(a.sort, b.sort) >= textValue:
 			return false
