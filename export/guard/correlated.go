@@ -36,8 +36,37 @@ func (c *checker) correlated(n *node) (*relation, error) {
 	return j.typed()
 }
 
-// outerValues is the relation of the distinct outer values.
+// outerValues is the relation of the distinct outer values. Where all of them come from one relation that the outer one
+// was made of, its values will do, which are the same and perhaps some more: what belongs to the others is not looked
+// up. So a part that is looked up by its open number may be asked about as any open one.
 func (c *checker) outerValues(n *node, left *relation) (*relation, error) {
+	if of, ok := c.originOf(n, left); ok {
+		return of, nil
+	}
+	return c.distinctValues(n, left)
+}
+
+// originOf gives the outer values as their origin has them, if it has them all and may be asked for them.
+func (c *checker) originOf(n *node, left *relation) (*relation, bool) {
+	var of *relation
+	var list []*expr
+	for _, e := range n.Duplicate {
+		v, err := c.expr(e, left)
+		if err != nil || v.origin == nil || of != nil && v.origin.of != of {
+			return nil, false
+		}
+		of = v.origin.of
+		list = append(list, &expr{Class: "BOUND_REF", Type: "BOUND_REF", Index: uint64(v.origin.at), Return: v.typ})
+	}
+	if of == nil || of.tail != "" {
+		return nil, false
+	}
+	r, err := c.distinctValues(&node{Type: n.Type, Duplicate: list}, c.wrap(of))
+	return r, err == nil
+}
+
+// distinctValues renders them.
+func (c *checker) distinctValues(n *node, left *relation) (*relation, error) {
 	alias := c.alias()
 	out := &relation{kind: left.kind, reads: left.reads, data: left.data, told: left.told, thinned: true, with: left.with}
 	var list []string

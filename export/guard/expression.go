@@ -95,6 +95,7 @@ func (c *checker) cast(e *expr, in *relation) (value, error) {
 		return v, c.denyValue(e, v)
 	}
 	v.sql = "TRY_CAST(" + v.sql + " AS " + to + ")"
+	v.origin = nil
 	if v.ofSide != "" {
 		v.ofSide = "TRY_CAST(" + v.ofSide + " AS " + to + ")"
 	}

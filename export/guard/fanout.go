@@ -145,16 +145,45 @@ func (r *relation) uneven(c crossing) bool {
 	return tied < len(c.sides) && (c.own || tied > 0)
 }
 
-// lookUp recognises an equality: how a comma join says what a join says.
+// lookUp recognises equalities: how a comma join says what a join says. Of an OR those count that each of its parts
+// says.
 func (c *checker) lookUp(r *relation, e *expr) {
-	if r.kind != protected || e.Class != "BOUND_COMPARISON" || e.Type != "COMPARE_EQUAL" {
+	if r.kind != protected {
 		return
 	}
-	left, errL := c.expr(e.Left, r)
-	right, errR := c.expr(e.Right, r)
-	if errL == nil && errR == nil {
-		r.looksUp(left, right, func(*side) bool { return true })
+	for _, pair := range c.equalities(r, e) {
+		if e.Type == "CONJUNCTION_OR" {
+			r.where = append(r.where, "("+pair[0].sql+" = "+pair[1].sql+")") // said aloud, so that the engine joins by it
+		}
+		r.looksUp(pair[0], pair[1], func(*side) bool { return true })
 	}
+}
+
+func (c *checker) equalities(r *relation, e *expr) [][2]value {
+	switch {
+	case e.Class == "BOUND_COMPARISON" && e.Type == "COMPARE_EQUAL":
+		left, errL := c.expr(e.Left, r)
+		right, errR := c.expr(e.Right, r)
+		if errL == nil && errR == nil {
+			return [][2]value{{left, right}}
+		}
+	case e.Type == "CONJUNCTION_AND":
+		var all [][2]value
+		for _, part := range e.Children {
+			all = append(all, c.equalities(r, part)...)
+		}
+		return all
+	case e.Type == "CONJUNCTION_OR" && len(e.Children) > 0:
+		common := c.equalities(r, e.Children[0])
+		for _, part := range e.Children[1:] {
+			here := c.equalities(r, part)
+			common = slices.DeleteFunc(common, func(p [2]value) bool {
+				return !slices.ContainsFunc(here, func(q [2]value) bool { return p[0].sql == q[0].sql && p[1].sql == q[1].sql })
+			})
+		}
+		return common
+	}
+	return nil
 }
 
 // sidesOf joins the sides that values were made of.

@@ -37,8 +37,9 @@ type polynomial struct {
 }
 
 const (
-	maxDegree = 2 // of one term, numerator and denominator each
-	maxTerms  = 8
+	maxDegree  = 2 // of one term, numerator and denominator each
+	maxFactors = 3 // of a term without powers, as in price * (1 - discount) * (1 + tax)
+	maxTerms   = 8
 )
 
 func polynomialOf(a atom) polynomial {
@@ -166,12 +167,13 @@ func (p polynomial) bounded() bool {
 		return false
 	}
 	for _, t := range p.terms {
-		up, down := 0, 0
+		up, down, power := 0, 0, 0
 		for _, e := range t.exponents {
 			up += max(e, 0)
 			down += max(-e, 0)
+			power = max(power, e)
 		}
-		if up > maxDegree || down > maxDegree {
+		if up > maxDegree && (up > maxFactors || power > 1 || down > 0) || down > maxDegree {
 			return false
 		}
 	}

@@ -26,6 +26,9 @@ func (c *checker) relation(n *node) (*relation, error) {
 	if err != nil {
 		return nil, err
 	}
+	if begins[n.Type] {
+		r.begin()
+	}
 	t.describe(r)
 	t.Children = slices.Clone(c.trace[mark:])
 	c.trace = append(c.trace[:mark], t)
@@ -34,6 +37,12 @@ func (c *checker) relation(n *node) (*relation, error) {
 		r.atoms, c.atoms = nil, c.atoms[:since] // what was released does not tell secrets any more
 	}
 	return r, nil
+}
+
+// begins are the operators whose columns are their own, and those that give one relation several times.
+var begins = map[string]bool{
+	"LOGICAL_GET": true, "LOGICAL_EXPRESSION_GET": true, "LOGICAL_AGGREGATE_AND_GROUP_BY": true, "LOGICAL_UNNEST": true, "LOGICAL_UNION": true,
+	"LOGICAL_EXCEPT": true, "LOGICAL_INTERSECT": true, "LOGICAL_RECURSIVE_CTE": true, "LOGICAL_CTE_REF": true, "LOGICAL_DELIM_GET": true,
 }
 
 func (c *checker) operatorOf(n *node) (*relation, error) {

@@ -48,6 +48,7 @@ type value struct {
 	poly      polynomial
 	sides     []*side    // joined open or released rows that it was made of
 	ofSide    string     // its SQL over its side alone, if it is a column of one
+	origin    *origin    // where it comes from as it is
 	cond      *condition // a CASE that is one condition around one value
 
 	// What it tells; see public.go. A value that is none of the three is the same in every row.
@@ -57,6 +58,13 @@ type value struct {
 	raw    bool     // it holds a secret that no atom stands for
 	parts  []string // SQL of what is public in it
 	fixed  bool     // of a relation of one row, so the same for everybody
+}
+
+// origin is a column of a relation that others are made of. Whatever rows they choose, the column's values are among
+// the origin's, and what stands side by side in one of their rows does so in one of the origin's.
+type origin struct {
+	of *relation
+	at int
 }
 
 // condition is CASE WHEN when THEN then [ELSE 0 | NULL] END, which inside an aggregate is a filter.
@@ -192,6 +200,15 @@ func (r *relation) copyOf() *relation {
 	n.reads = maps.Clone(r.reads)
 	n.data = maps.Clone(r.data)
 	return &n
+}
+
+// begin makes the relation the origin of its columns.
+func (r *relation) begin() *relation {
+	of := r.copyOf()
+	for i := range r.cols {
+		of.cols[i].origin, r.cols[i].origin = nil, &origin{of, i}
+	}
+	return r
 }
 
 // under gives a closed relation, as wrap makes it, again beneath another SELECT over all of its columns.

@@ -2,6 +2,8 @@ package guard
 
 import (
 	"slices"
+	"strings"
+	"unicode"
 
 	"weir/internal/problem"
 )
@@ -392,7 +394,7 @@ func (c *checker) denyArgument(e *expr, v value) error {
 	case identifierValue, keyValue, textValue:
 		return c.denyValue(e, v)
 	case plainValue:
-		if v.typ.numeric() && v.name != "" && len(e.Children) > 0 && isColumn(e.Children[0]) {
+		if v.typ.numeric() && strings.ContainsFunc(v.name, unicode.IsLetter) && len(e.Children) > 0 && isColumn(e.Children[0]) {
 			return c.deny(e, "guard.not-a-measure", "column", v.name, "function", e.Name)
 		}
 	}
