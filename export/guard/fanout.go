@@ -152,7 +152,7 @@ func (c *checker) lookUp(r *relation, e *expr) {
 		return
 	}
 	for _, pair := range c.equalities(r, e) {
-		if e.Type == "CONJUNCTION_OR" {
+		if told := pair[0].secret || pair[0].semi || pair[1].secret || pair[1].semi; e.Type == "CONJUNCTION_OR" && !told {
 			r.where = append(r.where, "("+pair[0].sql+" = "+pair[1].sql+")") // said aloud, so that the engine joins by it
 		}
 		r.looksUp(pair[0], pair[1], func(*side) bool { return true })
