@@ -95,6 +95,9 @@ func (c *checker) cast(e *expr, in *relation) (value, error) {
 		return v, c.denyValue(e, v)
 	}
 	v.sql = "TRY_CAST(" + v.sql + " AS " + to + ")"
+	if !e.Return.plain() {
+		v.sql = "TRY(" + v.sql + ")" // between some types the engine's own TRY_CAST fails
+	}
 	v.origin = nil
 	if v.ofSide != "" {
 		v.ofSide = "TRY_CAST(" + v.ofSide + " AS " + to + ")"

@@ -136,7 +136,69 @@ func (c *checker) checkArguments(e *expr, args []value) error {
 			}
 		}
 	}
+	if strings.HasSuffix(e.Name, "_escape") && !escapes(e) {
+		return c.deny(e, "guard.pattern-from-data", "function", e.Name)
+	}
+	for _, a := range args {
+		if a.typ.ID == "INTERVAL" && !ofInterval(e) {
+			return c.deny(e, "guard.function", "function", e.Name)
+		}
+	}
 	return nil
+}
+
+// What the engine refuses as not implemented or not well written, it refuses when the first row comes by, and no TRY
+// takes that for NULL. Such calls are not rendered, or failing would say that there is such a row.
+
+// notOfInterval are the parts of a date that an interval does not have.
+var notOfInterval = map[string]bool{
+	"week": true, "weekofyear": true, "weekday": true, "dayofweek": true, "dayofyear": true, "dayofmonth": true, "isodow": true, "isoyear": true,
+	"yearweek": true, "era": true, "julian": true, "last_day": true, "dayname": true, "monthname": true,
+}
+
+// partsOfInterval are those that it has, as date_part calls them.
+var partsOfInterval = map[string]bool{
+	"year": true, "quarter": true, "month": true, "day": true, "hour": true, "minute": true, "second": true, "millisecond": true, "microsecond": true,
+	"decade": true, "century": true, "millennium": true, "epoch": true,
+}
+
+// ofInterval reports whether a call can be made of an interval.
+func ofInterval(e *expr) bool {
+	switch e.Name {
+	case "date_part", "datepart", "date_trunc", "datetrunc":
+		part, ok := textOf(e.Children[0])
+		return ok && partsOfInterval[strings.ToLower(part)]
+	}
+	return !notOfInterval[e.Name]
+}
+
+// textOf is the text of a constant.
+func textOf(e *expr) (string, bool) {
+	if e.Class != "BOUND_CONSTANT" || e.Value.Null || e.Value.Type.ID != "VARCHAR" {
+		return "", false
+	}
+	text, err := e.Value.text()
+	return text, err == nil
+}
+
+// escapes reports whether the pattern of a LIKE … ESCAPE is well written: nothing that is escaped is missing.
+func escapes(e *expr) bool {
+	if len(e.Children) != 3 {
+		return false
+	}
+	pattern, ok := textOf(e.Children[1])
+	escape, also := textOf(e.Children[2])
+	if !ok || !also || len(escape) > 1 {
+		return false
+	}
+	for i := 0; i < len(pattern) && escape != ""; i++ {
+		if pattern[i] == escape[0] {
+			if i++; i == len(pattern) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // arithmetic keeps a measure a measure through + - * /, and nothing else.
