@@ -69,7 +69,49 @@ func (w *world) sources() []source {
 	for _, p := range trips.rows {
 		rode.rows = append(rode.rows, merged(byPerson[p["rider"]], p))
 	}
-	return []source{people, people, events, sales, fan, joined, comma, bought, outer, trips, trips, rode}
+	return append([]source{people, people, events, sales, fan, joined, comma, bought, outer, trips, trips, rode}, w.furtherSources(people, outer)...)
+}
+
+// furtherSources are those of the operators that put rows together in other ways.
+func (w *world) furtherSources(people, outer source) []source {
+	full := outer // everybody with an event is among the people
+	full.sql = "people FULL JOIN (SELECT * FROM events WHERE kind = 'k1') ON pid = patient"
+	asof := people
+	asof.sql = "people ASOF JOIN (VALUES (0, 'young'), (30, 'middle'), (60, 'old')) b(least, band) ON age >= least"
+	asof.cats, asof.rows = append([]string{"band"}, people.cats...), nil
+	for _, p := range people.rows {
+		age, known := p["age"].(float64)
+		if !known || age < 0 {
+			continue
+		}
+		band := "young"
+		if age >= 60 {
+			band = "old"
+		} else if age >= 30 {
+			band = "middle"
+		}
+		asof.rows = append(asof.rows, merged(p, record{"band": band}))
+	}
+	twice := people
+	twice.sql, twice.rows, twice.single = "(SELECT *, unnest(['a', 'b']) AS turn FROM people)", nil, false
+	twice.cats = append([]string{"turn"}, people.cats...)
+	for _, p := range people.rows {
+		twice.rows = append(twice.rows, merged(p, record{"turn": "a"}), merged(p, record{"turn": "b"}))
+	}
+	dearest := source{sql: "(SELECT DISTINCT ON (patient) patient, cost FROM events WHERE cost IS NOT NULL ORDER BY cost DESC) JOIN people ON pid = patient",
+		keys: []string{"pid"}, single: true, cats: []string{"sex", "city"}, nums: []string{"cost", "hours"}}
+	for _, p := range people.rows {
+		most, found := 0.0, false
+		for _, e := range w.rows["events"] {
+			if cost, known := e["cost"].(float64); known && e["patient"] == p["pid"] && (!found || cost > most) {
+				most, found = cost, true
+			}
+		}
+		if found {
+			dearest.rows = append(dearest.rows, merged(p, record{"patient": p["pid"], "cost": most}))
+		}
+	}
+	return []source{full, asof, twice, dearest}
 }
 
 func merged(a, b record) record {
