@@ -57,12 +57,11 @@ func TestTPCH(t *testing.T) {
 	manifests := tpchFolder(t)
 	verdicts := readVerdicts(t)
 	for _, mode := range []policy.Mode{policy.Exact, policy.Perturbed} {
-		lab, err := gateway.OpenLab(t.Context(), realWorker(t), manifests, mode) // one after the other: intake is
+		lab, err := gateway.OpenLab(t.Context(), realWorker(t), manifests, mode)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Run(string(mode), func(t *testing.T) {
-			t.Parallel()
 			lab.Trouble = func(job string, cause error) { t.Logf("%s: %v", job, cause) }
 			for _, v := range verdicts {
 				t.Run(v.Query, func(t *testing.T) {
