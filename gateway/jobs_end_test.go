@@ -97,7 +97,7 @@ func TestStopGrant(t *testing.T) {
 			t.Error("the query was not stopped")
 		}
 		for _, job := range []gateway.Job{mine, queued} {
-			if got := wait(t, p.Jobs, job.ID); got.State != gateway.JobCancelled || codeOf(got.Problem) != "gateway.grant-closed" {
+			if got := wait(t, p.Jobs, job.ID); got.State != gateway.JobDenied || codeOf(got.Problem) == "" {
 				t.Errorf("got %+v", got)
 			}
 		}

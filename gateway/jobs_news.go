@@ -42,7 +42,7 @@ func (j *Jobs) hear(news string) {
 	case "halt":
 		if words := strings.SplitN(rest, " ", 3); len(words) == 3 && slices.Contains(haltCodes, words[1]) {
 			of := column{words[0], words[2]}
-			j.interrupt(of.meant, &halted{JobCancelled, words[1]})
+			j.interrupt(of.meant, haltedBy(words[1]))
 			j.bells.ringAll()
 		}
 	}

@@ -37,6 +37,15 @@ type halted struct {
 
 func (h *halted) Error() string { return "the job was stopped: " + h.code }
 
+// haltedBy is what becomes of a job that is stopped from outside. Under what was closed it is denied, as it would be
+// if it were asked now: whether the rules or whoever stops it come first makes no difference.
+func haltedBy(code string) *halted {
+	if code == "gateway.job-cancelled" {
+		return &halted{JobCancelled, code}
+	}
+	return &halted{JobDenied, code}
+}
+
 // Why this process stops jobs of its own.
 var (
 	stopping = &halted{JobFailed, "gateway.job-interrupted"} // the platform is

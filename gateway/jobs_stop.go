@@ -14,7 +14,7 @@ import (
 // database carries the word, on every node; then it is written that the jobs are over, which those that wait hear
 // from the table. Nothing of them can be shown afterwards even if one came to its end in between.
 func (j *Jobs) revoke(ctx context.Context, of column, code string) error {
-	j.interrupt(of.meant, &halted{JobCancelled, code})
+	j.interrupt(of.meant, haltedBy(code))
 	told := tell(ctx, j.DB, haltOf(of, code))
 	_, err := j.halt(ctx, of, code)
 	return errors.Join(told, err)
@@ -24,7 +24,7 @@ func (j *Jobs) revoke(ctx context.Context, of column, code string) error {
 func (j *Jobs) halt(ctx context.Context, of column, code string) (stopped int, err error) {
 	var rows []jobRow
 	err = j.turn(ctx, func(ctx context.Context, tx bun.Tx) (err error) {
-		rows, err = j.move(ctx, tx, JobCancelled, problem.New(code), func(q *bun.UpdateQuery) {
+		rows, err = j.move(ctx, tx, haltedBy(code).state, problem.New(code), func(q *bun.UpdateQuery) {
 			q.Where("? = ?", bun.Ident(of.name), of.value).Where("state IN (?, ?)", JobQueued, JobRunning)
 		})
 		if err != nil || len(rows) == 0 {
@@ -39,7 +39,7 @@ func (j *Jobs) halt(ctx context.Context, of column, code string) (stopped int, e
 				return err
 			}
 			// What it took so far is added by its own process, when that has ended.
-			if err := j.charge(ctx, tx, job, JobCancelled, figures{}); err != nil {
+			if err := j.charge(ctx, tx, job, row.State, figures{}); err != nil {
 				return err
 			}
 		}
@@ -48,7 +48,7 @@ func (j *Jobs) halt(ctx context.Context, of column, code string) (stopped int, e
 	if err != nil {
 		return 0, fmt.Errorf("stop jobs: %w", err)
 	}
-	j.interrupt(of.meant, &halted{JobCancelled, code})
+	j.interrupt(of.meant, haltedBy(code))
 	for _, row := range rows {
 		j.bells.ring(row.ID)
 	}
