@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 
+	"weir/internal/problem"
 	"weir/policy"
 )
 
@@ -506,6 +508,9 @@ func (w *world) mustNotDependOnBounds(t *testing.T, sql string, rules policy.Rul
 	}
 }
 
+// caseOfTurn is a CASE whose condition looks at the value that people were multiplied by.
+var caseOfTurn = regexp.MustCompile(`CASE WHEN [^)]*\bturn\b`)
+
 func TestDifferential(t *testing.T) {
 	w := newWorld(t)
 	questions := 300
@@ -522,6 +527,9 @@ func TestDifferential(t *testing.T) {
 		t.Run(fmt.Sprintf("%d", seed), func(t *testing.T) {
 			for _, mode := range []policy.Mode{policy.Exact, policy.Perturbed} {
 				got, err := w.ask(t.Context(), "", q.sql, mode, rules)
+				if err != nil && problem.Of(err).Code == "guard.fan-out" && caseOfTurn.MatchString(q.sql) {
+					return // a CASE made of an unnested value and a measure gives rows weights, and is refused
+				}
 				if err != nil {
 					t.Fatalf("%s: %s\n%v", mode, q.sql, err)
 				}
