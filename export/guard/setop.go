@@ -34,6 +34,9 @@ func (c *checker) setOperation(n *node) (*relation, error) {
 		if w.kind == protected && !compared || i > 0 && (w.kind == protected) != (out.kind == protected) || i > 0 && w.kind == protected && !out.unite(w) {
 			return nil, c.deny(nil, "guard.set-operation", "operator", strings.ToLower(word))
 		}
+		if w.kind == protected && n.Type != "LOGICAL_UNION" && w.holdsSecrets() {
+			return nil, c.deny(nil, "guard.mixed-condition") // a secret would choose rows, and it could not be seen which; see public.go
+		}
 		parts = append(parts, "("+w.selectSQL(nil)+")")
 		out.kind = max(out.kind, r.kind)
 		out.reads, out.data = union(out.reads, w.reads), union(out.data, w.data)
@@ -67,6 +70,11 @@ func (r *relation) comparable() bool {
 		}
 	}
 	return true
+}
+
+// holdsSecrets reports whether a column tells something that a condition on it would have to be compared for.
+func (r *relation) holdsSecrets() bool {
+	return slices.ContainsFunc(r.cols, func(v value) bool { return v.secret || v.semi })
 }
 
 // compares reports whether a sensitive value decides which rows are the same.
