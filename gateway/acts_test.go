@@ -288,7 +288,7 @@ func TestSuspendingAGrantStopsItsJobsAtOnce(t *testing.T) {
 		t.Fatalf("%+v, %v", g, err)
 	}
 	<-gone.Done()
-	if job := wait(t, p.Jobs, running.ID); job.State != gateway.JobCancelled || codeOf(job.Problem) != "gateway.grant-closed" {
+	if job := wait(t, p.Jobs, running.ID); job.State != gateway.JobDenied || codeOf(job.Problem) != "gateway.grant-closed" {
 		t.Errorf("the running job: %+v", job)
 	}
 	next := wait(t, p.Jobs, submit(t, p.Jobs, gatewaytest.Person("analyst"), p.Grant.ID, gatewaytest.Release).ID)

@@ -38,12 +38,14 @@ func (c *checker) table(name string, bound sandbox.Bound, schema []policy.Datase
 	if err != nil {
 		return nil, err
 	}
+	last.settle()
 	switch {
 	case len(c.program.Releases) > 0 || last.kind == released:
 		return nil, c.deny(nil, "guard.table-released")
 	case len(last.atoms) > 0:
 		return nil, c.deny(nil, "guard.table-secret")
-	case last.weighted:
+	case last.weighted || last.kind == protected && last.fansOut():
+		// What multiplies rows alike here would not be known in the table, and a condition could choose by it later.
 		return nil, c.deny(nil, "guard.fan-out")
 	case last.lonely || len(names) != len(last.cols):
 		return nil, c.deny(nil, "guard.table-columns")
