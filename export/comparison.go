@@ -79,9 +79,9 @@ const earlier = -1
 // comparison is what one operator asked about in one domain, as far as it depended on secrets. Two sketches that differ in
 // fewer than k parts agree in one of k bands of parts at least, so an index on bands finds every candidate.
 //
-// It is complete for differences of two parts, and for three parts with coefficients of one. That is enough for what two
-// equal answers tell, since noise hides the rest; and in exact mode for trackers, beyond which what E6 withholds by
-// itself may still tell something (docs/design/history.md).
+// It is complete for differences of two parts, which is all that equal answers tell of: noise hides the rest. In exact
+// mode it looks at three parts with coefficients of one besides, which are trackers; what E6 withholds beyond them may
+// still tell something (docs/design/history.md).
 type comparison struct {
 	k     int
 	parts []compared
@@ -141,12 +141,9 @@ func (c *comparison) counted(p *sketch) bool {
 	return c.whole[*p] || c.whole[zero.minus(p)]
 }
 
-// singlesOut finds one or two parts with which p would single out fewer than k units. Parts of one set are disjoint and
-// cannot, so they are passed over.
-func (c *comparison) singlesOut(p *sketch, set int) (job string, found bool) {
-	if job, found = c.near(p); found {
-		return job, true
-	}
+// tracks finds two parts with which p would single out fewer than k units. Parts of one set are disjoint and cannot, so
+// they are passed over.
+func (c *comparison) tracks(p *sketch, set int) (job string, found bool) {
 	var zero sketch
 	negative := zero.minus(p)
 	for i := range c.parts {

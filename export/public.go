@@ -7,6 +7,7 @@ import (
 
 	"weir/export/guard"
 	"weir/internal/problem"
+	"weir/policy"
 	"weir/sandbox"
 )
 
@@ -141,5 +142,8 @@ func (j *judging) singlesOut(p *publicPart, domain string) (job string, yes bool
 	if j.asked[domain].whole[p.sketch] {
 		return "", false
 	}
-	return j.asked[domain].singlesOut(&p.sketch, p.set)
+	if job, yes = j.asked[domain].near(&p.sketch); yes || j.mode != policy.Exact {
+		return job, yes
+	}
+	return j.asked[domain].tracks(&p.sketch, p.set)
 }

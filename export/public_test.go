@@ -17,6 +17,7 @@ func TestTheSecretDoesNotDecideWhatIsAnswered(t *testing.T) {
 	var pairs []struct {
 		First, Second, Also, Why string
 		Answered                 bool
+		Perturbed                bool // answered in perturbed mode, where noise hides what three answers tell
 	}
 	text, err := os.ReadFile("testdata/public.yaml")
 	if err != nil {
@@ -64,7 +65,7 @@ func TestTheSecretDoesNotDecideWhatIsAnswered(t *testing.T) {
 					if pair.Also != "" {
 						ask(pair.Also)
 					}
-					if answered := ask(pair.Second); answered != pair.Answered {
+					if answered := ask(pair.Second); answered != (pair.Answered || pair.Perturbed && mode == policy.Perturbed) {
 						t.Errorf("%s, of a person with illness %v: answered %v, want %v (%s)", mode, p["illness"], answered, pair.Answered, pair.Why)
 					}
 				}

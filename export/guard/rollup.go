@@ -79,9 +79,13 @@ func (c *checker) groupingSet(in *relation, n *node, set []uint64, list []*expr)
 			columns = append(columns, r.cols[at].sql)
 			continue
 		}
-		t, err := g.Return.sql()
+		v, err := c.expr(g, in)
 		if err != nil {
-			return nil, "", c.denyBecause(g, err, "guard.unknown-type", "type", g.Return.ID)
+			return nil, "", err
+		}
+		t, err := v.typ.sql() // a comparison says nothing of its own type
+		if err != nil {
+			return nil, "", c.denyBecause(g, err, "guard.unknown-type", "type", v.typ.ID)
 		}
 		columns = append(columns, "CAST(NULL AS "+t+")")
 	}
