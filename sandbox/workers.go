@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"weir/internal/problem"
 	"weir/policy"
@@ -54,6 +55,7 @@ type Session struct {
 	files   []*stored
 	room    int64  // bytes of memory in which it may make tables; 0: it keeps none
 	ended   func() // tells the pool that there is room for another; nil: there is none
+	closing sync.Mutex
 }
 
 // Start starts a process that holds the given versions of the data sets and the kept tables, read-only, and nothing
@@ -179,8 +181,10 @@ func (s *Session) Query(ctx context.Context, q Query) (Table, error) {
 	return table, err
 }
 
-// Close ends the process and tells what it took.
+// Close ends the process and tells what it took. It may be called again, also by several at once.
 func (s *Session) Close() (u Usage) {
+	s.closing.Lock()
+	defer s.closing.Unlock()
 	if s.process != nil {
 		u = s.process.close()
 	}
