@@ -111,7 +111,8 @@ func TestKeep(t *testing.T) {
 	if err != nil || got != "169707" {
 		t.Errorf("reads %s, %s", got, cause(err))
 	}
-	if text, err := os.ReadFile(w.path(made)); err != nil || strings.Contains(string(text), "DUCK") || strings.Contains(string(text), "区") {
+	// An engine's file has its mark at byte 8 and the names of its columns. Three bytes of a 区 stand in one random file of sixty.
+	if text, err := os.ReadFile(w.path(made)); err != nil || len(text) < 12 || string(text[8:12]) == "DUCK" || strings.Contains(string(text), "income") {
 		t.Errorf("the file is in the clear, %v", err)
 	}
 }
