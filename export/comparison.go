@@ -2,10 +2,7 @@ package export
 
 import (
 	"context"
-	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hkdf"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,7 +13,6 @@ import (
 	"sync"
 
 	"github.com/uptrace/bun"
-	"github.com/uptrace/bun/dialect"
 
 	"weir/export/guard"
 )
@@ -178,19 +174,8 @@ type heldComparison struct {
 }
 
 func newComparisons(db *bun.DB, secret []byte) (*comparisons, error) {
-	key, err := hkdf.Key(sha256.New, secret, nil, "weir public parts", 32)
-	if err != nil {
-		return nil, fmt.Errorf("key of the public parts: %w", err)
-	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, fmt.Errorf("key of the public parts: %w", err)
-	}
-	sealed, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		return nil, fmt.Errorf("key of the public parts: %w", err)
-	}
-	return &comparisons{db: db, sealed: sealed}, nil
+	sealed, err := sealing(secret, "weir public parts")
+	return &comparisons{db: db, sealed: sealed}, err
 }
 
 type comparisonRow struct {
@@ -208,7 +193,8 @@ type comparisonRow struct {
 func (c *comparisons) remember(ctx context.Context, operator string, domains []string, k int, judge func(map[string]*comparison) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	turn := func(ctx context.Context, db bun.IDB) error {
+	var judged error
+	err := turn(ctx, c.db, "export_public", func(ctx context.Context, db bun.IDB) error {
 		known := map[string]*comparison{}
 		for _, d := range domains {
 			if known[d] != nil {
@@ -219,24 +205,13 @@ func (c *comparisons) remember(ctx context.Context, operator string, domains []s
 				return err
 			}
 		}
-		err := judge(known)
-		return errors.Join(err, c.write(ctx, db, operator, known))
-	}
-	var err error
-	if c.db.Dialect().Name() == dialect.PG {
-		err = c.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-			if _, err := tx.ExecContext(ctx, "LOCK TABLE export_public IN EXCLUSIVE MODE"); err != nil {
-				return fmt.Errorf("lock the public parts: %w", err)
-			}
-			return turn(ctx, tx)
-		})
-	} else {
-		err = turn(ctx, c.db)
-	}
+		judged = judge(known)
+		return c.write(ctx, db, operator, known)
+	})
 	if err != nil { // what is in memory may say more than the store
 		c.held = nil
 	}
-	return err
+	return errors.Join(judged, err)
 }
 
 func (c *comparisons) comparison(ctx context.Context, db bun.IDB, operator, domain string, k int) (*comparison, error) {
@@ -310,7 +285,4 @@ func (c *comparisons) write(ctx context.Context, db bun.IDB, operator string, kn
 	return nil
 }
 
-// owner is what an entry is bound to: it cannot be moved to another operator, domain or job.
-func (r comparisonRow) owner() []byte {
-	return ledgerRow{Operator: r.Operator, Domain: r.Domain, Job: r.Job}.owner()
-}
+func (r comparisonRow) owner() []byte { return owner(r.Operator, r.Domain, r.Job) }

@@ -44,19 +44,21 @@ const (
 )
 
 func newLedger(db *bun.DB, secret []byte) (*ledger, error) {
-	key, err := hkdf.Key(sha256.New, secret, nil, "weir export ledger", 32)
+	sealed, err := sealing(secret, "weir export ledger")
+	return &ledger{db: db, sealed: sealed}, err
+}
+
+// sealing encrypts what is remembered of an operator's questions, under a key of its own for each purpose.
+func sealing(secret []byte, purpose string) (cipher.AEAD, error) {
+	key, err := hkdf.Key(sha256.New, secret, nil, purpose, 32)
 	if err != nil {
-		return nil, fmt.Errorf("key of the ledger: %w", err)
+		return nil, fmt.Errorf("key of %s: %w", purpose, err)
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
-		return nil, fmt.Errorf("key of the ledger: %w", err)
+		return nil, fmt.Errorf("key of %s: %w", purpose, err)
 	}
-	sealed, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		return nil, fmt.Errorf("key of the ledger: %w", err)
-	}
-	return &ledger{db: db, sealed: sealed}, nil
+	return cipher.NewGCMWithRandomNonce(block)
 }
 
 type ledgerRow struct {
@@ -81,7 +83,7 @@ func (l *ledger) remember(ctx context.Context, operator string, domains []string
 			l.histories = slices.DeleteFunc(l.histories, func(h *held) bool { return known[h.domain] == h.history })
 		}
 	}()
-	err := l.turn(ctx, func(ctx context.Context, db bun.IDB) error {
+	err := turn(ctx, l.db, "export_cells", func(ctx context.Context, db bun.IDB) error {
 		for _, d := range domains {
 			if known[d] != nil {
 				continue
@@ -101,15 +103,15 @@ func (l *ledger) remember(ctx context.Context, operator string, domains []string
 	return err
 }
 
-// turn runs fn while no other process judges. An embedded store has one process; for its sake nothing is locked while cells
+// turn runs fn while no other process judges by what the table remembers. An embedded store has one process; for its sake nothing is locked while cells
 // are judged, or nobody could write the log meanwhile.
-func (l *ledger) turn(ctx context.Context, fn func(context.Context, bun.IDB) error) error {
-	if l.db.Dialect().Name() != dialect.PG {
-		return fn(ctx, l.db)
+func turn(ctx context.Context, db *bun.DB, table string, fn func(context.Context, bun.IDB) error) error {
+	if db.Dialect().Name() != dialect.PG {
+		return fn(ctx, db)
 	}
-	return l.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
-		if _, err := tx.ExecContext(ctx, "LOCK TABLE export_cells IN EXCLUSIVE MODE"); err != nil {
-			return fmt.Errorf("lock the ledger: %w", err)
+	return db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		if _, err := tx.ExecContext(ctx, "LOCK TABLE ? IN EXCLUSIVE MODE", bun.Ident(table)); err != nil {
+			return fmt.Errorf("lock %s: %w", table, err)
 		}
 		return fn(ctx, tx)
 	})
@@ -196,10 +198,12 @@ func (l *ledger) write(ctx context.Context, db bun.IDB, operator string, known m
 	})
 }
 
+func (r ledgerRow) owner() []byte { return owner(r.Operator, r.Domain, r.Job) }
+
 // owner is what an entry is bound to: it cannot be moved to another operator, domain or job.
-func (r ledgerRow) owner() []byte {
+func owner(parts ...string) []byte {
 	var text []byte
-	for _, part := range []string{r.Operator, r.Domain, r.Job} {
+	for _, part := range parts {
 		text = binary.AppendUvarint(text, uint64(len(part)))
 		text = append(text, part...)
 	}

@@ -1,13 +1,16 @@
 package export
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/goccy/go-yaml"
+	"github.com/uptrace/bun"
 
+	"weir/internal/store/storetest"
 	"weir/policy"
 )
 
@@ -94,4 +97,49 @@ func TestTheFlagTellsNoSecret(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestPublicPartsAreKept: what was compared counts from then on, also where the judging came to nothing, and for whoever
+// opens the store anew; another operator does not share it, and a row that was moved to another is found out.
+func TestPublicPartsAreKept(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *bun.DB) {
+		ctx := t.Context()
+		if _, err := OpenQueue(ctx, db, nil); err != nil {
+			t.Fatal(err)
+		}
+		open := func() *comparisons {
+			t.Helper()
+			c, err := newComparisons(db, make([]byte, 32))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c
+		}
+		broken := errors.New("the judging came to nothing")
+		one, other := sketch{3: 7}, sketch{3: 7, 9: 1}
+		err := open().remember(ctx, "harbour", []string{"person"}, 5, func(asked map[string]*comparison) error {
+			asked["person"].add("job-1", 1, one)
+			return broken
+		})
+		if !errors.Is(err, broken) {
+			t.Fatalf("the judging's own error is lost: %v", err)
+		}
+		for operator, want := range map[string]string{"harbour": "job-1", "another": ""} {
+			err := open().remember(ctx, operator, []string{"person"}, 5, func(asked map[string]*comparison) error {
+				if job, found := asked["person"].near(&other); job != want || found != (want != "") {
+					t.Errorf("%s: near %q, want %q", operator, job, want)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := db.ExecContext(ctx, "UPDATE export_public SET operator = 'another'"); err != nil {
+			t.Fatal(err)
+		}
+		if err := open().remember(ctx, "another", []string{"person"}, 5, func(map[string]*comparison) error { return nil }); err == nil {
+			t.Error("a part of another operator was taken for its own")
+		}
+	})
 }
