@@ -45,6 +45,7 @@ var (
 	gap        = `(?:\s|--[^\n]*\n|/\*(?s:.*?)\*/)+`
 	createHead = regexp.MustCompile(`^(?i:(?:` + gap + `)?create` + gap + `(or` + gap + `replace` + gap + `)?table` + gap + `)([A-Za-z0-9_"]+)(?i:` + gap + `as(` + gap + `|\())`)
 	dropWhole  = regexp.MustCompile(`^(?i:(?:` + gap + `)?drop` + gap + `table` + gap + `)([A-Za-z0-9_"]+)\s*;?\s*$`)
+	notNewline = regexp.MustCompile(`[^\n]`)
 	tableName  = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 )
 
@@ -63,7 +64,7 @@ func tableStepOf(sql string) (tableStep, bool) {
 	if sql[end-1] == '(' {
 		end--
 	}
-	blank := regexp.MustCompile(`[^\n]`).ReplaceAllString(sql[:end], " ")
+	blank := notNewline.ReplaceAllString(sql[:end], " ")
 	return tableStep{name: sql[m[4]:m[5]], replace: m[2] >= 0, sql: blank + sql[end:]}, true
 }
 
@@ -89,7 +90,7 @@ func (f *Flow) table(ctx context.Context, who policy.Principal, req Request, d p
 	}
 	program := &guard.Program{}
 	if kept != nil {
-		program.Sources, program.Literals = kept.Sources, kept.Literals
+		program.Sources = kept.Dataset.Sources
 	}
 	intent, err := f.intend(ctx, who, req, d, schema, program)
 	if err != nil {

@@ -99,31 +99,9 @@ func (c *checker) windowSQL(e *expr, in *relation) (string, error) {
 	case !windows[name]:
 		return "", c.deny(e, "guard.aggregate", "function", strings.ToLower(strings.TrimPrefix(e.Type, "WINDOW_")))
 	}
-	args, err := c.values(e, append(append([]*expr{}, e.Children...), present(e.OffsetExpr, e.DefaultExpr)...), in)
+	inside, err := c.arguments(e, append(append([]*expr{}, e.Children...), present(e.OffsetExpr, e.DefaultExpr)...), e.DistinctAgg, e.ArgOrders, in)
 	if err != nil {
 		return "", err
-	}
-	list := sqlOf(args)
-	if len(e.OriginalArgs) > len(e.Children) {
-		constant, err := boundConstant(e)
-		if err != nil {
-			return "", c.denyBecause(e, err, "guard.aggregate", "function", e.Name)
-		}
-		list = append(list, constant)
-	}
-	inside := strings.Join(list, ", ")
-	if e.Name == "count_star" {
-		inside = "*"
-	}
-	if e.DistinctAgg {
-		inside = "DISTINCT " + inside
-	}
-	if len(e.ArgOrders) > 0 {
-		terms, err := c.orderTerms(e.ArgOrders, in)
-		if err != nil {
-			return "", err
-		}
-		inside += " ORDER BY " + terms
 	}
 	if e.IgnoreNulls {
 		inside += " IGNORE NULLS"

@@ -207,6 +207,37 @@ func (c *checker) aggregateAfter(in *relation, groupExprs []*expr, groups []valu
 	return out, nil
 }
 
+// arguments renders what stands in the parentheses of an aggregate, or of one that is a window.
+func (c *checker) arguments(e *expr, list []*expr, distinct bool, orders []order, in *relation) (string, error) {
+	args, err := c.values(e, list, in)
+	if err != nil {
+		return "", err
+	}
+	texts := sqlOf(args)
+	if len(e.OriginalArgs) > len(e.Children) {
+		constant, err := boundConstant(e)
+		if err != nil {
+			return "", c.denyBecause(e, err, "guard.aggregate", "function", e.Name)
+		}
+		texts = append(texts, constant)
+	}
+	inside := strings.Join(texts, ", ")
+	if e.Name == "count_star" {
+		inside = "*"
+	}
+	if distinct {
+		inside = "DISTINCT " + inside
+	}
+	if len(orders) > 0 {
+		terms, err := c.orderTerms(orders, in)
+		if err != nil {
+			return "", err
+		}
+		inside += " ORDER BY " + terms
+	}
+	return inside, nil
+}
+
 // plainAggregate renders an aggregate without evidence: over released data, or inside one unit's rows.
 func (c *checker) plainAggregate(e *expr, in *relation, least aggregateUse) (string, error) {
 	if e.Class != "BOUND_AGGREGATE" || aggregateVerdict(e.Name) < least {
@@ -215,31 +246,13 @@ func (c *checker) plainAggregate(e *expr, in *relation, least aggregateUse) (str
 	if e.Return.use() == typeDenied {
 		return "", c.deny(e, "guard.unknown-type", "type", e.Return.ID)
 	}
-	args, err := c.values(e, e.Children, in)
+	var orders []order
+	if e.OrderBys != nil {
+		orders = e.OrderBys.Orders
+	}
+	inside, err := c.arguments(e, e.Children, e.AggregateType == "DISTINCT", orders, in)
 	if err != nil {
 		return "", err
-	}
-	list := sqlOf(args)
-	if len(e.OriginalArgs) > len(e.Children) {
-		constant, err := boundConstant(e)
-		if err != nil {
-			return "", c.denyBecause(e, err, "guard.aggregate", "function", e.Name)
-		}
-		list = append(list, constant)
-	}
-	inside := strings.Join(list, ", ")
-	if e.Name == "count_star" {
-		inside = "*"
-	}
-	if e.AggregateType == "DISTINCT" {
-		inside = "DISTINCT " + inside
-	}
-	if e.OrderBys != nil && len(e.OrderBys.Orders) > 0 {
-		terms, err := c.orderTerms(e.OrderBys.Orders, in)
-		if err != nil {
-			return "", err
-		}
-		inside += " ORDER BY " + terms
 	}
 	name := map[string]string{"count_star": "count"}[e.Name]
 	if name == "" {

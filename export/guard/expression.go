@@ -18,7 +18,7 @@ func (c *checker) expr(e *expr, in *relation) (value, error) {
 	since := len(c.atoms)
 	v, err := c.exprOf(e, in)
 	if err == nil && in.kind == protected {
-		v = c.settle(v, since)
+		v = c.setApart(v, since)
 	}
 	switch {
 	case err != nil:

@@ -422,7 +422,7 @@ func (j *joining) marked(r *relation, on string, of crossing) (*relation, error)
 	v := value{sql: mark, typ: typ{ID: "BOOLEAN"}, sort: plainValue, name: "IN", key: -1, sensitive: j.right.told || j.told, sides: of.sides}
 	v.secret, v.semi, v.raw, v.public = j.secret, j.semi, j.secret || j.semi, !j.secret && !j.semi
 	if r.kind == protected {
-		v = j.settle(v, len(j.atoms))
+		v = j.setApart(v, len(j.atoms))
 	}
 	if r.kind != protected || !of.own {
 		v.sort = freeValue

@@ -80,6 +80,15 @@ func (p polynomial) isAtom() bool {
 	return false
 }
 
+// origin names a measure after what it is made of, so that its noise is the same wherever it goes on as a column.
+func (p polynomial) origin() string {
+	id := strings.Join(p.measures(), "+")
+	if p.isAtom() {
+		return strings.TrimSuffix(id, "^1")
+	}
+	return "of " + id
+}
+
 func (p polynomial) isZero() bool { return len(p.terms) == 0 }
 
 func (p polynomial) atoms() []atom {

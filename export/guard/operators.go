@@ -139,7 +139,7 @@ func (c *checker) scan(n *node) (*relation, error) {
 	if !d.Open {
 		r.kind = protected
 		for i, u := range d.Units {
-			r.keys = append(r.keys, unitKey{domain: u.Domain, sql: fmt.Sprintf(`%s."__unit_%d"`, alias, i), rows: rowsOf(u)})
+			r.keys = append(r.keys, unitKey{domain: u.Domain, sql: alias + "." + quoteName(UnitColumn(i)), rows: rowsOf(u)})
 		}
 	}
 	for _, index := range n.Columns {

@@ -23,10 +23,8 @@ const (
 // Range is the values that a number is held to.
 type Range struct{ Least, Most float64 }
 
-func (r Range) reach() float64 { return math.Max(math.Abs(r.Least), math.Abs(r.Most)) }
-
 // Reach is the greatest size of a value in it.
-func (r Range) Reach() float64 { return r.reach() }
+func (r Range) Reach() float64 { return math.Max(math.Abs(r.Least), math.Abs(r.Most)) }
 
 // Middle is the value that figures are taken from, since noise then scales with half the range's width.
 func (r Range) Middle() float64 { return (r.Least + r.Most) / 2 }
@@ -98,7 +96,7 @@ func (p polynomial) within() *Range {
 		}
 		sum = sum.plus(product.scaled(t.coefficient))
 	}
-	if math.IsInf(sum.reach(), 0) || math.IsNaN(sum.reach()) {
+	if math.IsInf(sum.Reach(), 0) || math.IsNaN(sum.Reach()) {
 		return nil
 	}
 	return &sum

@@ -55,9 +55,9 @@ type audited struct {
 	grouped bool
 }
 
-// settle notes or assumes a condition on secrets, whenever an expression over protected rows is typed. since is how
+// setApart notes or assumes a condition on secrets, whenever an expression over protected rows is typed. since is how
 // many atoms there were before its parts were typed: a larger atom takes the place of those in it.
-func (c *checker) settle(v value, since int) value {
+func (c *checker) setApart(v value, since int) value {
 	switch boolean := v.typ.ID == "BOOLEAN"; {
 	case !v.secret && !v.semi || !v.raw && v.public, v.cond != nil && !boolean: // a condition in an aggregate is looked at by itself
 	case !boolean && !v.public:
@@ -131,7 +131,7 @@ func (g *guardedQuery) audit(base []secretAtom, ofCell [][]secretAtom) error {
 		}
 		return nil
 	}
-	split := slices.ContainsFunc(g.groups, func(v value) bool { return v.raw && (v.secret || v.semi) })
+	split := slices.ContainsFunc(g.groups, func(v value) bool { return v.raw })
 	figures := []audited{{-1, distinctAtoms(base), split, len(g.groups) > 0}} // that there is a group tells something too
 	for i, own := range ofCell {
 		figures = append(figures, audited{i, distinctAtoms(base, own), split, len(g.groups) > 0})

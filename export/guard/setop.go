@@ -88,13 +88,7 @@ func (r *relation) dropMeasures() {
 		if v.sort != measureValue {
 			continue
 		}
-		id := strings.Join(v.poly.measures(), "+")
-		if !v.poly.isAtom() {
-			id = "of " + id
-		} else {
-			id = strings.TrimSuffix(id, "^1")
-		}
-		r.cols[i].poly = polynomialOf(atom{id: id, sql: "CAST(" + v.sql + " AS DOUBLE)", within: v.poly.within()}.like(v, anyBlock(v)))
+		r.cols[i].poly = polynomialOf(atom{id: v.poly.origin(), sql: "CAST(" + v.sql + " AS DOUBLE)", within: v.poly.within()}.like(v, anyBlock(v)))
 	}
 }
 

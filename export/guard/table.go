@@ -12,12 +12,10 @@ import (
 // Table is a checked CREATE TABLE … AS: rows that stay in the grant's workspace, typed, with their hidden unit keys.
 // Nothing of it is shown; what reads the table is typed and guarded like what reads a data set.
 type Table struct {
-	SQL      string         // makes the rows: a column for each of the data set's, and __unit_0, __unit_1, …
-	Proofs   string         // brings one row of columns each of which must be true; empty where there is nothing to prove
-	Dataset  policy.Dataset // what the table is
-	Data     []string       // data sets and tables that it reads
-	Literals []string
-	Sources  []string
+	SQL     string         // makes the rows: a column for each of the data set's, and __unit_0, __unit_1, …
+	Proofs  string         // brings one row of columns each of which must be true; empty where there is nothing to prove
+	Dataset policy.Dataset // what the table is
+	Data    []string       // data sets and tables that it reads
 }
 
 // CheckTable types the rows of a table that is to be kept. Beside what no query may do, it refuses released figures,
@@ -50,7 +48,7 @@ func (c *checker) table(name string, bound sandbox.Bound, schema []policy.Datase
 	case last.lonely || len(names) != len(last.cols):
 		return nil, c.deny(nil, "guard.table-columns")
 	}
-	t := &Table{Dataset: policy.Dataset{Name: name, Open: last.kind == openData}, Data: sorted(last.data), Literals: sorted(c.literals)}
+	t := &Table{Dataset: policy.Dataset{Name: name, Open: last.kind == openData}, Data: sorted(last.data)}
 	var list []string
 	for i, v := range last.cols {
 		column, err := c.keptColumn(names[i], v, last)
@@ -84,8 +82,7 @@ func (c *checker) table(name string, bound sandbox.Bound, schema []policy.Datase
 	if len(t.SQL) > maxSQL {
 		return nil, problem.New("guard.too-complex")
 	}
-	t.Sources = distinct(c.program.Sources)
-	t.Dataset.Sources = t.Sources
+	t.Dataset.Sources = distinct(c.program.Sources)
 	return t, nil
 }
 
@@ -127,13 +124,4 @@ func (c *checker) keptColumn(name string, v value, in *relation) (policy.Column,
 		column.Origin = v.poly.origin()
 	}
 	return column, nil
-}
-
-// origin names a measure after what it is made of, so that its noise is the same wherever it is kept.
-func (p polynomial) origin() string {
-	id := strings.Join(p.measures(), "+")
-	if p.isAtom() {
-		return strings.TrimSuffix(id, "^1")
-	}
-	return "of " + id
 }
