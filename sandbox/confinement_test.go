@@ -1,10 +1,12 @@
 package sandbox
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"weir/internal/problem"
+	"weir/sandbox/wire"
 )
 
 // Without a layer nothing starts, and the error names it. 110 is what a worker without Landlock ends with.
@@ -25,6 +27,18 @@ func TestMissingConfinement(t *testing.T) {
 	_, err = NewPlanner(lacking, DefaultLimits).Start(t.Context(), nil)
 	if err == nil || !strings.Contains(err.Error(), "not confined: Landlock") {
 		t.Errorf("the operation log gets %v", err)
+	}
+}
+
+// A worker that does not come to its work says why by its status alone, which the operation log gets in words.
+func TestWorkersThatDoNotBegin(t *testing.T) {
+	for status, want := range map[int]string{
+		115: "describes its cell", 117: "first thread", 118: "leave this process behind", wire.EndReply: "reply could not be sent", 1: "exit status 1",
+	} {
+		_, err := NewPlanner(script(t, fmt.Sprintf("exit %d\n", status)), DefaultLimits).Start(t.Context(), nil)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%d: the operation log gets %v", status, err)
+		}
 	}
 }
 

@@ -211,6 +211,9 @@ func (p *process) call(ctx context.Context, wall time.Duration, request wire.Req
 		reply, err = p.reply(limit)
 	}
 	if err != nil {
+		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, os.ErrClosed) {
+			p.kill(errProtocol)
+		}
 		return wire.Reply{}, p.ended(err)
 	}
 	p.mu.Lock()
@@ -242,11 +245,8 @@ func (p *process) reply(limit int64) (reply wire.Reply, err error) {
 	}
 }
 
-// ended gives the reason why a call got no reply: what killed the process, or how it ended by itself.
+// ended ends the process and gives the reason why nothing came from it: what killed it, or how it ended by itself.
 func (p *process) ended(err error) error {
-	if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, os.ErrClosed) {
-		p.kill(errProtocol)
-	}
 	p.kill(nil)
 	<-p.gone
 	p.mu.Lock()
@@ -254,10 +254,13 @@ func (p *process) ended(err error) error {
 	if p.why != nil {
 		return p.why
 	}
-	if missing := isolate.MissingFrom(p.cmd.ProcessState); missing != nil {
-		return missing
+	if why := isolate.NotEntered(p.cmd.ProcessState); why != nil {
+		return why
 	}
-	return errors.Join(fmt.Errorf("worker ended by itself: %s", p.cmd.ProcessState), p.left)
+	if said := wire.Ends[p.cmd.ProcessState.ExitCode()]; said != "" {
+		err = errors.Join(errors.New(said), err)
+	}
+	return errors.Join(fmt.Errorf("worker ended by itself: %s: %w", p.cmd.ProcessState, err), p.left)
 }
 
 // known lets a class through that this side knows, and no other word of the worker's.

@@ -68,8 +68,11 @@ func (s *stage) receive(p *process) error {
 	if err == nil {
 		p.device, err = receiveDevice(s.ours)
 	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		p.kill(errHandOver)
+	}
 	if err != nil {
-		return p.unshown(err)
+		return p.ended(err)
 	}
 	return nil
 }
@@ -118,24 +121,10 @@ func receiveDevice(from *net.UnixConn) (*os.File, error) {
 // handOverWall is the time in which a worker must have handed its device over, which takes it milliseconds.
 const handOverWall = 30 * time.Second
 
-var errNoDevice = errors.New("the worker handed over no device")
-
-// unshown gives the reason why a worker ended before it handed over its device.
-func (p *process) unshown(err error) error {
-	p.kill(nil)
-	<-p.gone
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch missing := isolate.MissingFrom(p.cmd.ProcessState); {
-	case p.why != nil:
-		return p.why
-	case isolate.NotShown(p.cmd.ProcessState):
-		return isolate.ErrNotShown
-	case missing != nil:
-		return missing
-	}
-	return fmt.Errorf("worker ended by itself: %s: %w", p.cmd.ProcessState, err)
-}
+var (
+	errHandOver = errors.New("killed: its device was not handed over in time")
+	errNoDevice = errors.New("the worker handed over no device")
+)
 
 // found notes the first file that turned out to be broken, and ends the process: no result may come of it.
 func (p *process) found(name string, why error) {

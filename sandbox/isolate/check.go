@@ -32,8 +32,8 @@ func try(executable string, layers Layers) error {
 	err = cmd.Wait()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		if m := MissingFrom(exit.ProcessState); m != nil {
-			return m
+		if why := NotEntered(exit.ProcessState); why != nil {
+			return why
 		}
 		return fmt.Errorf("the worker ended: %s", exit.ProcessState)
 	}

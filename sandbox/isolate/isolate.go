@@ -15,7 +15,6 @@ package isolate
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -51,9 +50,14 @@ func Inside(i int) string { return insideFiles + "/" + strconv.Itoa(i) }
 // confined is the first argument of a worker's second pass.
 const confined = "confined"
 
+// What ends a worker with the platform is a signal that the kernel keeps for a thread: for the first one, since that is
+// what the platform makes. A program that is started anew from another thread loses it. main would be on the first
+// thread nearly always, and on a busy machine not quite; locked here, before it begins, it stays there.
+func init() { runtime.LockOSThread() }
+
 // Enter confines the calling process, keeping the descriptors 0 to keep, and gives its mode. It must be the first
-// thing that the worker's main does. In the first pass it does not return unless it fails. Its error has an exit
-// status for the platform, Status.
+// thing that the worker's main does, in main's own goroutine. In the first pass it does not return unless it fails. Its
+// error has an exit status for the platform, Status.
 func Enter(keep func(mode string) int) (mode string, err error) {
 	return enter(keep, func(mode string, layers Layers) bool { return layers == Whole || mode == Check })
 }
@@ -66,7 +70,9 @@ func EnterTrial(keep func(mode string) int) (mode string, err error) {
 
 func enter(keep func(string) int, allowed func(string, Layers) bool) (string, error) {
 	// Whatever is set from here on is set for this thread, and it is this thread that starts the program anew.
-	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		return "", errThread
+	}
 	if len(os.Args) > 1 && os.Args[1] == confined {
 		defer runtime.UnlockOSThread()
 		return secondPass(os.Args[2:], allowed)
@@ -75,10 +81,10 @@ func enter(keep func(string) int, allowed func(string, Layers) bool) (string, er
 	decoder := json.NewDecoder(io.LimitReader(os.Stdin, maxCell))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&cell); err != nil {
-		return "", fmt.Errorf("a worker is started by the platform only: %w", err)
+		return "", fmt.Errorf("%w: %w", errDescription, err)
 	}
 	if !allowed(cell.Mode, cell.Layers) {
-		return "", errors.New("a worker runs with every layer or not at all")
+		return "", errPartial
 	}
 	return "", firstPass(cell, keep(cell.Mode))
 }
@@ -140,19 +146,19 @@ func startAnew(program int, cell Cell) error {
 // filter of system calls.
 func secondPass(words []string, allowed func(string, Layers) bool) (string, error) {
 	if len(words) != 6 {
-		return "", errors.New("a worker is started by the platform only")
+		return "", errDescription
 	}
 	n, err := strconv.ParseUint(words[1], 10, 32)
 	mode, layers := words[0], Layers(n)
 	if err != nil || !allowed(mode, layers) {
-		return "", errors.New("a worker runs with every layer or not at all")
+		return "", errPartial
 	}
 	limits, err := parseLimits(words[2:])
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("%w: %w", errDescription, err)
 	}
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return "", fmt.Errorf("dumpable: %w", err)
+		return "", fmt.Errorf("%w: %w", errVisible, err)
 	}
 	if err := verify(layers, limits); err != nil {
 		return "", err

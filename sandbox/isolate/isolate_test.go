@@ -2,6 +2,7 @@ package isolate
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -106,6 +107,7 @@ func TestEnterFailsClosed(t *testing.T) {
 		change  func(*exec.Cmd)
 		cell    func(*Cell)
 		missing Layer // layerCount: no layer in particular
+		why     error // then
 	}{
 		{name: "the platform's processes", change: without(Processes), missing: Processes},
 		{name: "the platform's network", change: without(Network), missing: Network},
@@ -122,13 +124,14 @@ func TestEnterFailsClosed(t *testing.T) {
 		}, missing: Root},
 		{name: "a limit out of range", cell: func(c *Cell) { c.Limits.Files = 1 << 63 }, missing: Resources},
 		{name: "a limit too small to start", cell: func(c *Cell) { c.Limits.AddressSpace = 4096 }, missing: layerCount},
-		{name: "outlives the platform", change: func(c *exec.Cmd) { c.SysProcAttr.Pdeathsig = 0 }, missing: layerCount},
-		{name: "nothing described", change: described(""), missing: layerCount},
-		{name: "something else described", change: described(`{"mode": "probe", "more": 1}`), missing: layerCount},
+		{name: "outlives the platform", change: func(c *exec.Cmd) { c.SysProcAttr.Pdeathsig = 0 }, missing: layerCount, why: errOutlives},
+		{name: "enters on another thread", change: func(c *exec.Cmd) { c.Args = []string{"probe", "elsewhere"} }, missing: layerCount, why: errThread},
+		{name: "nothing described", change: described(""), missing: layerCount, why: errDescription},
+		{name: "something else described", change: described(`{"mode": "probe", "more": 1}`), missing: layerCount, why: errDescription},
 		{name: "says that it is confined but is not", missing: layerCount, change: func(c *exec.Cmd) {
 			c.Args = append([]string{"probe", confined, "probe", "16383"}, testLimits.arguments()...)
 		}},
-		{name: "says so with a word too few", change: func(c *exec.Cmd) { c.Args = []string{"probe", confined, "probe"} }, missing: layerCount},
+		{name: "says so with a word too few", change: func(c *exec.Cmd) { c.Args = []string{"probe", confined, "probe"} }, missing: layerCount, why: errDescription},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -143,9 +146,13 @@ func TestEnterFailsClosed(t *testing.T) {
 			if state == nil || state.Success() || said != "" {
 				t.Fatalf("it entered: %s", said)
 			}
-			found := MissingFrom(state)
-			if c.missing != layerCount && (found == nil || found.Layer != c.missing) {
-				t.Errorf("it ended with %s, %v; want %s", state, found, c.missing)
+			why := NotEntered(state)
+			var found *Missing
+			if c.missing != layerCount && (!errors.As(why, &found) || found.Layer != c.missing) {
+				t.Errorf("it ended with %s, %v; want %s", state, why, c.missing)
+			}
+			if c.why != nil && why != c.why {
+				t.Errorf("it ended with %s, %v; want %v", state, why, c.why)
 			}
 		})
 	}
@@ -198,6 +205,16 @@ func TestStatus(t *testing.T) {
 			t.Errorf("%s: %d", l, status)
 		}
 		seen[status] = true
+	}
+	for _, reason := range reasons {
+		status := Status(fmt.Errorf("more of it: %w", reason))
+		if seen[status] || status < firstStatus || status > 255 {
+			t.Errorf("%v: %d", reason, status)
+		}
+		seen[status] = true
+	}
+	if Status(missing(Root, notShown(unix.EPERM))) != Status(ErrNotShown) {
+		t.Error("what cannot be shown is taken for a layer")
 	}
 	if missing(Root, nil) != nil || Layer(99).String() != "unknown layer" {
 		t.Error("a layer that is not missing")

@@ -1,9 +1,7 @@
 package isolate
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"strings"
 )
 
@@ -102,41 +100,4 @@ func missing(l Layer, cause error) error {
 		return nil
 	}
 	return &Missing{l, cause}
-}
-
-// firstStatus is the exit status of a worker that lacks layer 0; the others follow. A worker has no other way to
-// say so: where its replies go, it may not be known yet that nobody else reads them.
-const firstStatus = 100
-
-// statusNotShown is the exit status of a worker that lacks no layer but could not mount what the platform shows.
-const statusNotShown = firstStatus + int(layerCount)
-
-// ErrNotShown is that a worker could not mount what the platform was to show it: the machine has no FUSE, or does not
-// let the platform's user open /dev/fuse.
-var ErrNotShown = errors.New("files cannot be shown to a worker")
-
-func notShown(cause error) error { return fmt.Errorf("%w: %w", ErrNotShown, cause) }
-
-// NotShown reports whether a worker ended for want of ErrNotShown's mount.
-func NotShown(state *os.ProcessState) bool { return state.ExitCode() == statusNotShown }
-
-// Status is the exit status with which a worker ends that could not Enter.
-func Status(err error) int {
-	if errors.Is(err, ErrNotShown) {
-		return statusNotShown
-	}
-	var m *Missing
-	if errors.As(err, &m) && m.Layer < layerCount {
-		return firstStatus + int(m.Layer)
-	}
-	return 1
-}
-
-// MissingFrom reads the layer that was missing out of a worker's end. What ends so after it entered is a worker
-// that lies, so this is worth a line on the operation log and no more.
-func MissingFrom(state *os.ProcessState) *Missing {
-	if l := state.ExitCode() - firstStatus; l >= 0 && l < int(layerCount) {
-		return &Missing{Layer(l), errors.New("the worker could not set it")}
-	}
-	return nil
 }

@@ -12,7 +12,7 @@ import (
 func verify(layers Layers, limits Limits) error {
 	var signal int32
 	if err := unix.Prctl(unix.PR_GET_PDEATHSIG, uintptr(unsafe.Pointer(&signal)), 0, 0, 0); err != nil || signal != int32(unix.SIGKILL) {
-		return fmt.Errorf("the platform's death would leave this process behind: %w", errors.Join(err))
+		return fmt.Errorf("%w: %w", errOutlives, errors.Join(err))
 	}
 	for _, check := range []struct {
 		layer Layer

@@ -28,6 +28,20 @@ const (
 	ModeIntake = "intake" // parses one provider's file
 )
 
+// Exit statuses of a worker that entered and could not go on. What it could not say cannot be told in another way.
+const (
+	EndMode     = 3 + iota // it was to serve in a mode that it does not know
+	EndProgress            // it could not tell how far it is
+	EndReply               // it could not reply
+	EndBody                // it could not send what was to follow its reply
+)
+
+// Ends says what the statuses mean, for the operation log.
+var Ends = map[int]string{
+	EndMode: "an unknown mode", EndProgress: "its progress could not be sent", EndReply: "its reply could not be sent",
+	EndBody: "what follows its reply could not be sent",
+}
+
 // MaxRequest is the most bytes that a request may have.
 const MaxRequest = 64 << 20
 

@@ -26,14 +26,14 @@ func Main(mode string) int {
 	replies := os.NewFile(wire.ReplyFD, "replies")
 	say := func(word wire.Reply) {
 		if wire.Send(replies, word, smallReply) != nil {
-			os.Exit(1)
+			os.Exit(wire.EndProgress)
 		}
 	}
 	handle := map[string]func() handler{
 		wire.ModePlan: newPlanner, wire.ModeJob: func() handler { return newJob(say) }, wire.ModeIntake: newIntake,
 	}[mode]
 	if handle == nil {
-		return 1
+		return wire.EndMode
 	}
 	serve := handle()
 	for request := range receive(os.NewFile(wire.RequestFD, "requests")) {
@@ -42,11 +42,14 @@ func Main(mode string) int {
 		if errors.Is(err, wire.ErrTooLarge) {
 			err = wire.Send(replies, failed(errResultTooLarge), limit)
 		}
-		if err == nil && reply.Body != nil {
-			err = errors.Join(wire.Stream(replies, reply.Body, bodyLength(reply)), reply.Body.Close())
-		}
 		if err != nil {
-			return 1
+			return wire.EndReply
+		}
+		if reply.Body == nil {
+			continue
+		}
+		if err := errors.Join(wire.Stream(replies, reply.Body, bodyLength(reply)), reply.Body.Close()); err != nil {
+			return wire.EndBody
 		}
 	}
 	return 0

@@ -221,8 +221,8 @@ func (w *world) try(c escape, layers isolate.Layers, r *row) (outcome, error) {
 }
 
 func (w *world) outcome(state *os.ProcessState, r *row) (outcome, error) {
-	if m := isolate.MissingFrom(state); m != nil {
-		r.Why = m.Error()
+	if why := isolate.NotEntered(state); why != nil {
+		r.Why = why.Error()
 		return absent, nil
 	}
 	switch status := state.Sys().(syscall.WaitStatus); {
