@@ -25,6 +25,7 @@ type Grants interface {
 	Suspend(ctx context.Context, who policy.Principal, id, reason string) error
 	Restore(ctx context.Context, who policy.Principal, id, reason string) error
 	Terminate(ctx context.Context, who policy.Principal, id, reason string) error
+	Ended(ctx context.Context, grants []string) ([]string, error)
 }
 
 // Accounts keeps the accounts; identity.Identity does.
@@ -64,6 +65,8 @@ type Stopper interface {
 
 // Workspaces keeps the tables that jobs leave behind; sandbox.Workspaces does.
 type Workspaces interface {
+	Grants(ctx context.Context) ([]string, error)
+	List(ctx context.Context, owner sandbox.Owner) ([]sandbox.Kept, error)
 	Delete(ctx context.Context, owner sandbox.Owner) ([]sandbox.Kept, error)
 }
 

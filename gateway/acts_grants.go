@@ -3,14 +3,8 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strconv"
-	"strings"
 
-	"weir/audit"
-	"weir/internal/problem"
 	"weir/policy"
-	"weir/sandbox"
 )
 
 // CreateGrant gives an operator columns of data sets for one scenario. The data sets and columns must exist.
@@ -91,28 +85,6 @@ func (a *Acts) changeGrant(ctx context.Context, who policy.Principal, action pol
 		}
 		return a.Grants.Grant(ctx, who, id)
 	})
-}
-
-// clear deletes what the jobs of a grant have left behind, and puts on the log what that was. Names of tables are an
-// analyst's words, so they can be erased.
-func (a *Acts) clear(ctx context.Context, who policy.Principal, id string) error {
-	gone, failure := a.Tables.Delete(ctx, sandbox.OfGrant(id))
-	if failure == nil && len(gone) == 0 {
-		return nil
-	}
-	names := make([]string, len(gone))
-	for i, table := range gone {
-		names[i] = fmt.Sprintf("%s v%d %s", table.Name, table.Version, table.Hash)
-	}
-	event := audit.Event{
-		Kind: "workspace.deleted", Actor: who.Subject, Grant: id, Payload: []byte(strings.Join(names, ", ")),
-		Facts: map[string]string{"tables": strconv.Itoa(len(gone))},
-	}
-	if failure != nil {
-		event.Facts["code"] = problem.Of(failure).Code
-	}
-	_, err := a.Record.Append(ctx, event)
-	return errors.Join(failure, err)
 }
 
 // close stops the jobs of a grant that no longer authorises anything. They are stopped even when the change

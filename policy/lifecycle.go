@@ -234,3 +234,18 @@ func (e *Engine) Lapsed(ctx context.Context, grants []string) ([]string, error) 
 	}
 	return lapsed, nil
 }
+
+// Ended names those of some grants that can never authorise anything again: they were terminated, or their term, which
+// nobody can change, is over. It is for the platform itself, which deletes what was done under them.
+func (e *Engine) Ended(ctx context.Context, grants []string) ([]string, error) {
+	if len(grants) == 0 {
+		return nil, nil
+	}
+	var ended []string
+	err := e.db.NewSelect().Table("policy_grants").Column("id").Where("id IN (?)", bun.List(grants)).
+		Where("state = ? OR valid_until <= ?", GrantTerminated, e.now().Unix()).Order("id").Scan(ctx, &ended)
+	if err != nil {
+		return nil, fmt.Errorf("look for ended grants: %w", err)
+	}
+	return ended, nil
+}

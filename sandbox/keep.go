@@ -49,7 +49,11 @@ func (s *Session) keep(ctx context.Context, q Query, k Keeping) (Kept, error) {
 	if !ownerName.MatchString(string(k.Owner)) || !datasetName.MatchString(k.Name) {
 		return Kept{}, errors.New("no table can be called so")
 	}
-	defer w.lock(k.Owner)()
+	unlock, err := w.lock(ctx, k.Owner)
+	if err != nil {
+		return Kept{}, err
+	}
+	defer unlock()
 	old, left, err := w.room(ctx, k)
 	if err != nil {
 		return Kept{}, err
@@ -200,5 +204,5 @@ func (w *Workspaces) withdraw(k Kept) error {
 	if err := removeFile(w.path(k)); err != nil {
 		return err
 	}
-	return w.removeEmpty()
+	return removeEmpty(filepath.Dir(w.path(k)))
 }

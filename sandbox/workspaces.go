@@ -2,7 +2,9 @@ package sandbox
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,7 +12,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -26,16 +27,15 @@ import (
 type Workspaces struct {
 	vault *Vault
 	dir   string
-
-	mu   sync.Mutex
-	busy map[Owner]*sync.Mutex // one change of a workspace at a time
 }
 
 // Owner is whose tables they are: a grant's, or the export history's own.
 type Owner string
 
+const grantPrefix = "grant-"
+
 // OfGrant is the owner of the tables that the jobs of a grant make and read.
-func OfGrant(id string) Owner { return Owner("grant-" + id) }
+func OfGrant(id string) Owner { return Owner(grantPrefix + id) }
 
 // OfHistory is the owner of tables that the platform keeps about what was released, such as a partition of units. No
 // analyst names them.
@@ -100,7 +100,7 @@ func (k Kept) purpose() seal.Purpose {
 func (k Kept) fileName() string { return fmt.Sprintf("%s.%d.sealed", k.Name, k.Version) }
 
 // OpenWorkspaces opens the workspaces in dir, making it if need be, and removes what was left behind by changes that did
-// not come to their end. Their keys are in the vault's keyring. The workspaces of a directory are open once at a time.
+// not come to their end. Their keys are in the vault's keyring. Several nodes may share the directory.
 func OpenWorkspaces(ctx context.Context, dir string, vault *Vault) (*Workspaces, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -109,7 +109,7 @@ func OpenWorkspaces(ctx context.Context, dir string, vault *Vault) (*Workspaces,
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open workspaces: %w", err)
 	}
-	w := &Workspaces{vault: vault, dir: dir, busy: map[Owner]*sync.Mutex{}}
+	w := &Workspaces{vault: vault, dir: dir}
 	if err := w.tidy(ctx); err != nil {
 		return nil, fmt.Errorf("tidy workspaces: %w", err)
 	}
@@ -117,48 +117,78 @@ func OpenWorkspaces(ctx context.Context, dir string, vault *Vault) (*Workspaces,
 	return w, nil
 }
 
-// tidy removes files without a row.
+// tidy removes files without a row, but for those of workspaces that another node is changing.
 func (w *Workspaces) tidy(ctx context.Context) error {
-	var rows []keptRow
-	if err := w.vault.db.NewSelect().Model(&rows).Column("workspace", "name", "version").Scan(ctx); err != nil {
-		return err
-	}
-	known := map[string]bool{}
-	for _, r := range rows {
-		k := Kept{Owner: Owner(r.Workspace), Name: r.Name, Version: r.Version}
-		known[w.path(k)] = true
-	}
-	files, err := filepath.Glob(filepath.Join(w.dir, "*", "*.sealed"))
+	folders, err := os.ReadDir(w.dir)
 	if err != nil {
 		return err
 	}
-	for _, path := range files {
-		if !known[path] && ownerName.MatchString(filepath.Base(filepath.Dir(path))) {
-			if err := os.Remove(path); err != nil {
+	for _, f := range folders {
+		if f.IsDir() && ownerName.MatchString(f.Name()) {
+			if err := w.tidyOne(ctx, Owner(f.Name())); err != nil {
 				return err
 			}
-		}
-	}
-	return w.removeEmpty()
-}
-
-func (w *Workspaces) removeEmpty() error {
-	entries, err := os.ReadDir(w.dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if !e.IsDir() || !ownerName.MatchString(e.Name()) {
-			continue
-		}
-		if err := os.Remove(filepath.Join(w.dir, e.Name())); err != nil && !errors.Is(err, unix.ENOTEMPTY) {
-			return err
 		}
 	}
 	return syncDir(w.dir)
 }
 
+func (w *Workspaces) tidyOne(ctx context.Context, owner Owner) error {
+	unlock, err := w.tryLock(owner)
+	if errors.Is(err, unix.EAGAIN) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	tables, err := w.List(ctx, owner)
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, k := range tables {
+		known[w.path(k)] = true
+	}
+	folder := filepath.Join(w.dir, string(owner))
+	files, err := filepath.Glob(filepath.Join(folder, "*.sealed"))
+	if err != nil {
+		return err
+	}
+	for _, path := range files {
+		if known[path] {
+			continue
+		}
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	return removeEmpty(folder)
+}
+
+// removeEmpty removes the folder of a workspace in which nothing is.
+func removeEmpty(folder string) error {
+	if err := os.Remove(folder); err != nil && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
 func (w *Workspaces) path(k Kept) string { return filepath.Join(w.dir, string(k.Owner), k.fileName()) }
+
+// Grants names the grants whose jobs have left tables behind.
+func (w *Workspaces) Grants(ctx context.Context) ([]string, error) {
+	var owners []string
+	err := w.vault.db.NewSelect().Model((*keptRow)(nil)).ColumnExpr("DISTINCT workspace").Where("workspace LIKE ?", grantPrefix+"%").
+		Order("workspace").Scan(ctx, &owners)
+	if err != nil {
+		return nil, fmt.Errorf("list workspaces: %w", err)
+	}
+	for i, owner := range owners {
+		owners[i] = strings.TrimPrefix(owner, grantPrefix)
+	}
+	return owners, nil
+}
 
 // List gives the tables of an owner, by name.
 func (w *Workspaces) List(ctx context.Context, owner Owner) ([]Kept, error) {
@@ -192,7 +222,11 @@ func (w *Workspaces) Table(ctx context.Context, owner Owner, name string) (Kept,
 
 // Drop removes one table and its key. It gives what was removed, for the log.
 func (w *Workspaces) Drop(ctx context.Context, owner Owner, name string) (Kept, error) {
-	defer w.lock(owner)()
+	unlock, err := w.lock(ctx, owner)
+	if err != nil {
+		return Kept{}, err
+	}
+	defer unlock()
 	k, err := w.Table(ctx, owner, name)
 	if err != nil {
 		return Kept{}, err
@@ -206,7 +240,11 @@ func (w *Workspaces) Delete(ctx context.Context, owner Owner) ([]Kept, error) {
 	if !ownerName.MatchString(string(owner)) {
 		return nil, errors.New("no owner can be called so")
 	}
-	defer w.lock(owner)()
+	unlock, err := w.lock(ctx, owner)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	all, err := w.List(ctx, owner)
 	if err != nil {
 		return nil, err
@@ -255,17 +293,45 @@ func forget(ctx context.Context, tx bun.Tx, k Kept) error {
 	return err
 }
 
-// lock makes the caller the only one who changes a workspace.
-func (w *Workspaces) lock(owner Owner) (unlock func()) {
-	w.mu.Lock()
-	m := w.busy[owner]
-	if m == nil {
-		m = &sync.Mutex{}
-		w.busy[owner] = m
+// lock waits until the caller is the only one who changes a workspace.
+func (w *Workspaces) lock(ctx context.Context, owner Owner) (unlock func(), err error) {
+	ctx, done := context.WithTimeout(ctx, lockPatience)
+	defer done()
+	again := time.NewTicker(lockPoll)
+	defer again.Stop()
+	for {
+		unlock, err = w.tryLock(owner)
+		if !errors.Is(err, unix.EAGAIN) {
+			return unlock, err
+		}
+		select {
+		case <-again.C: // the kernel would wait too, and could not be told to give up
+		case <-ctx.Done():
+			return nil, errors.Join(err, context.Cause(ctx))
+		}
 	}
-	w.mu.Unlock()
-	m.Lock()
-	return m.Unlock
+}
+
+const (
+	locksFile    = "locks" // holds no bytes; each that could be there stands for an owner
+	lockPoll     = 10 * time.Millisecond
+	lockPatience = time.Minute // longer than a job may keep a table
+)
+
+// tryLock makes the caller the only one who changes a workspace, among all nodes that share the directory, or gives
+// EAGAIN. The kernel drops it when its holder dies. Owners that share a byte exclude each other, which harms nobody.
+func (w *Workspaces) tryLock(owner Owner) (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(w.dir, locksFile), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock workspace: %w", err)
+	}
+	name := sha256.Sum256([]byte(owner))
+	one := unix.Flock_t{Type: unix.F_WRLCK, Start: int64(binary.BigEndian.Uint64(name[:]) >> 2), Len: 1}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &one); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock workspace: %w", err)
+	}
+	return func() { f.Close() }, nil
 }
 
 // openKept opens the file of a table that exists.
@@ -280,7 +346,7 @@ func (v *Vault) openKept(ctx context.Context, k Kept) (*stored, error) {
 func oneGrant(kept []Kept) error {
 	var grant Owner
 	for _, k := range kept {
-		if !strings.HasPrefix(string(k.Owner), "grant-") {
+		if !strings.HasPrefix(string(k.Owner), grantPrefix) {
 			continue
 		}
 		if grant != "" && k.Owner != grant {

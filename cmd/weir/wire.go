@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -113,11 +114,11 @@ func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *
 	if err != nil {
 		return nil, err
 	}
-	flow, err := a.path(ctx, s, worker, vault, queue)
+	tables, err := sandbox.OpenWorkspaces(ctx, filepath.Join(s.Data, workspacesFolder), vault)
 	if err != nil {
 		return nil, err
 	}
-	tables, err := sandbox.OpenWorkspaces(ctx, filepath.Join(s.Data, workspacesFolder), vault)
+	flow, err := a.path(ctx, s, worker, vault, tables, queue)
 	if err != nil {
 		return nil, err
 	}
@@ -132,6 +133,7 @@ func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *
 	if err != nil {
 		return nil, err
 	}
+	a.sweep(ctx, acts, log)
 	a.handler, err = api.New(api.Deps{
 		Identity: a.accounts, Explain: flow, Jobs: jobs, Acts: acts, Permit: a.engine,
 		Ready:     func(ctx context.Context) error { return ready(ctx, db, a.log) },
@@ -142,16 +144,12 @@ func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *
 }
 
 // path puts together the way of a query.
-func (a *assembly) path(ctx context.Context, s settings, worker string, vault *sandbox.Vault, queue *export.Queue) (*gateway.Flow, error) {
+func (a *assembly) path(ctx context.Context, s settings, worker string, vault *sandbox.Vault, tables *sandbox.Workspaces, queue *export.Queue) (*gateway.Flow, error) {
 	noise, err := noiseKey(ctx, s, vault)
 	if err != nil {
 		return nil, err
 	}
 	filter, err := export.New(noise, queue)
-	if err != nil {
-		return nil, err
-	}
-	tables, err := sandbox.OpenWorkspaces(ctx, filepath.Join(s.Data, workspacesFolder), vault)
 	if err != nil {
 		return nil, err
 	}
@@ -184,6 +182,14 @@ func (a *assembly) jobs(ctx context.Context, s settings, db *bun.DB, flow *gatew
 	}
 	a.onClose(func(ctx context.Context) error { jobs.Close(ctx); return nil })
 	return jobs, nil
+}
+
+// sweep deletes workspaces that have outlived their grants, at once and from time to time.
+func (a *assembly) sweep(ctx context.Context, acts *gateway.Acts, log *zap.Logger) {
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var sweeping sync.WaitGroup
+	sweeping.Go(func() { acts.KeepSwept(life, log.Named("workspaces")) })
+	a.onClose(func(context.Context) error { stop(); sweeping.Wait(); return nil })
 }
 
 // noiseKey is the secret of the sticky noise. A new one over data that is there already would give old questions

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -200,6 +201,23 @@ func (c *Catalogue) Datasets(context.Context) ([]policy.Dataset, error) {
 type Tables struct {
 	mu   sync.Mutex
 	Kept map[sandbox.Owner][]sandbox.Kept
+}
+
+// Grants names the grants that own some.
+func (k *Tables) Grants(context.Context) (grants []string, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for owner := range k.Kept {
+		grants = append(grants, strings.TrimPrefix(string(owner), string(sandbox.OfGrant(""))))
+	}
+	return grants, nil
+}
+
+// List gives those of one.
+func (k *Tables) List(_ context.Context, owner sandbox.Owner) ([]sandbox.Kept, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.Kept[owner], nil
 }
 
 // Delete forgets those of one.
