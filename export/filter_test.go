@@ -2,6 +2,7 @@ package export
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -436,5 +437,46 @@ func TestQueue(t *testing.T) {
 		if _, err := queue.Result(t.Context(), "z"); problem.Of(err).Code != "export.no-such-release" {
 			t.Errorf("no such job: %v", err)
 		}
+		forgets(t, db, queue, officer)
 	})
+}
+
+// What is forgotten is as if it had never been, but for how many cells an operator got.
+func forgets(t *testing.T, db *bun.DB, queue *Queue, officer policy.Principal) {
+	t.Helper()
+	earlier := func() [2]int {
+		shown, err := queue.Show(t.Context(), "d")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return [2]int{shown.EarlierResults, shown.EarlierCells}
+	}
+	before := earlier()
+	if err := errors.Join(queue.Forget(t.Context(), nil), queue.Forget(t.Context(), []string{"a", "b", "c", "z"})); err != nil {
+		t.Fatal(err)
+	}
+	for _, job := range []string{"a", "b", "c"} {
+		_, err := queue.Result(t.Context(), job)
+		_, err2 := queue.Show(t.Context(), job)
+		for _, err := range []error{err, err2, queue.Approve(t.Context(), job, officer, "late")} {
+			if problem.Of(err).Code != "export.no-such-release" {
+				t.Errorf("%s is remembered: %v", job, err)
+			}
+		}
+	}
+	if list, err := queue.Waiting(t.Context()); err != nil || len(list) != 0 {
+		t.Errorf("waiting: %+v, %v", list, err)
+	}
+	if after := earlier(); after != before || before[0] != 3 || before[1] == 0 {
+		t.Errorf("earlier results and cells were %v and are %v", before, after)
+	}
+	var rows []map[string]any
+	if err := db.NewRaw("SELECT * FROM export_releases WHERE id <> 'd'").Scan(t.Context(), &rows); err != nil || len(rows) != 3 {
+		t.Fatal(rows, err)
+	}
+	for _, word := range []string{"anna", "olga", "昌邑区", "large groups", "12345", "SELECT"} {
+		if strings.Contains(fmt.Sprint(rows), word) {
+			t.Errorf("%s is left of what was forgotten: %v", word, rows)
+		}
+	}
 }

@@ -57,8 +57,11 @@ type row struct {
 	Reason    string    `bun:"reason"`
 }
 
-// The states of a row in the queue; "refused" is shown to the analyst as a denial.
-const refused = "refused"
+// The states of a row in the queue besides those of a result; "refused" is shown to the analyst as a denial.
+const (
+	refused   = "refused"
+	forgotten = "forgotten"
+)
 
 // Release makes the result of a verdict whose outcome is on the log at the given place: released at once, or
 // waiting where an officer decides. It is the only function that makes a Released with a table.
@@ -252,9 +255,25 @@ func (q *Queue) decide(ctx context.Context, id string, officer policy.Principal,
 	})
 }
 
+// Forget takes everything out of results that says something of the data or of people, when their jobs are forgotten:
+// the table, the text, what was found in it, who asked and who decided. It is as if they had never been. What is left is
+// that so many cells went to an operator at a time, by which an officer weighs the next ones. The log keeps its own.
+func (q *Queue) Forget(ctx context.Context, jobs []string) error {
+	if len(jobs) == 0 {
+		return nil
+	}
+	_, err := q.db.NewUpdate().Model((*row)(nil)).Set("state = ?", forgotten).
+		Set("subject = '', sql = '', literals = '[]', checks = '[]', result = '{}', officer = '', reason = ''").
+		Where("id IN (?)", bun.List(jobs)).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("forget results: %w", err)
+	}
+	return nil
+}
+
 func (q *Queue) find(ctx context.Context, db bun.IDB, id string) (row, error) {
 	var r row
-	err := db.NewSelect().Model(&r).Where("id = ?", id).Scan(ctx)
+	err := db.NewSelect().Model(&r).Where("id = ? AND state <> ?", id, forgotten).Scan(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
 		return row{}, problem.New("export.no-such-release")
 	}

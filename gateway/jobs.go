@@ -28,9 +28,11 @@ type Runner interface {
 	Run(ctx context.Context, who policy.Principal, req Request) (export.Released, error)
 }
 
-// Results gives again what the export filter let out of a job, or where it stands with the officer.
+// Results gives again what the export filter let out of a job, or where it stands with the officer, until it is told
+// to forget it.
 type Results interface {
 	Result(ctx context.Context, job string) (export.Released, error)
+	Forget(ctx context.Context, jobs []string) error
 }
 
 // Permitter decides whether a person may do anything but run a query.

@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -98,5 +99,14 @@ func TestUsageIsKept(t *testing.T) {
 			t.Errorf("left are %v", got)
 		}
 		each()
+		var kept []string
+		if err := db.NewRaw("SELECT id FROM export_releases WHERE result <> '{}'").Scan(t.Context(), &kept); err != nil || len(kept) != 2 {
+			t.Errorf("results are left of %v, %v", kept, err)
+		}
+		for _, job := range left {
+			if !slices.Contains(kept, job.ID) {
+				t.Errorf("the result of job %s, which is %s, was forgotten", job.ID, job.State)
+			}
+		}
 	})
 }

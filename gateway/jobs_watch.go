@@ -226,7 +226,8 @@ func (j *Jobs) became(ctx context.Context, job Job) (JobState, *problem.Problem,
 	return JobFailed, problem.New("gateway.job-interrupted"), nil
 }
 
-// Purge forgets jobs that ended before the retention. What they took stays, and so does the log.
+// Purge forgets jobs that ended before the retention, and first their results, so that a purge that is cut off leaves no
+// result without a job. What they took stays, and so does the log.
 func (j *Jobs) Purge(ctx context.Context) error {
 	before := j.options.Clock().Add(-j.options.Retention).UnixMicro()
 	for {
@@ -235,6 +236,9 @@ func (j *Jobs) Purge(ctx context.Context) error {
 			Where("state IN ('released', 'denied', 'failed', 'cancelled')").Order("ended_at").Limit(purgeAtOnce).Scan(ctx, &old)
 		if err != nil || len(old) == 0 {
 			return err
+		}
+		if err := j.Results.Forget(ctx, old); err != nil {
+			return fmt.Errorf("purge jobs: %w", err)
 		}
 		err = j.turn(ctx, func(ctx context.Context, tx bun.Tx) error {
 			if _, err := tx.NewDelete().Model((*eventRow)(nil)).Where("job IN (?)", bun.List(old)).Exec(ctx); err != nil {

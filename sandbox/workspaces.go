@@ -110,6 +110,11 @@ func OpenWorkspaces(ctx context.Context, dir string, vault *Vault) (*Workspaces,
 		return nil, fmt.Errorf("open workspaces: %w", err)
 	}
 	w := &Workspaces{vault: vault, dir: dir}
+	locks, err := w.locks()
+	if err != nil {
+		return nil, fmt.Errorf("open workspaces: %w", err)
+	}
+	locks.Close()
 	if err := w.tidy(ctx); err != nil {
 		return nil, fmt.Errorf("tidy workspaces: %w", err)
 	}
@@ -318,10 +323,14 @@ const (
 	lockPatience = time.Minute // longer than a job may keep a table
 )
 
+func (w *Workspaces) locks() (*os.File, error) {
+	return os.OpenFile(filepath.Join(w.dir, locksFile), os.O_RDWR|os.O_CREATE, 0o600)
+}
+
 // tryLock makes the caller the only one who changes a workspace, among all nodes that share the directory, or gives
 // EAGAIN. The kernel drops it when its holder dies. Owners that share a byte exclude each other, which harms nobody.
 func (w *Workspaces) tryLock(owner Owner) (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(w.dir, locksFile), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := w.locks()
 	if err != nil {
 		return nil, fmt.Errorf("lock workspace: %w", err)
 	}

@@ -14,6 +14,7 @@ type jobSettings struct {
 	Idle      bool                `koanf:"idle"`      // begin none on this node
 	Person    int                 `koanf:"person"`    // queued and running, of one person; 20
 	Timeout   time.Duration       `koanf:"timeout"`   // of one job; 10m
+	Lease     time.Duration       `koanf:"lease"`     // after which another node takes a silent one for dead; 30s
 	Retention time.Duration       `koanf:"retention"` // for which an ended job is remembered; 2160h
 	Platform  allowanceSettings   `koanf:"platform"`  // of all operators together
 	Operator  allowanceSettings   `koanf:"operator"`  // of each operator
@@ -46,7 +47,7 @@ func (s jobSettings) options() (gateway.JobOptions, error) {
 		single[o.Name] = gateway.Allowance(o.allowanceSettings)
 	}
 	return gateway.JobOptions{
-		Workers: s.Workers, Idle: s.Idle, PerAccount: s.Person, Timeout: s.Timeout, Retention: s.Retention, Zone: zone,
+		Workers: s.Workers, Idle: s.Idle, PerAccount: s.Person, Timeout: s.Timeout, Lease: s.Lease, Retention: s.Retention, Zone: zone,
 		Platform: gateway.Allowance(s.Platform), Operator: gateway.Allowance(s.Operator), Operators: single,
 	}, nil
 }

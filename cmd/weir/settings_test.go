@@ -40,10 +40,10 @@ func TestSettingsComeFromDefaultsFileAndEnvironment(t *testing.T) {
 		{"an external provider", "identity: {external: [{issuer: https://id.example.org, audience: weir}]}", nil, func(s *settings) {
 			s.Identity.External = []providerSettings{{Issuer: "https://id.example.org", Audience: "weir"}}
 		}},
-		{"jobs", "jobs: {workers: 4, timeout: 90s, operator: {running: 2, cpu: 2h}, operators: [{name: op-housing, read: 1000}]}",
+		{"jobs", "jobs: {workers: 4, timeout: 90s, lease: 10s, operator: {running: 2, cpu: 2h}, operators: [{name: op-housing, read: 1000}]}",
 			[]string{"WEIR_JOBS_RETENTION=48h", "WEIR_JOBS_PLATFORM_QUEUED=50"}, func(s *settings) {
 				s.Jobs = jobSettings{
-					Workers: 4, Timeout: 90 * time.Second, Retention: 48 * time.Hour, Platform: allowanceSettings{Queued: 50},
+					Workers: 4, Timeout: 90 * time.Second, Lease: 10 * time.Second, Retention: 48 * time.Hour, Platform: allowanceSettings{Queued: 50},
 					Operator:  allowanceSettings{Running: 2, CPU: 2 * time.Hour},
 					Operators: []operatorAllowance{{"op-housing", allowanceSettings{Read: 1000}}},
 				}
