@@ -13,7 +13,7 @@ import (
 
 // BenchmarkPlanning times what a query costs before any data are touched: binding by the planner's engine, and the
 // guard's check of the plan, for queries of up to ten joins over people and their events. The peer is the binding alone,
-// which whoever answers SQL must do.
+// which whoever answers SQL must do. On a busy machine the fastest twentieth says more than the median.
 func BenchmarkPlanning(b *testing.B) {
 	schema := benchSchema()
 	planning, err := sandbox.NewPlanner(realWorker(b), sandbox.DefaultLimits).Start(b.Context(), schema)
@@ -43,8 +43,11 @@ func BenchmarkPlanning(b *testing.B) {
 					}
 					bind, check, both = append(bind, between.Sub(begin)), append(check, end.Sub(between)), append(both, end.Sub(begin))
 				}
+				b.ReportMetric(ms(quantile(both, 0.05)), "p5-ms")
 				b.ReportMetric(ms(quantile(both, 0.5)), "p50-ms")
 				b.ReportMetric(ms(quantile(both, 0.99)), "p99-ms")
+				b.ReportMetric(ms(quantile(bind, 0.05)), "bind-p5-ms")
+				b.ReportMetric(ms(quantile(check, 0.05)), "check-p5-ms")
 				b.ReportMetric(ms(quantile(bind, 0.5)), "bind-p50-ms")
 				b.ReportMetric(ms(quantile(check, 0.5)), "check-p50-ms")
 				b.ReportMetric(0, "ns/op")

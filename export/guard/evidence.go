@@ -48,6 +48,9 @@ func (g *guardedQuery) release() (*relation, error) {
 		r.Cells = append(r.Cells, a.Cell)
 		types = append(types, typeOf(a.Type))
 	}
+	if g.assumed != nil { // typed again for its public part alone, which has been rendered
+		return g.finishRelease(r, g.in, g.outputs, types)
+	}
 	if g.mode == policy.Private {
 		r.UnitGroups, r.UnitRows = UnitGroups, UnitRows
 		if g.in.oneRowAUnit() {

@@ -204,7 +204,7 @@ func (j *joining) both() (*relation, error) {
 		from:    j.left.from + word + j.right.from,
 		reads:   union(j.left.reads, j.right.reads),
 		data:    union(j.left.data, j.right.data),
-		cols:    append(append([]value{}, j.left.cols...), j.right.cols...),
+		cols:    slices.Concat(j.left.cols, j.right.cols),
 		told:    j.left.told || j.right.told || j.told,
 		thinned: true,
 

@@ -29,7 +29,9 @@ func (c *checker) relation(n *node) (*relation, error) {
 	if begins[n.Type] {
 		r.begin()
 	}
-	t.describe(r)
+	if c.assumed == nil {
+		t.describe(r)
+	}
 	t.Children = slices.Clone(c.trace[mark:])
 	c.trace = append(c.trace[:mark], t)
 	r.atoms = slices.Clone(c.atoms[since:])

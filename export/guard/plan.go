@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 )
 
 // The engine's bound plan, as json_serialize_plan writes it. Decoding refuses a field that is not listed here:
@@ -16,6 +17,7 @@ type node struct {
 	Children []*node `json:"children"`
 
 	Expressions json.RawMessage `json:"expressions"` // a list of expressions; of lists of them for VALUES
+	read        []*expr         // the list, once it was read: a plan is typed several times
 
 	// LOGICAL_GET
 	Name        string          `json:"name"`
@@ -269,8 +271,8 @@ func decodeStrict(text []byte, into any) error {
 
 // exprs reads the node's list of expressions.
 func (n *node) exprs() ([]*expr, error) {
-	if len(n.Expressions) == 0 {
-		return nil, nil
+	if len(n.Expressions) == 0 || n.read != nil {
+		return slices.Clone(n.read), nil
 	}
 	var list []*expr
 	if err := decodeStrict(n.Expressions, &list); err != nil {
@@ -279,7 +281,8 @@ func (n *node) exprs() ([]*expr, error) {
 	if err := wholeList(list); err != nil {
 		return nil, fmt.Errorf("expressions of %s: %w", n.Type, err)
 	}
-	return list, nil
+	n.read = list
+	return slices.Clone(list), nil
 }
 
 // rows reads the lists of expressions that VALUES holds.

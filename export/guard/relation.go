@@ -162,6 +162,7 @@ func (c *checker) wrap(r *relation) *relation {
 	for i, a := range atoms {
 		renamed[a.id] = alias + ".a" + itoa(i)
 	}
+	w.cols = make([]value, 0, len(r.cols))
 	for i, v := range r.cols {
 		own := v
 		own.sql = alias + ".c" + itoa(i)

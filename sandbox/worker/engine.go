@@ -14,8 +14,9 @@ import (
 	"weir/sandbox/wire"
 )
 
-// engine is one in-memory database with one connection, closed to the outside.
+// engine is a connection to an in-memory database that is closed to the outside.
 type engine struct {
+	db   *sql.DB
 	conn *sql.Conn
 	open wire.Open
 
@@ -30,12 +31,23 @@ func openEngine(ctx context.Context, o wire.Open) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := sql.OpenDB(connector).Conn(ctx)
+	db := sql.OpenDB(connector)
+	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{conn: conn, open: o}
+	e := &engine{db: db, conn: conn, open: o}
 	return e, errors.Join(e.run(ctx, extensionsOff...), e.run(ctx, limits(o.Memory, o.Threads)...))
+}
+
+// another opens a second connection to the same database, with settings of its own. Those of the database hold for both.
+func (e *engine) another(ctx context.Context, settings ...string) (*engine, error) {
+	conn, err := e.db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a := &engine{db: e.db, conn: conn, open: e.open}
+	return a, a.run(ctx, settings...)
 }
 
 // shut closes every way out of the engine: the engine's lock comes last of its settings, and then the kernel takes the
@@ -58,8 +70,11 @@ var extensionsOff = []string{
 	"SET allow_persistent_secrets = false",
 	"SET temp_directory = ''",
 	"SET max_temp_directory_size = '0B'",
-	"SET TimeZone = 'UTC'",
+	utc,
 }
+
+// utc is a setting of a connection.
+const utc = "SET TimeZone = 'UTC'"
 
 // shut closes the engine for good. External access alone leaves an attached database's own file readable by
 // read_blob and its log writable by COPY; without the local file system they are not.

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,7 +18,7 @@ import (
 // before it learns even the names of tables, so it may have waited for them for any time.
 func newPlanner() handler {
 	ctx := context.Background()
-	var e *engine
+	var e, prepares *engine // one database
 	created := false
 	return func(request wire.Request) (wire.Reply, int64) {
 		switch {
@@ -25,6 +26,9 @@ func newPlanner() handler {
 			var err error
 			if e, err = openEngine(ctx, *request.Open); err == nil {
 				err = e.run(ctx, noJoinOrder)
+			}
+			if err == nil {
+				prepares, err = e.another(ctx, utc, noOptimizer)
 			}
 			if err == nil {
 				err = e.shut(ctx)
@@ -40,7 +44,7 @@ func newPlanner() handler {
 			created = true
 			return wire.Reply{}, smallReply
 		case created && request.Bind != nil:
-			return bind(ctx, e, request.Bind.SQL), e.open.Bytes
+			return bind(ctx, e, prepares, request.Bind.SQL), e.open.Bytes
 		case created && request.Query != nil:
 			table, err := e.query(ctx, *request.Query)
 			if err != nil {
@@ -53,8 +57,12 @@ func newPlanner() handler {
 }
 
 // noJoinOrder spares the planner the search for the best order of joins, which for ten of them takes a quarter of a
-// second each time that a text is bound. What it runs by itself reads small tables only.
+// second. What it runs by itself reads small tables only.
 const noJoinOrder = "SET disabled_optimizers = 'join_order'"
+
+// noOptimizer is for a connection on which texts are prepared and never run: only the names and types of their columns
+// are asked for. What is constant in them is not worked out either.
+const noOptimizer = "PRAGMA disable_optimizer"
 
 func create(ctx context.Context, e *engine, tables []wire.Schema) error {
 	for _, table := range tables {
@@ -73,7 +81,7 @@ func create(ctx context.Context, e *engine, tables []wire.Schema) error {
 //
 // The first question is json_serialize_sql, since it only parses: other ways into the engine already act on some
 // statements (PRAGMA, IMPORT, PIVOT) while they take a text apart. What is not exactly one SELECT ends there.
-func bind(ctx context.Context, e *engine, text string) wire.Reply {
+func bind(ctx context.Context, e, prepares *engine, text string) wire.Reply {
 	text = plainSpaces(text)
 	if refusal, err := parse(ctx, e, text); err != nil {
 		return failed(err)
@@ -91,7 +99,7 @@ func bind(ctx context.Context, e *engine, text string) wire.Reply {
 		return refused(wire.Refusal{Kind: "several-statements", Offset: -1})
 	}
 	bound := wire.Bound{Plan: answer.Plans[0]}
-	err := e.conn.Raw(func(conn any) error { return columns(conn.(*duckdb.Conn), text, &bound) })
+	err := prepares.conn.Raw(func(conn any) error { return columns(conn.(*duckdb.Conn), text, &bound) })
 	if err != nil {
 		return refused(wire.Refusal{Kind: "other", Offset: -1})
 	}
@@ -141,14 +149,23 @@ func parse(ctx context.Context, e *engine, text string) (*wire.Refusal, error) {
 	case len(answer.Statements) > 1:
 		return &wire.Refusal{Kind: "several-statements", Offset: -1}, nil
 	}
+	return refusedNode(answer.Statements[0])
+}
+
+// refusedNode looks for a node that no text may have. Few texts hold their names at all, as words of their own or of the
+// analyst's, and only for those is the tree built.
+func refusedNode(statement json.RawMessage) (*wire.Refusal, error) {
+	if !bytes.Contains(statement, []byte(`"SHOW_REF"`)) && !bytes.Contains(statement, []byte(`"PARAMETER"`)) {
+		return nil, nil
+	}
 	var tree any
-	if err := json.Unmarshal(answer.Statements[0], &tree); err != nil {
+	if err := json.Unmarshal(statement, &tree); err != nil {
 		return nil, err
 	}
-	if holds(tree, "type", "SHOW_REF") {
+	switch {
+	case holds(tree, "type", "SHOW_REF"):
 		return &wire.Refusal{Kind: "not-a-select", Offset: -1}, nil
-	}
-	if holds(tree, "class", "PARAMETER") {
+	case holds(tree, "class", "PARAMETER"):
 		return &wire.Refusal{Kind: "parameter", Offset: -1}, nil
 	}
 	return nil, nil
