@@ -19,7 +19,7 @@ import (
 // officer reviews them and E6 compares each with the history.
 const (
 	MaxCells    = 200_000
-	MaxReviewed = 2_000
+	MaxReviewed = guard.MostAudited
 )
 
 // Filter checks evidence and makes results. It holds the key of the noise, which no workspace ever sees.
@@ -182,6 +182,9 @@ func (j *judging) every(cells sandbox.Table) ([][]any, error) {
 		if len(row) != len(cells.Columns) {
 			return nil, fmt.Errorf("a row has %d values for %d columns", len(row), len(cells.Columns))
 		}
+	}
+	if err := j.auditable(cells.Rows); err != nil {
+		return nil, err
 	}
 	order, err := j.largestFirst(cells.Rows)
 	if err != nil {

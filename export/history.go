@@ -2,13 +2,15 @@ package export
 
 import (
 	"cmp"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	"weir/export/guard"
 	"weir/export/span"
+	"weir/internal/problem"
 	"weir/policy"
 )
 
@@ -20,30 +22,30 @@ import (
 // coefficients. Margins are combinations like others: the sum over a grouping's cells, less a total. What was counted once
 // stays counted, whether or not the job ended well: a refund would be an answer.
 
-// fingerprint is a cell's value in each part, in the order of the parts, where it has any.
-type fingerprint []span.Entry
+// fingerprint is a cell's value in each part, in the order of the parts, where it has any. There is one form of writing it down,
+// see sandbox.Fingerprint.
+type fingerprint []byte
 
-func parseFingerprint(text string) (fingerprint, error) {
-	var f fingerprint
-	for pair := range strings.FieldsSeq(text) {
-		part, sum, ok := strings.Cut(pair, "=")
-		i, err := strconv.Atoi(part)
-		v, invalid := strconv.ParseUint(sum, 10, 64)
-		if !ok || err != nil || invalid != nil || i < 0 || i >= guard.FingerprintParts || v == 0 {
-			return nil, fmt.Errorf("a fingerprint has an unknown form")
+// parse reads a fingerprint, and refuses what is not in its form.
+func (f fingerprint) parse() ([]span.Entry, error) {
+	if len(f) == 0 || len(f) > guard.FingerprintParts*13 {
+		return nil, fmt.Errorf("a fingerprint of %d bytes", len(f))
+	}
+	entries := make([]span.Entry, 0, len(f)/6+1) // a sum takes five bytes or more
+	for last := 0; len(f) > 0; {
+		step, n := binary.Uvarint(f)
+		sum, m := binary.Uvarint(f[max(n, 0):])
+		switch {
+		case n <= 0 || m <= 0 || n > 1 && f[n-1] == 0 || m > 1 && f[n+m-1] == 0:
+			return nil, errors.New("a fingerprint has a number that is not in its form")
+		case step >= uint64(guard.FingerprintParts-last) || step == 0 && len(entries) > 0 || sum == 0:
+			return nil, errors.New("a fingerprint has a part that cannot be")
 		}
-		f = append(f, span.Entry{Atom: i, Rows: v})
+		last += int(step)
+		entries = append(entries, span.Entry{Atom: last, Rows: sum})
+		f = f[n+m:]
 	}
-	slices.SortFunc(f, func(a, b span.Entry) int { return cmp.Compare(a.Atom, b.Atom) })
-	for i := range f {
-		if i > 0 && f[i-1].Atom == f[i].Atom {
-			return nil, fmt.Errorf("a fingerprint has a part twice")
-		}
-	}
-	if len(f) == 0 {
-		return nil, fmt.Errorf("a fingerprint is empty")
-	}
-	return f, nil
+	return entries, nil
 }
 
 // history is what one operator was offered, in one domain of units.
@@ -82,19 +84,32 @@ func (h *history) label(job string) int {
 }
 
 // know adds a cell that the ledger has.
-func (h *history) know(e entry) { h.space.Know(h.label(e.job), e.print) }
+func (h *history) know(e entry) error {
+	cell, err := e.print.parse()
+	if err == nil {
+		h.space.Know(h.label(e.job), cell)
+	}
+	return err
+}
 
 // judge decides on a cell, which counts from now if it is safe. together are the jobs of the cells with which it
 // would isolate somebody.
-func (h *history) judge(job string, f fingerprint) (v span.Verdict, together []string) {
-	v, labels := h.space.Judge(h.label(job), f)
+func (h *history) judge(job string, f fingerprint) (v span.Verdict, together []string, err error) {
+	if len(f) == 0 {
+		return span.Known, nil, nil
+	}
+	cell, err := f.parse()
+	if err != nil {
+		return v, nil, err
+	}
+	v, labels := h.space.Judge(h.label(job), cell)
 	if v == span.Safe {
 		h.fresh = append(h.fresh, entry{job, f})
 	}
 	for _, l := range labels {
 		together = append(together, h.jobs[l])
 	}
-	return v, together
+	return v, together, nil
 }
 
 // combines is E6 and E7 for one cell of the row that is being judged. It names the check that the cell fails. A cell
@@ -112,8 +127,8 @@ func (j *judging) combines(c guard.Cell) (string, error) {
 			if err != nil {
 				return "", err
 			}
-			if failed := j.isolates(j.history(p, key), f); failed != "" {
-				return failed, nil
+			if failed, err := j.isolates(j.history(p, key), f); err != nil || failed != "" {
+				return failed, err
 			}
 		}
 	}
@@ -121,21 +136,23 @@ func (j *judging) combines(c guard.Cell) (string, error) {
 }
 
 // isolates names the check that cells of a history fail together with one of the given fingerprint.
-func (j *judging) isolates(name string, f fingerprint) string {
-	v, together := j.known[name].judge(j.job, f)
-	switch v {
-	case span.Safe, span.Known:
-		return ""
-	case span.Isolating:
+func (j *judging) isolates(name string, f fingerprint) (string, error) {
+	v, together, err := j.known[name].judge(j.job, f)
+	switch {
+	case err != nil:
+		return "", err
+	case v == span.Safe, v == span.Known:
+		return "", nil
+	case v == span.Isolating:
 		together = slices.DeleteFunc(together, func(job string) bool { return job == j.job })
 		if len(together) == 0 {
-			return "E7" // cells of this very query give it away
+			return "E7", nil // cells of this very query give it away
 		}
 		j.check.together(together)
 	default:
 		j.check.UsedUp = true
 	}
-	return "E6"
+	return "E6", nil
 }
 
 // print reads a fingerprint of the row that is being judged. That of a term may be empty: then nobody contributes.
@@ -152,7 +169,27 @@ func (j *judging) print(p, key int) (fingerprint, error) {
 	if !ok {
 		return nil, fmt.Errorf("fingerprint %s is missing", column)
 	}
-	return parseFingerprint(text)
+	f, err := base64.StdEncoding.Strict().DecodeString(text)
+	if err != nil || len(f) == 0 {
+		return nil, fmt.Errorf("fingerprint %s is not in its form", column)
+	}
+	return f, nil
+}
+
+// auditable refuses a release of which the worker says that it has more fingerprints than can be audited, and did not
+// bring them.
+func (j *judging) auditable(rows [][]any) error {
+	for _, row := range rows {
+		j.current = row
+		switch fits, ok := j.value(guard.Fits).(bool); {
+		case len(j.release.Prints) == 0 || fits:
+		case !ok:
+			return problem.New("export.evidence").Because(errors.New("whether the fingerprints are all there is missing"))
+		default:
+			return problem.New("export.too-much-to-audit")
+		}
+	}
+	return nil
 }
 
 // histories names the histories that a release's cells are judged in.

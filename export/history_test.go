@@ -2,6 +2,8 @@ package export
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -26,7 +28,7 @@ import (
 // twice for those who have two rows.
 type blocks map[string]int
 
-// print is the fingerprint of a set, as the guard has it made.
+// print is the fingerprint of a set, as a worker makes it, and as it travels.
 func (b blocks) print(set string) (text string, units int) {
 	sums := map[int]uint64{}
 	seen := map[string]bool{}
@@ -40,10 +42,16 @@ func (b blocks) print(set string) (text string, units int) {
 			sums[r.IntN(guard.FingerprintParts)] += uint64(r.Uint32()) + 1
 		}
 	}
+	return base64.StdEncoding.EncodeToString(written(sums)), units
+}
+
+func written(sums map[int]uint64) (f fingerprint) {
+	last := 0
 	for _, part := range slices.Sorted(maps.Keys(sums)) {
-		text += fmt.Sprintf("%d=%d ", part, sums[part])
+		f = binary.AppendUvarint(binary.AppendUvarint(f, uint64(part-last)), sums[part])
+		last = part
 	}
-	return text, units
+	return f
 }
 
 // counted makes a release of counts of sets of units, or of sums to which the blocks from v on contribute nothing,
@@ -59,7 +67,7 @@ func (b blocks) counted(domain, sum string, sets []string) (guard.Release, sandb
 		release.Prints = append(release.Prints, guard.Print{Term: sum})
 	}
 	var table sandbox.Table
-	for _, name := range []string{"g0", "w", "n0", "v0", "b0", "n0_0", "F0_0", "F1_0", "t0_0", "u0_0", "s0_0"} {
+	for _, name := range []string{"g0", "w", "n0", "v0", "b0", "n0_0", "F0_0", "F1_0", "t0_0", "u0_0", "s0_0", guard.Fits} {
 		table.Columns = append(table.Columns, sandbox.Column{Name: name})
 	}
 	for _, set := range sets {
@@ -69,7 +77,7 @@ func (b blocks) counted(domain, sum string, sets []string) (guard.Release, sandb
 		if i := strings.IndexAny(set, "vwxyz"); sum != "" && i >= 0 {
 			contributing, _ = b.print(set[:i])
 		}
-		table.Rows = append(table.Rows, []any{set, false, n, n, n, n, text, contributing, json.Number("1"), json.Number("1"), n})
+		table.Rows = append(table.Rows, []any{set, false, n, n, n, n, text, contributing, json.Number("1"), json.Number("1"), n, true})
 	}
 	return release, table
 }
@@ -219,29 +227,67 @@ func TestLedgerThatFails(t *testing.T) {
 	})
 }
 
-func TestFingerprintsAsText(t *testing.T) {
+func TestFingerprintsAreRead(t *testing.T) {
+	most := uint64(1<<64 - 1)
 	for _, c := range []struct {
-		text string
-		want fingerprint
+		blob fingerprint
+		want []span.Entry
 	}{
-		{"5=7 2=18446744073709551615", fingerprint{{Atom: 2, Rows: 1<<64 - 1}, {Atom: 5, Rows: 7}}},
-		{"32767=1", fingerprint{{Atom: 32767, Rows: 1}}},
-		{"", nil}, {" ", nil}, {"5", nil}, {"5=", nil}, {"=5", nil}, {"5=0", nil}, {"5=-1", nil}, {"-1=5", nil}, {"32768=1", nil}, {"5=1.5", nil}, {"5=1 5=2", nil},
-		{"5=18446744073709551616", nil}, {"5=1=2", nil}, {"a=1", nil},
+		{fingerprint{0, 1}, []span.Entry{{Atom: 0, Rows: 1}}},
+		{fingerprint{2, 7, 3, 1}, []span.Entry{{Atom: 2, Rows: 7}, {Atom: 5, Rows: 1}}},
+		{written(map[int]uint64{2: most, 32767: 300}), []span.Entry{{Atom: 2, Rows: most}, {Atom: 32767, Rows: 300}}},
+		{nil, nil}, {fingerprint{}, nil}, {fingerprint{1}, nil}, {fingerprint{128}, nil}, {fingerprint{1, 128}, nil}, {fingerprint{1, 7, 1}, nil},
+		{fingerprint{1, 0}, nil}, {fingerprint{1, 7, 0, 7}, nil}, // nothing in a part; a part twice
+		{fingerprint{129, 0, 7}, nil}, {fingerprint{1, 135, 0}, nil}, // more bytes than are needed
+		{fingerprint{128, 128, 2, 1}, nil}, {fingerprint{255, 255, 1, 1, 1, 1}, nil}, // beyond the last part
+		{append(binary.AppendUvarint(nil, most), 1), nil}, {append(binary.AppendUvarint(fingerprint{1, 1}, most), 1), nil},
+		{append(fingerprint{1}, append(slices.Repeat([]byte{255}, 9), 2)...), nil}, // more than 64 bits
+		{slices.Repeat(fingerprint{1, 1}, guard.FingerprintParts), nil},
 	} {
-		f, err := parseFingerprint(c.text)
-		if (err == nil) != (c.want != nil) || !slices.Equal(f, c.want) {
-			t.Errorf("%q: %v %v", c.text, f, err)
-		}
-		if err == nil {
-			if back, err := decode(f.encode()); err != nil || !slices.Equal(back, f) {
-				t.Errorf("%q comes back as %v (%v)", c.text, back, err)
-			}
+		if got, err := c.blob.parse(); (err == nil) != (c.want != nil) || !slices.Equal(got, c.want) {
+			t.Errorf("%v: %v %v", c.blob, got, err)
 		}
 	}
-	for _, blob := range [][]byte{{128}, {1}, {1, 128}, {255, 255, 3, 1}, slices.Concat([]byte{255, 255, 255, 255, 255, 255, 255, 255, 255, 1, 1}, []byte{1, 1})} {
-		if f, err := decode(blob); err == nil {
-			t.Errorf("%v is read as %v", blob, f)
+}
+
+// Whatever a worker says, a fingerprint is read in one way or not at all, with memory in proportion.
+func FuzzFingerprint(f *testing.F) {
+	f.Add([]byte{2, 7, 3, 1})
+	f.Add([]byte(written(map[int]uint64{0: 1, 77: 1 << 40, 32767: 1<<64 - 1})))
+	f.Add([]byte{255, 255, 255, 255, 255, 255, 255, 255, 255, 1, 1})
+	f.Fuzz(func(t *testing.T, blob []byte) {
+		cell, err := fingerprint(blob).parse()
+		if err != nil {
+			return
+		}
+		sums := map[int]uint64{}
+		for i, e := range cell {
+			if e.Atom < 0 || e.Atom >= guard.FingerprintParts || e.Rows == 0 || i > 0 && e.Atom <= cell[i-1].Atom {
+				t.Fatalf("%v is read as %v", blob, cell)
+			}
+			sums[e.Atom] = e.Rows
+		}
+		if len(cell) == 0 || cap(cell) > 2*len(blob)+8 || !slices.Equal(written(sums), blob) {
+			t.Errorf("%v is read as %v", blob, cell)
+		}
+	})
+}
+
+// What a worker could not bring all of is not audited in part.
+func TestTooMuchToAudit(t *testing.T) {
+	f := newFilter(t)
+	for _, c := range []struct {
+		fits any
+		code string
+	}{{true, ""}, {false, "export.too-much-to-audit"}, {nil, "export.evidence"}, {"true", "export.evidence"}} {
+		a, err := f.Begin("job", &guard.Program{}, policy.Decision{Mode: policy.Exact, Rules: policy.DefaultRules, Grant: policy.Grant{Operator: "o"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		release, table := blocks{"a": 40}.counted("person", "", []string{"a"})
+		table.Rows[0][len(table.Columns)-1] = c.fits
+		if err := a.Admit(t.Context(), release, table); (err == nil) != (c.code == "") || err != nil && problem.Of(err).Code != c.code {
+			t.Errorf("fits %v: %v", c.fits, err)
 		}
 	}
 }
@@ -324,11 +370,14 @@ func TestHistoryForgetsNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		text, _ := b.print(set + "e")
-		p, err := parseFingerprint(text)
+		p, err := base64.StdEncoding.DecodeString(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, _ := h.judge("again", p)
+		want, _, err := h.judge("again", p)
+		if err != nil {
+			t.Fatal(err)
+		}
 		shown, check, err := b.offer(t.Context(), f, "o", "person", "", fmt.Sprint(step), 10, []string{set + "e"})
 		if err != nil {
 			t.Fatal(err)

@@ -7,16 +7,12 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
 
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect"
-
-	"weir/export/guard"
-	"weir/export/span"
 )
 
 // ledger keeps the fingerprint of every cell that an operator was offered in exact mode, and never forgets one. A
@@ -166,7 +162,9 @@ func (l *ledger) read(ctx context.Context, db bun.IDB, h *held) error {
 			if err != nil {
 				return fmt.Errorf("read the ledger: entry %d: %w", r.ID, err)
 			}
-			h.know(entry{r.Job, f})
+			if err := h.know(entry{r.Job, f}); err != nil {
+				return fmt.Errorf("read the ledger: entry %d: %w", r.ID, err)
+			}
 			h.last = r.ID
 		}
 		if len(rows) < readAtOnce {
@@ -183,7 +181,7 @@ func (l *ledger) write(ctx context.Context, db bun.IDB, operator string, known m
 				rows := make([]ledgerRow, len(some))
 				for i, e := range some {
 					rows[i] = ledgerRow{Operator: operator, Domain: domain, Job: e.job}
-					rows[i].Fingerprint = l.sealed.Seal(nil, nil, e.print.encode(), rows[i].owner())
+					rows[i].Fingerprint = l.sealed.Seal(nil, nil, e.print, rows[i].owner())
 				}
 				if _, err := tx.NewInsert().Model(&rows).Returning("id").Exec(ctx); err != nil {
 					return fmt.Errorf("write the ledger: %w", err)
@@ -211,39 +209,5 @@ func owner(parts ...string) []byte {
 }
 
 func (l *ledger) open(r ledgerRow) (fingerprint, error) {
-	plain, err := l.sealed.Open(nil, nil, r.Fingerprint, r.owner())
-	if err != nil {
-		return nil, err
-	}
-	return decode(plain)
-}
-
-// encode writes, for each part, its distance from the one before and its value.
-func (f fingerprint) encode() []byte {
-	var blob []byte
-	last := 0
-	for _, e := range f {
-		blob = binary.AppendUvarint(blob, uint64(e.Atom-last))
-		blob = binary.AppendUvarint(blob, e.Rows)
-		last = e.Atom
-	}
-	return blob
-}
-
-func decode(blob []byte) (fingerprint, error) {
-	var f fingerprint
-	last := 0
-	for len(blob) > 0 {
-		step, n := binary.Uvarint(blob)
-		if n <= 0 {
-			return nil, errors.New("a part is damaged")
-		}
-		value, m := binary.Uvarint(blob[n:])
-		if last += int(step); m <= 0 || step >= guard.FingerprintParts || last >= guard.FingerprintParts {
-			return nil, errors.New("a value is damaged")
-		}
-		f = append(f, span.Entry{Atom: last, Rows: value})
-		blob = blob[n+m:]
-	}
-	return f, nil
+	return l.sealed.Open(nil, nil, r.Fingerprint, r.owner())
 }

@@ -34,6 +34,7 @@ var noExample = map[string]string{
 	"export.refused":           "an officer decides",
 	"export.evidence":          "only where a worker answers wrongly",
 	"export.no-such-release":   "not of a query",
+	"export.too-much-to-audit": "only of large groups in exact mode",
 	"export.already-decided":   "not of a query",
 	"export.reason-missing":    "not of a query",
 	"export.own-output":        "not of a query",

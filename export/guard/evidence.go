@@ -2,6 +2,7 @@ package guard
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"weir/policy"
@@ -64,17 +65,15 @@ func (g *guardedQuery) release() (*relation, error) {
 	}
 	r.Prints = g.prints
 	r.SQL = g.sql()
-	if g.mode == policy.Perturbed { // in exact mode the fingerprints outweigh what would be saved
-		switch {
-		case saves:
-			g.quick = true
-			r.Quick = g.sql()
-			g.quick = false
-		case g.settledByBounds():
-			r.Quick = g.boundsSQL()
-			for _, k := range g.in.keys {
-				r.Bounds = append(r.Bounds, k.rows)
-			}
+	switch {
+	case saves:
+		g.quick = true
+		r.Quick = g.sql()
+		g.quick = false
+	case g.settledByBounds():
+		r.Quick = g.boundsSQL()
+		for _, k := range g.in.keys {
+			r.Bounds = append(r.Bounds, k.rows)
 		}
 	}
 	if r.Quick != "" && namable(r.Groups) {
@@ -103,7 +102,7 @@ func (g *guardedQuery) sql() string {
 	from := "cells"
 	if unique {
 		all := append(append([]string{}, by...), g.values()...)
-		all = append(all, g.evidence(0)...)
+		all = append(append(all, g.evidence(0)...), g.printed(0, false)...)
 		q += ", cells AS (" + grouped(all, "(SELECT base.*, "+strings.Join(g.unitRows(), ", ")+" FROM base)", by) + ")"
 	} else {
 		q += ", vals AS (" + grouped(append(append([]string{}, by...), g.values()...), "base", by) + ")"
@@ -111,29 +110,18 @@ func (g *guardedQuery) sql() string {
 		for k := range g.in.keys {
 			units := fmt.Sprintf("units%d", k)
 			list := append(append([]string{}, by...), fmt.Sprintf("k%d AS u", k))
-			inner := grouped(append(list, g.unitSums()...), fmt.Sprintf("base WHERE k%d IS NOT NULL", k), append(append([]string{}, by...), fmt.Sprintf("k%d", k)))
+			inner := grouped(append(append(list, g.unitSums()...), g.times(k)...), fmt.Sprintf("base WHERE k%d IS NOT NULL", k), append(append([]string{}, by...), fmt.Sprintf("k%d", k)))
 			q += fmt.Sprintf(", %s AS (%s)", units, inner)
 			ev := fmt.Sprintf("ev%d", k)
-			q += fmt.Sprintf(", %s AS (%s)", ev, grouped(append(append([]string{}, by...), g.evidence(k)...), units, by))
+			q += fmt.Sprintf(", %s AS (%s)", ev, grouped(slices.Concat(by, g.evidence(k), g.printed(k, true)), units, by))
 			from += " JOIN " + ev + " ON " + sameGroups("vals", ev, by)
-		}
-	}
-	for k := range g.in.keys {
-		if g.mode == policy.Exact && len(g.cells) > 0 {
-			fp := fmt.Sprintf("fp%d", k)
-			q += fmt.Sprintf(", %s AS (%s)", fp, g.fingerprints(k, by))
-			source := "vals"
-			if unique {
-				source = "cells"
-			}
-			from += " LEFT JOIN " + fp + " ON " + sameGroups(source, fp, by)
 		}
 	}
 	if proofs := g.proofs(); proofs != "" {
 		q += ", proofs AS (" + proofs + ")"
 		from += " CROSS JOIN proofs"
 	}
-	return q + " " + g.outer(from, unique)
+	return g.audited(q + " " + g.outer(from, unique))
 }
 
 // proofs renders one row of what the joins rest on.

@@ -3,18 +3,24 @@ package guard
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"weir/policy"
+	"weir/sandbox"
 )
 
 // FingerprintParts is how many parts the units are divided into by their hash, for E6. A fingerprint of rows is, in each of
 // the parts, the sum over the rows of a weight that the hash gives to the unit. The fingerprint of a combination of
 // cells is the combination of theirs, and one that rests on fewer than k units rests on fewer than k parts. Two units of a part
 // weigh differently, so they do not cancel. As many independent cells as a k-th of the parts can be told apart for certain.
-const FingerprintParts = 1 << 15
+const FingerprintParts = sandbox.FingerprintParts
 
-// weightShift leaves 32 bits of the hash for the weight. The lowest bits, which choose the part, are not among them.
-const weightShift = 32
+// MostAudited is the most groups of which fingerprints are brought, and mostPrinted the most bytes of all of them together: written
+// as text they still fit into a reply.
+const (
+	MostAudited = 2_000
+	mostPrinted = 40 << 20
+)
 
 // Print is a fingerprint that a release brings of each group. Every cell has one of the rows that it is made of. A sum
 // has besides, for each of its terms, one of the rows that contribute to it: nine who are known to contribute
@@ -75,27 +81,40 @@ func (g *guardedQuery) contributions() (list []string) {
 // SamePrint stands for a fingerprint that is that of the rows of the first cell.
 const SamePrint = "="
 
-// fingerprints renders the fingerprints for key k. Where units are counted, a unit's rows are one.
-func (g *guardedQuery) fingerprints(k int, by []string) string {
-	inner := append(append([]string{}, by...), fmt.Sprintf("k%d & %d AS part", k, FingerprintParts-1))
-	outer := append([]string{}, by...)
+// Fits is the column that says whether there are no more groups and no larger fingerprints than can be audited.
+// Where it is false there are no fingerprints.
+const Fits = "fits"
+
+// printed renders the fingerprints of the rows of base for key k, or of its units, of which each counts so many times.
+func (g *guardedQuery) printed(k int, ofUnits bool) (list []string) {
 	for i, p := range g.prints {
-		condition, distinct := p.condition, ""
-		if p.Term != "" {
-			condition = "h" + itoa(i)
+		of := fmt.Sprintf("(k%d, CAST(1 AS UBIGINT)) FILTER (WHERE %s)", k, p.column(i))
+		if ofUnits {
+			of = fmt.Sprintf("(u, CAST(times%d AS UBIGINT))", i)
 		}
-		if p.distinct == k && !g.in.oneRowAUnit() {
-			distinct = "DISTINCT "
-		}
-		inner = append(inner, fmt.Sprintf("sum(%s(k%d >> %d) + 1) FILTER (WHERE %s) AS p%d", distinct, k, weightShift, condition, i))
-		text := fmt.Sprintf("string_agg(part || '=' || p%d, ' ')", i)
-		if i > 0 {
-			text = fmt.Sprintf("CASE WHEN bool_and(p%d IS NOT DISTINCT FROM p0) THEN '%s' ELSE %s END", i, SamePrint, text)
-		}
-		outer = append(outer, fmt.Sprintf("%s AS F%d_%d", text, i, k))
+		list = append(list, fmt.Sprintf("%s%s AS F%d_%d", sandbox.Fingerprint, of, i, k))
 	}
-	parts := grouped(inner, fmt.Sprintf("base WHERE k%d IS NOT NULL", k), append(append([]string{}, by...), "part"))
-	return grouped(outer, "("+parts+")", by)
+	return list
+}
+
+// column is the column of base that says whether a row is one of the print's.
+func (p Print) column(i int) string {
+	if p.Term != "" {
+		return "h" + itoa(i)
+	}
+	return p.condition
+}
+
+// times renders how often a unit of key k counts in each fingerprint. Where units are counted, a unit's rows are one.
+func (g *guardedQuery) times(k int) (list []string) {
+	for i, p := range g.prints {
+		rows := "count(*) FILTER (WHERE " + p.column(i) + ")"
+		if p.distinct == k {
+			rows = "least(1, " + rows + ")"
+		}
+		list = append(list, fmt.Sprintf("%s AS times%d", rows, i))
+	}
+	return list
 }
 
 // printColumns are the fingerprints as the guarded query gives them.
@@ -106,4 +125,28 @@ func (g *guardedQuery) printColumns() (list []string) {
 		}
 	}
 	return list
+}
+
+// audited renders a query whose fingerprints travel as text, unless there are more of them than can be audited.
+func (g *guardedQuery) audited(sql string) string {
+	if len(g.prints) == 0 {
+		return sql
+	}
+	var made, sizes, texts []string
+	for i := range g.prints {
+		for k := range g.in.keys {
+			f := fmt.Sprintf("F%d_%d", i, k)
+			size, text := "COALESCE(octet_length("+f+"), 0)", "to_base64("+f+")"
+			if i > 0 {
+				same := fmt.Sprintf("CASE WHEN %s IS NOT DISTINCT FROM F0_%d THEN", f, k)
+				size, text = same+" 0 ELSE "+size+" END", same+" '"+SamePrint+"' ELSE "+text+" END"
+			}
+			made = append(made, "octet_length("+f+") IS DISTINCT FROM 0")
+			sizes = append(sizes, size)
+			texts = append(texts, fmt.Sprintf("CASE WHEN %s THEN %s END AS %s", Fits, text, f))
+		}
+	}
+	fits := fmt.Sprintf("count(*) OVER () <= %d AND bool_and(%s) OVER () AND sum(%s) OVER () <= %d",
+		MostAudited, strings.Join(made, " AND "), strings.Join(sizes, " + "), mostPrinted)
+	return fmt.Sprintf("SELECT * REPLACE (%s) FROM (SELECT *, %s AS %s FROM (%s)) LIMIT %d", strings.Join(texts, ", "), fits, Fits, sql, MostAudited+1)
 }

@@ -44,8 +44,9 @@ const (
 //	size<a>_<j>, weight<a>_<k>_<j> total of term j in whole numbers, and of its product with the unit's hash, where it has a bound
 //
 //	F<p>_<k>        linear fingerprint p, for E6
+//	fits            whether there are no more fingerprints than can be audited
 //
-// F is there in exact mode only; x, q and y in perturbed mode only.
+// F and fits are there in exact mode only; x, q and y in perturbed mode only.
 type Release struct {
 	Name   string   // the released table, as later queries read it
 	SQL    string   // brings all evidence

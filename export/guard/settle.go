@@ -15,7 +15,7 @@ const MostSettled = 100_000
 // bounds notes what is known of the greatest part that a unit can have in a cell's rows and terms.
 func (g *guardedQuery) bounds(a *cell) {
 	rows := g.in.rows()
-	if g.mode != policy.Perturbed || !rows.known() {
+	if g.mode == policy.Private || !rows.known() {
 		return
 	}
 	if rows.Data >= leastMany && a.Kind != CountUnits && a.Kind != CountDistinct {
@@ -39,6 +39,9 @@ func (g *guardedQuery) bounds(a *cell) {
 // wholes are the terms that have a bound, as whole numbers; the others are empty.
 func (g *guardedQuery) wholes(a cell) []string {
 	var list []string
+	if g.mode != policy.Perturbed {
+		return nil
+	}
 	for j := range a.atoms {
 		list = append(list, "")
 		if a.Terms[j].Bound.known() {
@@ -124,7 +127,7 @@ func (g *guardedQuery) hashColumns(i int, a cell) []string {
 	return list
 }
 
-// settledByBounds reports whether bounds can settle every cell, noise included.
+// settledByBounds reports whether bounds can settle every cell, its noise or its fingerprints included.
 func (g *guardedQuery) settledByBounds() bool {
 	if g.in.rows().Data < leastMany || g.in.oneRowAUnit() {
 		return false
@@ -159,9 +162,15 @@ func (g *guardedQuery) boundsSQL() string {
 	list := append(append([]string{}, by...), g.values()...)
 	list = append(list, "count(*) AS n")
 	for i, a := range g.cells {
+		if a.Kind == Average && g.mode == policy.Exact { // in perturbed mode it is there for the noise
+			list = append(list, fmt.Sprintf("%s AS sum%d", g.total(i, a), i))
+		}
 		if a.Conditional {
 			list = append(list, fmt.Sprintf("count(*) FILTER (WHERE o%d) AS out%d", i, i))
 		}
+	}
+	for k := range g.in.keys {
+		list = append(list, g.printed(k, false)...)
 	}
 	q := "WITH base AS (" + g.base() + "), vals AS (" + grouped(list, "base", by) + ")"
 	from := "vals"
@@ -175,7 +184,8 @@ func (g *guardedQuery) boundsSQL() string {
 	for i, a := range g.cells {
 		out = append(out, g.boundColumns(i, a)...)
 	}
-	return q + " SELECT " + strings.Join(out, ", ") + " FROM " + from + " QUALIFY " + enough + fmt.Sprintf(" LIMIT %d", MostSettled+1)
+	out = append(out, g.printColumns()...)
+	return g.audited(q + " SELECT " + strings.Join(out, ", ") + " FROM " + from + " QUALIFY " + enough + fmt.Sprintf(" LIMIT %d", MostSettled+1))
 }
 
 func (g *guardedQuery) boundColumns(i int, a cell) []string {
@@ -185,6 +195,9 @@ func (g *guardedQuery) boundColumns(i int, a cell) []string {
 	}
 	if a.Conditional {
 		list = append(list, fmt.Sprintf("out%d", i))
+	}
+	if g.mode != policy.Perturbed {
+		return list
 	}
 	return append(list, g.hashColumns(i, a)...)
 }

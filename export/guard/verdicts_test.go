@@ -1,6 +1,7 @@
 package guard_test
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"os"
@@ -10,6 +11,9 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"weir/export/guard"
+	"weir/internal/problem"
+	"weir/policy"
 	"weir/sandbox"
 )
 
@@ -155,4 +159,23 @@ func (p *planner) run(t testing.TB, sql string) sandbox.Table {
 		t.Fatalf("%s: %v", sql, err)
 	}
 	return table
+}
+
+// The aggregate that only a process with data has is denied to a planner that was taken over and names it in a plan.
+func TestOurAggregateIsNobodys(t *testing.T) {
+	p := newPlanner(t, schemaOf(t, "testdata/schema.yaml"))
+	bound, err := p.bind(t.Context(), "SELECT sex, sum(hours_per_week) FROM adult GROUP BY sex")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := guard.Check("", bound, p.schema, policy.DefaultRules, policy.Exact); err != nil {
+		t.Fatalf("the plan as it is: %v", err)
+	}
+	bound.Plan = bytes.ReplaceAll(bound.Plan, []byte(`"name":"sum"`), []byte(`"name":"`+sandbox.Fingerprint+`"`))
+	if !bytes.Contains(bound.Plan, []byte(sandbox.Fingerprint)) {
+		t.Fatal("the plan does not name it")
+	}
+	if _, err := guard.Check("", bound, p.schema, policy.DefaultRules, policy.Exact); problem.Of(err).Code != "guard.aggregate" {
+		t.Errorf("%v", err)
+	}
 }

@@ -23,6 +23,9 @@ func newJob(say func(wire.Reply)) handler {
 			if e, err = openEngine(ctx, *request.Open); err == nil {
 				err = e.measure(ctx, say)
 			}
+			if err == nil {
+				err = e.learn()
+			}
 			if err != nil {
 				return failed(err), smallReply
 			}
