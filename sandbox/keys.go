@@ -42,6 +42,20 @@ func ParseMaster(text string) (Master, error) {
 	return keys, nil
 }
 
+// ProgramMaster is the master key that a program keeps, see seal.Program. What earlier has wrapped is still opened; nil is
+// none. A program that does not name its key is the problem
+// sandbox.master-silent.
+func ProgramMaster(ctx context.Context, path string, earlier Master) (Master, error) {
+	program, err := seal.OpenProgram(ctx, path)
+	if err != nil {
+		return nil, asMasterProblem(err)
+	}
+	if earlier == nil {
+		return program, nil
+	}
+	return seal.Followed{Master: program, Earlier: earlier}, nil
+}
+
 // keyring keeps the data keys in the store, each wrapped by the master key for its purpose. What has no row there is
 // lost for good, wherever its bytes still lie.
 type keyring struct {
@@ -160,6 +174,9 @@ func (v *Vault) Keys(ctx context.Context) ([]HeldKey, error) {
 
 // asMasterProblem makes a problem for a maintainer of a master key that is not at hand or not the right one.
 func asMasterProblem(err error) error {
+	if errors.Is(err, seal.ErrUnavailable) {
+		return problem.New("sandbox.master-silent").Because(err)
+	}
 	if errors.Is(err, seal.ErrUnknownMaster) || errors.Is(err, seal.ErrBroken) {
 		return problem.New("sandbox.wrong-master").Because(err)
 	}

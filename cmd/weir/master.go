@@ -25,9 +25,24 @@ func openVault(ctx context.Context, s settings, db *bun.DB, worker string) (*san
 	return sandbox.OpenVault(ctx, filepath.Join(s.Data, vaultFolder), db, worker, master)
 }
 
-// openMaster reads the master key from where the settings say. Only where they say nothing and the vault has no keys
-// yet is one made.
+// openMaster finds the master key where the settings say. Where a program keeps it, keys that are also named only unwrap.
+// Only where nothing is said and the vault has no keys yet is one made.
 func openMaster(ctx context.Context, s settings, db *bun.DB) (sandbox.Master, error) {
+	if s.Vault.Program == "" {
+		return readMasters(ctx, s, db)
+	}
+	var earlier sandbox.Master
+	if s.Vault.Key != "" || s.Vault.Master != "" {
+		var err error
+		if earlier, err = readMasters(ctx, s, db); err != nil {
+			return nil, err
+		}
+	}
+	return sandbox.ProgramMaster(ctx, s.Vault.Program, earlier)
+}
+
+// readMasters reads the master keys that are at hand.
+func readMasters(ctx context.Context, s settings, db *bun.DB) (sandbox.Master, error) {
 	if s.Vault.Key != "" {
 		master, err := sandbox.ParseMaster(s.Vault.Key)
 		if err != nil {

@@ -38,10 +38,11 @@ type settings struct {
 	Vault     vaultSettings    `koanf:"vault"`     // what opens the data sets
 }
 
-// vaultSettings say where the master key is. With neither, it is a file among the platform's keys, which is made.
+// vaultSettings say where the master key is. With none of them, it is a file among the platform's keys, which is made.
 type vaultSettings struct {
-	Master string `koanf:"master"` // file with it, 64 hexadecimal digits; older keys may stand in the lines after it
-	Key    string `koanf:"key"`    // what would stand in that file, for WEIR_VAULT_KEY
+	Master  string `koanf:"master"`  // file with it, 64 hexadecimal digits; older keys may stand in the lines after it
+	Key     string `koanf:"key"`     // what would stand in that file, for WEIR_VAULT_KEY
+	Program string `koanf:"program"` // program that keeps it, such as a KMS's client; what master or key hold only unwraps then
 }
 
 type tlsSettings struct {
@@ -147,6 +148,9 @@ func (s *settings) complete() error {
 	}
 	if s.Data, err = filepath.Abs(s.Data); err != nil {
 		return fmt.Errorf("data: %w", err)
+	}
+	if s.Vault.Program != "" && !filepath.IsAbs(s.Vault.Program) {
+		return errors.New("vault.program: not an absolute path")
 	}
 	if s.Store == "" {
 		s.Store = filepath.Join(s.Data, storeFile)

@@ -40,6 +40,7 @@ func TestSettingsComeFromDefaultsFileAndEnvironment(t *testing.T) {
 		{"an external provider", "identity: {external: [{issuer: https://id.example.org, audience: weir}]}", nil, func(s *settings) {
 			s.Identity.External = []providerSettings{{Issuer: "https://id.example.org", Audience: "weir"}}
 		}},
+		{"a master key elsewhere", "vault: {program: /opt/kms/weir}", nil, func(s *settings) { s.Vault.Program = "/opt/kms/weir" }},
 		{"jobs", "jobs: {workers: 4, timeout: 90s, lease: 10s, operator: {running: 2, cpu: 2h}, operators: [{name: op-housing, read: 1000}]}",
 			[]string{"WEIR_JOBS_RETENTION=48h", "WEIR_JOBS_PLATFORM_QUEUED=50"}, func(s *settings) {
 				s.Jobs = jobSettings{
@@ -116,6 +117,7 @@ func TestSettingsAreRefused(t *testing.T) {
 		{"an unknown name in the environment", "", []string{"WEIR_TLS_CRT=a.pem"}, "cli.bad-settings"},
 		{"a certificate without a key", "tls: {cert: a.pem}", nil, "cli.bad-settings"},
 		{"a value of the wrong kind", "plaintext: perhaps", nil, "cli.bad-settings"},
+		{"a program that is found anywhere", "vault: {program: kms}", nil, "cli.bad-settings"},
 		{"no port", "listen: 127.0.0.1", nil, "cli.bad-settings"},
 		{"an address that is none", "url: weir", nil, "cli.bad-settings"},
 		{"an unknown name among the limits", "jobs: {operators: [{name: o, runing: 1}]}", nil, "cli.bad-settings"},

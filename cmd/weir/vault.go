@@ -124,14 +124,14 @@ type vaultRotateCommand struct {
 
 // Run wraps every key by a new master key. Where the master key is a file, the new one is made and put first in it, and
 // when all is done the old ones leave it: whatever happens in between, the file opens the vault. Where it is brought in
-// the environment, whoever brings it puts the new one first.
+// the environment, whoever brings it puts the new one first. Where a program keeps it, its key of today wraps.
 func (c *vaultRotateCommand) Run(ctx context.Context, t *terminal) error {
 	s, err := readSettings(c.File, t.environ())
 	if err != nil {
 		return err
 	}
 	fresh := ""
-	if s.Vault.Key == "" {
+	if s.Vault.Key == "" && s.Vault.Program == "" {
 		unlock, err := alone(s) // before its file is touched
 		if err != nil {
 			return err

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -165,6 +167,66 @@ func TestVaultKeyInTheEnvironment(t *testing.T) {
 		t.Error(said)
 	}
 	with("no key")
+	if said := p.run(exitFailed, "check"); !strings.Contains(said, "cli.no-master") {
+		t.Error(said)
+	}
+}
+
+// A master key that a program keeps: the vault moves to it from a file, and to the program's next key, and stays shut
+// without it.
+func TestVaultKeyInAProgram(t *testing.T) {
+	p := stoppedPlatform(t)
+	program := filepath.Join(t.TempDir(), "kms")
+	if out, err := exec.Command("go", "build", "-o", program, "weir/sandbox/seal/testdata/kms").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	keys := map[string]string{"city-1": sandbox.NewMasterKey(), "city-2": sandbox.NewMasterKey()}
+	now := func(name string) {
+		text, err := json.Marshal(map[string]any{"Now": name, "All": keys})
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(filepath.Dir(program), "keys.json"), string(text))
+	}
+	now("city-1")
+	environ := p.environ
+	p.environ = append(environ, "WEIR_VAULT_PROGRAM="+program)
+	if said := p.run(exitFailed, "check"); !strings.Contains(said, "sandbox.wrong-master") {
+		t.Error(said)
+	}
+	p.environ = append(p.environ, "WEIR_VAULT_MASTER="+filepath.Join(p.data, keysFolder, masterFile))
+	p.run(exitReleased, "check")
+	file := p.master()
+	if said := p.run(exitReleased, "rotate"); !strings.Contains(said, "2 keys were wrapped") {
+		t.Error(said)
+	}
+	if p.master() != file {
+		t.Error("the file was changed")
+	}
+	if err := os.Remove(filepath.Join(p.data, keysFolder, masterFile)); err != nil {
+		t.Fatal(err)
+	}
+	p.environ = append(environ, "WEIR_VAULT_PROGRAM="+program)
+	if said := p.run(exitReleased, "status"); strings.Count(said, "city-1") != 2 {
+		t.Error(said)
+	}
+	now("city-2")
+	p.run(exitReleased, "rotate")
+	delete(keys, "city-1")
+	now("city-2")
+	p.run(exitReleased, "check")
+	delete(keys, "city-2")
+	now("city-2")
+	if said := p.run(exitFailed, "check"); !strings.Contains(said, "sandbox.wrong-master") {
+		t.Error(said)
+	}
+	if err := os.Remove(program); err != nil {
+		t.Fatal(err)
+	}
+	if said := p.run(exitFailed, "check"); !strings.Contains(said, "sandbox.master-silent") {
+		t.Error(said)
+	}
+	p.environ = environ
 	if said := p.run(exitFailed, "check"); !strings.Contains(said, "cli.no-master") {
 		t.Error(said)
 	}
