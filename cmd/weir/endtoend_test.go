@@ -56,7 +56,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func build(t *testing.T) string {
+func build(t testing.TB) string {
 	t.Helper()
 	built = true
 	folder, err := programs()
@@ -67,7 +67,7 @@ func build(t *testing.T) string {
 }
 
 // startPlatform runs the platform on any free port and waits until it says where.
-func startPlatform(t *testing.T, program, data string) *platformProcess {
+func startPlatform(t testing.TB, program, data string) *platformProcess {
 	t.Helper()
 	p := &platformProcess{data: data, program: program, errors: &bytes.Buffer{}}
 	p.command = exec.Command(program, "--lang", "en", "serve")
@@ -110,7 +110,7 @@ func (p *platformProcess) stop(t *testing.T) {
 const endToEndPassword = "slow-river-over-the-weir-44"
 
 // person runs a command as somebody and expects an exit status.
-func person(t *testing.T, at recorded, url, who string, code int, args ...string) string {
+func person(t testing.TB, at recorded, url, who string, code int, args ...string) string {
 	t.Helper()
 	at.out.Reset()
 	at.err.Reset()
@@ -174,7 +174,7 @@ func TestFromTheFirstAccountToTheVerifiedLog(t *testing.T) {
 }
 
 // admit makes the first account on the machine, signs in with it, and has it admit the others.
-func admit(t *testing.T, at recorded, p *platformProcess) {
+func admit(t testing.TB, at recorded, p *platformProcess) {
 	t.Helper()
 	at.in = strings.NewReader(endToEndPassword + "\n")
 	first := []string{"account", "bootstrap", "wang", "--person", "王芳", "--organisation", "政务局"}
@@ -196,7 +196,7 @@ func admit(t *testing.T, at recorded, p *platformProcess) {
 }
 
 // residents writes the data of the sample's description: three districts of equal size, and one with three people.
-func residents(t *testing.T, folder string, people int) string {
+func residents(t testing.TB, folder string, people int) string {
 	t.Helper()
 	var rows strings.Builder
 	rows.WriteString("resident_id,district,age,marital_status,annual_income\n")
@@ -222,7 +222,7 @@ func grantFile(t *testing.T, folder, mode string) string {
 }
 
 // sample copies a file of deploy/sample, with some of its text replaced.
-func sample(t *testing.T, folder, name string, replace map[string]string) string {
+func sample(t testing.TB, folder, name string, replace map[string]string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, "deploy/sample", name))
 	if err != nil {
@@ -274,7 +274,7 @@ func verifyOffline(t *testing.T, at recorded, data, checkpoint string) {
 	}
 }
 
-func decode(t *testing.T, text string, into any) {
+func decode(t testing.TB, text string, into any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(text), into); err != nil {
 		t.Fatalf("%v: %s", err, text)

@@ -17,7 +17,7 @@ import (
 )
 
 // files lists what the data folder holds, but for the database's own.
-func (s *storm) files(t *testing.T) (names []string) {
+func (s *storm) files(t testing.TB) (names []string) {
 	t.Helper()
 	err := filepath.WalkDir(s.data, func(path string, _ os.DirEntry, err error) error {
 		if errors.Is(err, os.ErrNotExist) {

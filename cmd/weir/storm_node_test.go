@@ -28,7 +28,7 @@ type stormNode struct {
 	errors *strings.Builder
 }
 
-func newStormNode(t *testing.T, environ ...string) *stormNode {
+func newStormNode(t testing.TB, environ ...string) *stormNode {
 	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -53,7 +53,7 @@ func newStormNode(t *testing.T, environ ...string) *stormNode {
 func (n *stormNode) url() string { return "http://" + n.address }
 
 // start runs the platform and waits until it answers.
-func (n *stormNode) start(t *testing.T) {
+func (n *stormNode) start(t testing.TB) {
 	t.Helper()
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -95,7 +95,7 @@ func (n *stormNode) end() {
 }
 
 // stop ends the platform as a service manager does.
-func (n *stormNode) stop(t *testing.T) {
+func (n *stormNode) stop(t testing.TB) {
 	t.Helper()
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -109,7 +109,7 @@ func (n *stormNode) stop(t *testing.T) {
 
 // alone waits until no process of the dead platform is left. The kernel kills them with it; that it takes its time
 // is no fault.
-func (n *stormNode) alone(t *testing.T) {
+func (n *stormNode) alone(t testing.TB) {
 	t.Helper()
 	var own []os.FileInfo
 	for _, name := range []string{"weir", "weir-worker"} {
@@ -138,7 +138,7 @@ func (n *stormNode) alone(t *testing.T) {
 }
 
 // nothing of it is left on the machine: no process, no file, no mount.
-func (n *stormNode) nothing(t *testing.T) {
+func (n *stormNode) nothing(t testing.TB) {
 	t.Helper()
 	n.alone(t)
 	if left, err := os.ReadDir(n.temp); err != nil || len(left) > 0 {

@@ -118,7 +118,7 @@ func TestStormOfTwoNodes(t *testing.T) {
 }
 
 // begin admits everybody, takes in the data, and has all ask at once while nobody disturbs them.
-func (s *storm) begin(t *testing.T, analysts, accounts int, environ ...string) recorded {
+func (s *storm) begin(t testing.TB, analysts, accounts int, environ ...string) recorded {
 	t.Helper()
 	t.Cleanup(func() { s.over.Store(true) })
 	at, url, folder := testTerminal(t, problem.English), s.nodes[0].url(), t.TempDir()
@@ -174,7 +174,7 @@ func each(analysts []*stormAnalyst, do func(*stormAnalyst)) {
 	group.Wait()
 }
 
-func stormGrant(t *testing.T, folder string) string {
+func stormGrant(t testing.TB, folder string) string {
 	return sample(t, folder, "grant.yaml", map[string]string{
 		"rules: {k: 20,":                           "rules: {k: 10,",
 		"2027-06-30T23:59":                         time.Now().AddDate(0, 1, 0).Format("2006-01-02T15:04"),
@@ -185,7 +185,7 @@ func stormGrant(t *testing.T, folder string) string {
 // stormAnalyst is one person at one desk, with a network address of their own, as the platform bounds what comes from one.
 type stormAnalyst struct {
 	*storm
-	t       *testing.T
+	t       testing.TB
 	number  int
 	from    net.IP
 	session *stormSession

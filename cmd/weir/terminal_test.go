@@ -14,7 +14,7 @@ type recorded struct {
 	out, err *bytes.Buffer
 }
 
-func testTerminal(t *testing.T, lang problem.Lang) recorded {
+func testTerminal(t testing.TB, lang problem.Lang) recorded {
 	t.Helper()
 	folder := t.TempDir()
 	out, err := &bytes.Buffer{}, &bytes.Buffer{}
