@@ -33,7 +33,7 @@ func BenchmarkJob(b *testing.B) {
 	ways := []*way{{name: "none"}}
 	for _, l := range AllLayers() {
 		w := &way{name: l.String(), layers: Alone(l)}
-		if l == Landlock { // the engine opens more than was granted where there is more
+		if l == Landlock { // the engine does not open where files that it looks for are there and refused, only where they are not
 			w.name, w.layers = "Landlock, in an own root", w.layers|Alone(Root)
 		}
 		ways = append(ways, w)
