@@ -33,7 +33,7 @@ func TestMissingConfinement(t *testing.T) {
 // A worker that does not come to its work says why by its status alone, which the operation log gets in words.
 func TestWorkersThatDoNotBegin(t *testing.T) {
 	for status, want := range map[int]string{
-		115: "describes its cell", 117: "first thread", 118: "leave this process behind", wire.EndReply: "reply could not be sent", 1: "exit status 1",
+		115: "describes its cell", 117: "first thread", 118: "leave this process behind", wire.EndReply: "reply could not be sent", 2: "refused threads", 1: "exit status 1",
 	} {
 		_, err := NewPlanner(script(t, fmt.Sprintf("exit %d\n", status)), DefaultLimits).Start(t.Context(), nil)
 		if err == nil || !strings.Contains(err.Error(), want) {

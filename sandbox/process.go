@@ -260,7 +260,7 @@ func (p *process) ended(err error) error {
 	if said := wire.Ends[p.cmd.ProcessState.ExitCode()]; said != "" {
 		err = errors.Join(errors.New(said), err)
 	}
-	return errors.Join(fmt.Errorf("worker ended by itself: %s: %w", p.cmd.ProcessState, err), p.left)
+	return errors.Join(fmt.Errorf("%w: %w", isolate.Ended(p.cmd.ProcessState), err), p.left)
 }
 
 // known lets a class through that this side knows, and no other word of the worker's.

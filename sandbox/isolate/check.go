@@ -2,7 +2,6 @@ package isolate
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 )
@@ -35,7 +34,7 @@ func try(executable string, layers Layers) error {
 		if why := NotEntered(exit.ProcessState); why != nil {
 			return why
 		}
-		return fmt.Errorf("the worker ended: %s", exit.ProcessState)
+		return Ended(exit.ProcessState)
 	}
 	return err
 }

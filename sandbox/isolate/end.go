@@ -55,3 +55,15 @@ func NotEntered(state *os.ProcessState) error {
 	}
 	return nil
 }
+
+// runtimeStatus is the exit status of a program of Go's whose runtime gave up.
+const runtimeStatus = 2
+
+// Ended says how a worker ended that gave no reason. Where the machine refuses threads or memory to the runtime before it
+// is of use, there is nothing else to tell by.
+func Ended(state *os.ProcessState) error {
+	if state.ExitCode() == runtimeStatus {
+		return fmt.Errorf("worker ended by itself: %s: it crashed, or was refused threads (the user's limit on processes?) or memory", state)
+	}
+	return fmt.Errorf("worker ended by itself: %s", state)
+}
