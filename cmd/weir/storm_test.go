@@ -98,7 +98,7 @@ func TestStormOfTwoNodes(t *testing.T) {
 	for i := 0; i < *stormKills/2 || moved == 0 && i < *stormKills; i++ {
 		time.Sleep(rand.N(400 * time.Millisecond))
 		node := s.nodes[rand.IntN(len(s.nodes))]
-		if i%3 > 0 {
+		if i%4 > 0 {
 			killed[node.hit()]++
 			continue
 		}
