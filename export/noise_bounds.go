@@ -23,17 +23,30 @@ const (
 	// boundSpread makes up for further draws. A bound is rounded up to a power of two, so the draws that can be had of
 	// one set of rows, over versions of the data and ways of joining, have scales that double: 1 + 1/4 + 1/16 + … = 4/3.
 	boundSpread = 1.1547005383792517 // √(4/3)
+
+	// Where a unit has one row of a measure in the data set, its largest part is mostly far below the bound, so the noise
+	// must be less beside the figure. Rows that are told by their units alone can besides be told by their values, after
+	// they were added up by unit: twice as many draws.
+	singleShare = 0.02
+	evenSpread  = 1.632993161855452 // √(8/3)
 )
 
 // fromBounds draws the noise of a figure, if it can be drawn from bounds. size is the figure, weights for each key its
 // sum of products with the units' hashes; both are whole numbers, in units of 10^-digits.
-func (j *judging) fromBounds(what string, b guard.Bound, digits int, size *big.Int, weight func(key int) (*big.Int, error)) (e float64, ok bool, err error) {
+func (j *judging) fromBounds(t guard.Term, size *big.Int, weight func(key int) (*big.Int, error)) (e float64, ok bool, err error) {
+	b, share, spread := t.Bound, boundShare, boundSpread
+	if t.Single {
+		share = singleShare
+	}
+	if t.Even {
+		spread = evenSpread
+	}
 	if b.Most <= 0 || b.Data <= 0 || size.Sign() == 0 {
 		return 0, false, nil
 	}
 	exact, _ := new(big.Float).SetInt(size).Float64()
-	whole := math.Abs(exact) / math.Pow10(digits)
-	if noiseSD*boundSpread*roundedUp(b.Data) > boundShare*whole {
+	whole := math.Abs(exact) / math.Pow10(t.Digits)
+	if noiseSD*spread*roundedUp(b.Data) > share*whole {
 		return 0, false, nil
 	}
 	scale := roundedUp(b.Most)
@@ -47,7 +60,7 @@ func (j *judging) fromBounds(what string, b guard.Bound, digits int, size *big.I
 		parts = append(parts, domain+" "+mean.String()+" "+strconv.FormatFloat(whole/scale, 'g', 9, 64))
 	}
 	slices.Sort(parts)
-	return noiseSD * boundSpread * scale * j.filter.noise.draw("bounds", what, strings.Join(parts, " ")), true, nil
+	return noiseSD * spread * scale * j.filter.noise.draw("bounds", t.Name, strings.Join(parts, " ")), true, nil
 }
 
 // roundedUp is the least power of two that is no less.
@@ -55,14 +68,14 @@ func roundedUp(bound float64) float64 { return math.Exp2(math.Ceil(math.Log2(bou
 
 // rowsFromBounds draws the noise of the number of rows behind a cell.
 func (j *judging) rowsFromBounds(i int, c guard.Cell) (float64, bool, error) {
-	if c.Rows.Most <= 0 {
+	if !c.ManyRows() {
 		return 0, false, nil
 	}
 	rows, err := j.integer(fmt.Sprintf("b%d", i))
 	if err != nil {
 		return 0, false, err
 	}
-	return j.fromBounds(guard.RowsTerm, c.Rows, 0, rows, func(key int) (*big.Int, error) { return j.integer(fmt.Sprintf("h%d_%d", i, key)) })
+	return j.fromBounds(guard.Term{Name: guard.RowsTerm, Bound: c.Rows}, rows, func(key int) (*big.Int, error) { return j.integer(fmt.Sprintf("h%d_%d", i, key)) })
 }
 
 // termFromBounds draws the noise of a term of a sum's argument, for a coefficient of one.
@@ -79,7 +92,7 @@ func (j *judging) termFromBounds(i int, c guard.Cell, t int) (float64, bool, err
 	if err != nil {
 		return 0, false, err
 	}
-	return j.fromBounds(term.Name, term.Bound, term.Digits, size, func(key int) (*big.Int, error) {
+	return j.fromBounds(term, size, func(key int) (*big.Int, error) {
 		return j.integer(fmt.Sprintf("weight%d_%d_%d", i, key, t))
 	})
 }

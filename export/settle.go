@@ -201,7 +201,7 @@ func (j *judging) settled() bool {
 		}
 	}
 	for i, c := range j.release.Cells {
-		if failed, err := j.failedCheck(i, c); err != nil || failed != "" {
+		if failed, err := j.failedCheck(i, c); err != nil || failed != "" || j.value("v"+strconv.Itoa(i)) == nil {
 			return false
 		}
 		if j.mode == policy.Perturbed && len(j.release.Bounds) > 0 && !j.noiseSettled(i, c) {
@@ -218,10 +218,13 @@ func (j *judging) noiseSettled(i int, c guard.Cell) bool {
 			return false
 		}
 	}
-	if c.Kind != guard.Sum || c.Constant != 0 {
-		if _, ok, err := j.rowsFromBounds(i, c); err != nil || !ok {
-			return false
-		}
+	if !c.CountsRows() {
+		return true
 	}
-	return true
+	if !c.ManyRows() { // the set of units names them
+		_, err := j.rows(i, c)
+		return c.Single && err == nil
+	}
+	_, ok, err := j.rowsFromBounds(i, c)
+	return err == nil && ok
 }

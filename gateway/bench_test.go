@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -69,20 +70,60 @@ func BenchmarkGuard(b *testing.B) {
 					for _, aggregate := range []string{"count(*)", "sum(amount)"} {
 						b.Run(fmt.Sprintf("%s/%s/groups=%s/%s", name, mode, groups, aggregate), func(b *testing.B) {
 							data, _ := benchData(b, vault, rows, each)
-							benchGuard(b, vault, data, mode, groups, aggregate)
+							benchGuard(b, vault, []policy.Dataset{data}, mode, benchQuery{groups, aggregate, "{rows} AS r", "r.__unit_0"})
 						})
 					}
 				}
+			}
+			benchJoins(b, vault, name, rows, each)
+		}
+	}
+}
+
+// benchQuery is what is asked. In from, {rows} is the first data set and {other} the second; units are what is counted as
+// distinct by the peer.
+type benchQuery struct{ group, aggregate, from, units string }
+
+// over writes the query over data sets that are named as the function says, with further columns.
+func (q benchQuery) over(data []policy.Dataset, named func(policy.Dataset) string, further ...string) string {
+	from := strings.ReplaceAll(q.from, "{rows}", named(data[0]))
+	if len(data) > 1 {
+		from = strings.ReplaceAll(from, "{other}", named(data[1]))
+	}
+	return fmt.Sprintf("SELECT %s FROM %s GROUP BY %s", strings.Join(append([]string{q.group, q.aggregate}, further...), ", "), from, q.group)
+}
+
+// benchJoins are the shapes in which a figure reads more than one table, or guards more than one unit.
+func benchJoins(b *testing.B, vault *sandbox.Vault, name string, rows, each int) {
+	for _, shape := range []struct {
+		name, kind, from, units string
+		groups                  []string
+	}{
+		{"open-dimension", "places", "{rows} AS r JOIN {other} AS o ON r.many = o.place", "r.__unit_0", []string{"o.few", "o.many"}},
+		{"unit-key", "people", "{rows} AS r JOIN {other} AS o ON r.id = o.id", "r.__unit_0", []string{"o.few", "o.many"}},
+		{"two-keys", "sales", "{rows} AS r", "r.__unit_0), count(DISTINCT r.__unit_1", []string{"r.few", "r.many"}},
+	} {
+		for _, group := range shape.groups {
+			for _, aggregate := range []string{"count(*)", "sum(r.amount)"} {
+				b.Run(fmt.Sprintf("%s/%s/groups=%s/%s", name, shape.name, group[2:], aggregate), func(b *testing.B) {
+					var data []policy.Dataset
+					if shape.kind == "sales" {
+						data = []policy.Dataset{benchOther(b, vault, shape.kind, rows, each)}
+					} else {
+						facts, _ := benchData(b, vault, rows, each)
+						data = []policy.Dataset{facts, benchOther(b, vault, shape.kind, rows, each)}
+					}
+					benchGuard(b, vault, data, policy.Perturbed, benchQuery{group, aggregate, shape.from, shape.units})
+				})
 			}
 		}
 	}
 }
 
-func benchGuard(b *testing.B, vault *sandbox.Vault, data policy.Dataset, mode policy.Mode, group, aggregate string) {
-	sql := fmt.Sprintf("SELECT %s, %s FROM %s GROUP BY %s", group, aggregate, data.Name, group)
-	program := benchProgram(b, data, mode, sql)
-	from := fmt.Sprintf(`FROM "ds_%s"."main"."data" GROUP BY %s`, data.Name, group)
-	plain := fmt.Sprintf("SELECT %s, %s %s", group, aggregate, from)
+func benchGuard(b *testing.B, vault *sandbox.Vault, data []policy.Dataset, mode policy.Mode, q benchQuery) {
+	program := benchProgram(b, data, mode, q.over(data, func(d policy.Dataset) string { return d.Name }))
+	stored := func(d policy.Dataset) string { return fmt.Sprintf(`"ds_%s"."main"."data"`, d.Name) }
+	plain := q.over(data, stored)
 	asked := program.Releases[0].SQL
 	if quick := program.Releases[0].Quick; quick != "" { // its bounds settle every cell of these data
 		asked = quick
@@ -90,11 +131,11 @@ func benchGuard(b *testing.B, vault *sandbox.Vault, data policy.Dataset, mode po
 	texts := []string{
 		asked,
 		plain,
-		fmt.Sprintf("SELECT %s, %s, count(DISTINCT __unit_0) %s", group, aggregate, from),
+		q.over(data, stored, "count(DISTINCT "+q.units+")"),
 		"SELECT bit_xor(hash(t)) FROM (" + asked + ") AS t",
 		"SELECT bit_xor(hash(t)) FROM (" + plain + ") AS t",
 	}
-	session, err := sandbox.NewWorkers(realWorker(b), vault, benchLimits).Start(b.Context(), "bench", []policy.Dataset{data})
+	session, err := sandbox.NewWorkers(realWorker(b), vault, benchLimits).Start(b.Context(), "bench", data)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -130,9 +171,8 @@ func benchGuard(b *testing.B, vault *sandbox.Vault, data policy.Dataset, mode po
 }
 
 // benchProgram has a real planner read the text and the guard check it.
-func benchProgram(b *testing.B, data policy.Dataset, mode policy.Mode, sql string) *guard.Program {
+func benchProgram(b *testing.B, schema []policy.Dataset, mode policy.Mode, sql string) *guard.Program {
 	b.Helper()
-	schema := []policy.Dataset{data}
 	planning, err := sandbox.NewPlanner(realWorker(b), sandbox.DefaultLimits).Start(b.Context(), schema)
 	if err != nil {
 		b.Fatal(err)
@@ -186,25 +226,66 @@ func benchData(b *testing.B, vault *sandbox.Vault, rows, each int) (policy.Datas
 	b.Helper()
 	benchImports.Lock()
 	defer benchImports.Unlock()
-	name := fmt.Sprintf("rows_%d_%d", rows, each)
+	taken := benchTake(b, vault, fmt.Sprintf("rows_%d_%d", rows, each), "units: [{domain: person, key: id}]",
+		[]string{"id VARCHAR identifier", "few INTEGER quasi", "many INTEGER quasi", "amount INTEGER measure"},
+		func(w *bufio.Writer) { benchRows(w, rows, each, false) })
+	if taken.data.Units[0].Unique != (each == 1) {
+		b.Fatalf("units are unique: %v", taken.data.Units[0].Unique)
+	}
+	return taken.data, taken.took
+}
+
+// benchOther is what the rows are joined to: 20 000 places, which are open, or all the people with one row each; or rows
+// of sales, which have a seller beside the buyer, with ten times as many rows.
+func benchOther(b *testing.B, vault *sandbox.Vault, kind string, rows, each int) policy.Dataset {
+	b.Helper()
+	benchImports.Lock()
+	defer benchImports.Unlock()
+	switch kind {
+	case "places":
+		return benchTake(b, vault, "places", "open: true", []string{"place INTEGER open", "few INTEGER open", "many INTEGER open"}, func(w *bufio.Writer) {
+			for i := range 20_000 {
+				fmt.Fprintf(w, "%d,%d,%d\n", i, i%50, i/2)
+			}
+		}).data
+	case "people":
+		return benchTake(b, vault, fmt.Sprintf("people_%d", rows/each), "units: [{domain: person, key: id}]",
+			[]string{"id VARCHAR identifier", "few INTEGER quasi", "many INTEGER quasi", "amount INTEGER measure"},
+			func(w *bufio.Writer) { benchRows(w, rows/each, 1, false) }).data
+	}
+	return benchTake(b, vault, fmt.Sprintf("sales_%d_%d", rows, each), "units: [{domain: person, key: id}, {domain: firm, key: seller}]",
+		[]string{"id VARCHAR identifier", "few INTEGER quasi", "many INTEGER quasi", "amount INTEGER measure", "seller VARCHAR identifier"},
+		func(w *bufio.Writer) { benchRows(w, rows, each, true) }).data
+}
+
+// benchTake takes a data set into the vault, once. Columns are a name, a type and a class.
+func benchTake(b *testing.B, vault *sandbox.Vault, name, units string, columns []string, fill func(*bufio.Writer)) benchImport {
+	b.Helper()
 	if known, ok := benchImports.done[name]; ok {
-		return known.data, known.took
+		return known
 	}
 	dir, err := os.MkdirTemp(workerDir, "bench-")
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	if err := benchCSV(filepath.Join(dir, "rows.csv"), rows, each); err != nil {
+	manifest := fmt.Sprintf("name: %s\ntitle: bench\nprovider: bench\nfile: rows.csv\n%s\ncolumns:\n", name, units)
+	var header []string
+	for _, c := range columns {
+		word := strings.Fields(c)
+		header = append(header, word[0])
+		manifest += fmt.Sprintf("  - {name: %s, type: %s, class: %s}\n", word[0], word[1], word[2])
+	}
+	f, err := os.Create(filepath.Join(dir, "rows.csv"))
+	if err != nil {
 		b.Fatal(err)
 	}
-	manifest := strings.Join([]string{
-		"name: " + name, "title: bench", "provider: bench", "file: rows.csv", "units: [{domain: person, key: id}]", "columns:",
-		"  - {name: id, type: VARCHAR, class: identifier}",
-		"  - {name: few, type: INTEGER, class: quasi}",
-		"  - {name: many, type: INTEGER, class: quasi}",
-		"  - {name: amount, type: INTEGER, class: measure}",
-	}, "\n")
+	w := bufio.NewWriterSize(f, 1<<20)
+	w.WriteString(strings.Join(header, ",") + "\n")
+	fill(w)
+	if err := errors.Join(w.Flush(), f.Close()); err != nil {
+		b.Fatal(err)
+	}
 	path := filepath.Join(dir, "rows.yaml")
 	if err := os.WriteFile(path, []byte(manifest), 0o600); err != nil {
 		b.Fatal(err)
@@ -214,23 +295,12 @@ func benchData(b *testing.B, vault *sandbox.Vault, rows, each int) (policy.Datas
 	if err != nil {
 		b.Fatal(err)
 	}
-	took := time.Since(begin)
-	if data.Units[0].Unique != (each == 1) {
-		b.Fatalf("units are unique: %v", data.Units[0].Unique)
-	}
-	benchImports.done[name] = benchImport{data, took}
-	return data, took
+	benchImports.done[name] = benchImport{data, time.Since(begin)}
+	return benchImports.done[name]
 }
 
-func benchCSV(path string, rows, each int) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	w := bufio.NewWriterSize(f, 1<<20)
+func benchRows(w *bufio.Writer, rows, each int, sold bool) {
 	dice := rand.New(rand.NewPCG(1, 2))
-	w.WriteString("id,few,many,amount\n")
 	line := make([]byte, 0, 64)
 	for i := range rows {
 		many := dice.IntN(20_000)
@@ -240,12 +310,11 @@ func benchCSV(path string, rows, each int) error {
 			line = append(line, ',')
 			line = strconv.AppendInt(line, int64(n), 10)
 		}
+		if sold {
+			line = strconv.AppendInt(append(line, ",F"...), int64(i%(rows/(10*each))), 10)
+		}
 		w.Write(append(line, '\n'))
 	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	return f.Close()
 }
 
 func short(rows int) string {

@@ -36,6 +36,9 @@ type Column struct {
 	Bound *Bounds `yaml:"measure" json:"measure,omitempty"` // set: the column is a measure besides its class
 	Title string  `yaml:"title" json:"title,omitempty"`
 
+	// Full is set where no row's value is missing or zero; found at intake, for whole and decimal measures.
+	Full bool `yaml:"-" json:"full,omitempty"`
+
 	// Origin is set in tables of a workspace: the measure that a column holds, by the name that its noise is drawn under.
 	Origin string `yaml:"-" json:"origin,omitempty"`
 }
@@ -51,9 +54,11 @@ type Unit struct {
 	Key    string `yaml:"key" json:"key"`
 	Unique bool   `yaml:"-" json:"unique"` // no unit has two rows; found at intake
 
+	Hashed bool `yaml:"-" json:"hashed,omitempty"` // a column beside the units' names holds the hashes of them that are added up
+
 	// How much one unit has at most, found at intake; 0 where it is not known. They speak of single units, so nobody is shown them.
 	Most   int64              `yaml:"-" json:"most,omitempty"`   // rows
-	Totals map[string]float64 `yaml:"-" json:"totals,omitempty"` // by whole or decimal measure, the sizes of its values added up; where Most is not 1
+	Totals map[string]float64 `yaml:"-" json:"totals,omitempty"` // by whole or decimal measure, the sizes of its values added up
 }
 
 // Dataset is one version of a data set, as catalogued and taken into the vault.

@@ -151,6 +151,10 @@ func (v *Vault) take(ctx context.Context, m manifest, input sealfs.File) (taken 
 	m.Rows, m.Hash = found.Rows, found.Hash
 	for i := range m.Units {
 		m.Units[i].Unique, m.Units[i].Most, m.Units[i].Totals = found.Units[i].Most == 1, found.Units[i].Most, found.Units[i].Totals
+		m.Units[i].Hashed = true
+	}
+	for i := range m.Columns {
+		m.Columns[i].Full = slices.Contains(found.Full, m.Columns[i].Name)
 	}
 	if err := v.do("sync directory", func() error { return syncDir(dir) }); err != nil {
 		return Intake{}, err

@@ -37,11 +37,13 @@ columns:
 	for _, c := range []struct {
 		name, content string
 		want          [2]unit
+		full          bool // n is there and not zero in any row
 	}{
-		{"buyers have several", header + "a,x,9,1,10.25,1\n A ,y,9,-4,,2\na,z,9,2,-0.50,3\nb,w,9,6,20,4\n", [2]unit{{false, 3, 7, 20}, {true, 1, 0, 0}}},
-		{"sellers have several too", header + "a,x,9,1,10.25,1\na,x,9,-4,,2\na,z,9,2,-0.50,3\nb,z,9,6,20,4\n", [2]unit{{false, 3, 7, 20}, {false, 2, 8, 20.5}}},
-		{"all have one", header + "a,x,9,1,10.25,1\nb,y,9,-4,,2\n", [2]unit{{true, 1, 0, 0}, {true, 1, 0, 0}}},
-		{"no value at all", header + "a,x,9,,,1\na,y,9,,,2\n", [2]unit{{false, 2, 0, 0}, {true, 1, 0, 0}}},
+		{"buyers have several", header + "a,x,9,1,10.25,1\n A ,y,9,-4,,2\na,z,9,2,-0.50,3\nb,w,9,6,20,4\n", [2]unit{{false, 3, 7, 20}, {true, 1, 6, 20}}, true},
+		{"sellers have several too", header + "a,x,9,1,10.25,1\na,x,9,-4,,2\na,z,9,2,-0.50,3\nb,z,9,6,20,4\n", [2]unit{{false, 3, 7, 20}, {false, 2, 8, 20.5}}, true},
+		{"all have one", header + "a,x,9,1,10.25,1\nb,y,9,-4,,2\n", [2]unit{{true, 1, 4, 10.25}, {true, 1, 4, 10.25}}, true},
+		{"one has nothing", header + "a,x,9,1,10.25,1\nb,y,9,0,,2\n", [2]unit{{true, 1, 1, 10.25}, {true, 1, 1, 10.25}}, false},
+		{"no value at all", header + "a,x,9,,,1\na,y,9,,,2\n", [2]unit{{false, 2, 0, 0}, {true, 1, 0, 0}}, false},
 	} {
 		if err := os.WriteFile(filepath.Join(dir, "sales.csv"), []byte(c.content), 0o600); err != nil {
 			t.Fatal(err)
@@ -54,12 +56,17 @@ columns:
 		if err != nil {
 			t.Fatal(err)
 		}
+		for _, col := range again.Columns {
+			if want := c.full && col.Name == "n"; col.Full != want {
+				t.Errorf("%s: column %s is full: %v", c.name, col.Name, col.Full)
+			}
+		}
 		for i, u := range again.Units {
 			want := c.want[i]
 			if u.Unique != want.unique || u.Most != want.most || taken.Dataset.Units[i].Most != u.Most {
 				t.Errorf("%s, key %d: %+v, want %+v", c.name, i, u, want)
 			}
-			if wanted := map[bool]int{true: 0, false: 2}[want.unique]; len(u.Totals) != wanted { // of the measures whose sums are exact
+			if len(u.Totals) != 2 { // of the measures whose sums are exact
 				t.Errorf("%s, key %d: totals %v", c.name, i, u.Totals)
 			}
 			for name, total := range map[string]float64{"n": want.n, "price": want.price} {

@@ -333,7 +333,9 @@ func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []va
 			case e.Name == "count_star":
 				fact.bound = rows
 			case len(args) == 1:
-				fact = fact.like(args[0], 0)
+				if fact = fact.like(args[0], 0); in.oneRowAUnit() {
+					fact = fact.sameRow(args[0])
+				}
 			}
 			v.poly = polynomialOf(fact)
 		}

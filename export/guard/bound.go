@@ -65,15 +65,17 @@ func (a atom) bounded(d policy.Dataset, col policy.Column, sql string, t typ) at
 	most, rows := 0.0, int64(0)
 	for _, u := range d.Units {
 		total, known := u.Totals[col.Name]
-		if !known && u.Most != 1 { // where it is 1, the other keys' units have no less
+		if !known {
 			return a
 		}
 		most, rows = math.Max(most, total), max(rows, u.Most)
 	}
-	if rows < leastMany || most*math.Pow10(a.digits) > 1<<52 {
+	if rows > 1 && rows < leastMany || most == 0 || most*math.Pow10(a.digits) > 1<<52 {
 		return a
 	}
 	a.bound = Bound{most, most}
+	a.single = rows == 1
+	a.even, a.present = a.single && col.Full, col.Full
 	if whole {
 		a.whole = "CAST(" + sql + " AS BIGINT)"
 	}
@@ -85,7 +87,31 @@ func (a atom) bounded(d policy.Dataset, col policy.Column, sql string, t typ) at
 func (a atom) like(of value, block int) atom {
 	if _, bare := bareMeasure(of.poly); bare {
 		from := of.poly.atoms()[0]
-		a.bound, a.block, a.digits = from.bound, block, from.digits
+		a.bound, a.block, a.digits, a.single = from.bound, block, from.digits, from.single
+	}
+	return a
+}
+
+// asColumn keeps what makes a measure whole where it goes on as a column as it is.
+func (p polynomial) asColumn(v value, column string) polynomial {
+	if v.cond != nil || !v.poly.isAtom() {
+		return p
+	}
+	for id, from := range v.poly.known {
+		if from.whole == "CAST("+v.sql+" AS BIGINT)" {
+			a := p.known[id]
+			a.whole = "CAST(" + column + " AS BIGINT)"
+			p.known[id] = a
+		}
+	}
+	return p
+}
+
+// sameRow gives a fact about units that have one row each what is known of the row.
+func (a atom) sameRow(of value) atom {
+	if _, bare := bareMeasure(of.poly); bare {
+		from := of.poly.atoms()[0]
+		a.even, a.present = from.even, from.present
 	}
 	return a
 }

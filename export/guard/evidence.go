@@ -66,15 +66,15 @@ func (g *guardedQuery) release() (*relation, error) {
 	r.Prints = g.prints
 	r.SQL = g.sql()
 	switch {
-	case saves:
-		g.quick = true
-		r.Quick = g.sql()
-		g.quick = false
 	case g.settledByBounds():
 		r.Quick = g.boundsSQL()
 		for _, k := range g.in.keys {
 			r.Bounds = append(r.Bounds, k.rows)
 		}
+	case saves:
+		g.quick = true
+		r.Quick = g.sql()
+		g.quick = false
 	}
 	if r.Quick != "" && namable(r.Groups) {
 		g.rest = true
@@ -165,6 +165,11 @@ func (g *guardedQuery) base() string {
 	}
 	for k, key := range g.in.keys {
 		add(key.sql, "k"+itoa(k))
+		if key.hash != "" {
+			add(key.hash, "kh"+itoa(k))
+		} else {
+			add(shortHash(key.sql), "kh"+itoa(k))
+		}
 	}
 	for i, a := range g.cells {
 		n := itoa(i)
@@ -333,7 +338,11 @@ func (g *guardedQuery) evidence(k int) []string {
 			add(fmt.Sprintf("max(r%d)", i), "rr", i)
 		}
 		if g.mode == policy.Perturbed {
-			add("bit_xor(u)"+among, "x", i)
+			hash := "kh0"
+			if !g.in.oneRowAUnit() {
+				hash = shortHash("u")
+			}
+			add("sum("+hash+")"+among, "x", i)
 		}
 		for j := range g.measures(a) {
 			list = append(list, fmt.Sprintf("max(abs(md%d_%d)) AS q%d_%d_%d", i, j, i, k, j))

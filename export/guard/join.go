@@ -306,11 +306,11 @@ func (j *joining) markMissing(r *relation) {
 	for i := range r.cols {
 		v, ofRight := &r.cols[i], i >= len(j.left.cols)
 		if ofRight && keepsLeft {
-			v.nullable, v.half, v.origin = true, nil, nil
+			v.nullable, v.half, v.origin, v.poly = true, nil, nil, v.poly.missing()
 			v.sensitive = v.sensitive || j.right.told || j.told
 		}
 		if !ofRight && keepsRight {
-			v.nullable, v.half, v.origin = true, nil, nil
+			v.nullable, v.half, v.origin, v.poly = true, nil, nil, v.poly.missing()
 			v.sensitive = v.sensitive || j.left.told || j.told
 		}
 	}
@@ -337,7 +337,7 @@ func (j *joining) eitherUnit(r *relation, pair [2]value) {
 		return
 	}
 	keep, drop := &r.keys[r.cols[l].key], &r.keys[r.cols[q].key]
-	keep.sql = "COALESCE(" + keep.sql + ", " + drop.sql + ")"
+	keep.sql, keep.hash = "COALESCE("+keep.sql+", "+drop.sql+")", ""
 	drop.nullable = true
 	if j.left.keys[pair[0].key].nullable || j.right.keys[pair[1].key].nullable || pair[0].nullable || pair[1].nullable {
 		return

@@ -23,6 +23,10 @@ type atom struct {
 	block  int    // the rows that the bound speaks of
 	digits int    // decimal digits that make it whole
 	whole  string // its value as BIGINT, where it is whole and a column of the data set
+
+	single  bool // a unit has one row of it in the data set
+	even    bool // and no row of it is zero, so that the rows that add up to a figure say what each unit has in it
+	present bool // it is NULL in no row of the relation
 }
 
 // term is coefficient · product of atoms with whole exponents.
@@ -108,6 +112,16 @@ func (p polynomial) under(renamed map[string]string) polynomial {
 	for id := range p.known {
 		a := p.known[id]
 		a.sql, a.whole = renamed[id], ""
+		n.known[id] = a
+	}
+	return n
+}
+
+// missing gives the polynomial of a column that rows may lack from now on.
+func (p polynomial) missing() polynomial {
+	n := polynomial{terms: p.terms, known: maps.Clone(p.known)}
+	for id, a := range n.known {
+		a.present = false
 		n.known[id] = a
 	}
 	return n
@@ -232,6 +246,7 @@ func mergeAtoms(p, q polynomial) map[string]atom {
 	for id, a := range q.known {
 		if b, twice := all[id]; twice {
 			a.bound = a.bound.greater(b.bound)
+			a.even, a.present = a.even && b.even, a.present && b.present
 			if a.block != b.block {
 				a.bound = Bound{}
 			}

@@ -141,7 +141,11 @@ func (c *checker) scan(n *node) (*relation, error) {
 	if !d.Open {
 		r.kind = protected
 		for i, u := range d.Units {
-			r.keys = append(r.keys, unitKey{domain: u.Domain, sql: alias + "." + quoteName(UnitColumn(i)), rows: rowsOf(u)})
+			k := unitKey{domain: u.Domain, sql: alias + "." + quoteName(UnitColumn(i)), rows: rowsOf(u)}
+			if u.Hashed {
+				k.hash = alias + "." + quoteName(HashColumn(i))
+			}
+			r.keys = append(r.keys, k)
 		}
 	}
 	for _, index := range n.Columns {

@@ -11,7 +11,7 @@ import (
 )
 
 // evidenceColumns are the only columns that a guarded aggregation may bring out of the process with the data.
-var evidenceColumns = regexp.MustCompile(`^(g\d+|w|e\d+|n\d+|p\d+|x\d+|v\d+|b\d+|[nztushxFE]\d+_\d+|rr\d+_\d+|[qy]\d+_\d+_\d+|sum\d+|size\d+_\d+|weight\d+_\d+_\d+|d\d+_\d+|m\d_(avg|var|min|max)\d+|cov\d+)$`)
+var evidenceColumns = regexp.MustCompile(`^(g\d+|w|e\d+|n\d*|out\d+|p\d+|x\d+|v\d+|b\d+|[nztushxFE]\d+_\d+|rr\d+_\d+|[qy]\d+_\d+_\d+|sum\d+|size\d+_\d+|weight\d+_\d+_\d+|d\d+_\d+|m\d_(avg|var|min|max)\d+|cov\d+)$`)
 
 // evidenceSources are what its last SELECT may read: relations that are grouped already.
 var evidenceSources = regexp.MustCompile(`^(cells|vals|proofs|ev\d+)$`)
@@ -21,10 +21,10 @@ var audited = regexp.MustCompile(`^SELECT \* REPLACE \(((?:CASE WHEN fits THEN (
 	`FROM \(SELECT \*, count\(\*\) OVER \(\) <= 2000 AND bool_and\([^']*?\) OVER \(\) AND sum\([^']*?\) OVER \(\) <= 41943040 AS fits FROM \((.*)\)\) LIMIT 2001$`)
 
 // guardedValue is a value that enough units contribute to, or that bounds show so.
-var guardedValue = regexp.MustCompile(`^CASE WHEN (n\d+_\d+ >= \d+|s\d+_\d+ > \d+ \* t\d+_\d+)( AND (n\d+_\d+ >= \d+|s\d+_\d+ > \d+ \* t\d+_\d+))* THEN `)
+var guardedValue = regexp.MustCompile(`^CASE WHEN (abs\((val|sum|b)\d+\) >= [\d.]+|n\d+_\d+ >= \d+|s\d+_\d+ > \d+ \* t\d+_\d+)( AND (n\d+_\d+ >= \d+|s\d+_\d+ > \d+ \* t\d+_\d+))* THEN `)
 
 // enough is how small groups are left out.
-var enough = regexp.MustCompile(` (QUALIFY|WHERE) n0 >= \d+( |$)`)
+var enough = regexp.MustCompile(` (QUALIFY|WHERE) (n0|n|weight\d+_0_0) >= \d+( |$)`)
 
 var dataName = regexp.MustCompile(`"ds_([a-z0-9_]+)"`)
 

@@ -81,6 +81,7 @@ type halves struct{ _ byte }
 type unitKey struct {
 	domain   string
 	sql      string // keyed 64-bit hash of the unit, never its name
+	hash     string // its short hash, where it is a column; "" where it must be made of the other
 	nullable bool   // rows may lack the unit, after an outer join
 
 	rows  Bound // how many rows of this relation a unit has
@@ -130,6 +131,9 @@ func (r *relation) columns(atoms []atom) []string {
 	}
 	for i, k := range r.keys {
 		list = append(list, k.sql+" AS k"+itoa(i))
+		if k.hash != "" {
+			list = append(list, k.hash+" AS kh"+itoa(i))
+		}
 	}
 	for i, a := range atoms {
 		list = append(list, a.sql+" AS a"+itoa(i))
@@ -140,7 +144,7 @@ func (r *relation) columns(atoms []atom) []string {
 	return list
 }
 
-// selectSQL writes the relation as a query whose columns are c0, c1, …, k0, k1, … and a0, a1, ….
+// selectSQL writes the relation as a query whose columns are c0, c1, …, k0, k1, …, a0, a1, …, and kh0 for a key's short hash.
 func (r *relation) selectSQL(atoms []atom) string {
 	sql := "SELECT " + strings.Join(r.columns(atoms), ", ")
 	if r.from != "" {
@@ -167,11 +171,13 @@ func (c *checker) wrap(r *relation) *relation {
 		own := v
 		own.sql = alias + ".c" + itoa(i)
 		own.cond = nil
-		own.poly = v.poly.under(renamed)
+		own.poly = v.poly.under(renamed).asColumn(v, own.sql)
 		w.cols = append(w.cols, own)
 	}
 	for i, k := range r.keys {
-		k.sql = alias + ".k" + itoa(i)
+		if k.sql = alias + ".k" + itoa(i); k.hash != "" {
+			k.hash = alias + ".kh" + itoa(i)
+		}
 		w.keys = append(w.keys, k)
 	}
 	return w
@@ -228,6 +234,9 @@ func (c *checker) under(w *relation, before, after string) *relation {
 	}
 	for i := range n.keys {
 		n.keys[i].sql = rename(n.keys[i].sql)
+		if n.keys[i].hash != "" {
+			n.keys[i].hash = rename(n.keys[i].hash)
+		}
 	}
 	return n
 }

@@ -91,7 +91,7 @@ type Cell struct {
 	Terms       []Term  // Sum, Average: what the argument is made of; CountDistinct: what is counted
 	Constant    float64 // Sum, Average: the argument's constant part, times the rows
 	Ranges      []Range // private mode: what each argument is held to
-	Rows        Bound   // how many rows of it a unit has, where that is known and many
+	Rows        Bound   // how many rows of it a unit has, where that is known to be one, or many
 }
 
 // Dominated reports whether one unit can weigh more in the cell than another, so that E3 must be checked.
@@ -113,6 +113,8 @@ type Term struct {
 	Name        string
 	Coefficient float64
 	Bound       Bound // how much of it a unit has, where that is known
+	Single      bool  // a unit has one row of it in the data set
+	Even        bool  // and rows are told by their units alone, not by the unit's hash times the value
 	Digits      int   // decimal digits that make it whole, where there is a bound
 }
 

@@ -134,7 +134,7 @@ func (c *checker) realias(r *relation) *relation {
 		}
 	}
 	for i := range r.keys {
-		r.keys[i].sql = alias + ".k" + itoa(i)
+		r.keys[i].sql, r.keys[i].hash = alias+".k"+itoa(i), ""
 	}
 	return r
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"weir/policy"
@@ -18,7 +20,7 @@ func (g *guardedQuery) bounds(a *cell) {
 	if g.mode == policy.Private || !rows.known() {
 		return
 	}
-	if rows.Data >= leastMany && a.Kind != CountUnits && a.Kind != CountDistinct {
+	if (rows.Data >= leastMany || g.in.oneRowAUnit()) && a.Kind != CountUnits && a.Kind != CountDistinct {
 		a.Rows = rows
 	}
 	if a.Kind != Sum && a.Kind != Average {
@@ -31,6 +33,7 @@ func (g *guardedQuery) bounds(a *cell) {
 			from := a.args[0].poly.known[id]
 			if len(t.exponents) == 1 && exponent == 1 && from.bound.known() && from.block == g.in.keys[0].block {
 				a.Terms[j].Bound, a.Terms[j].Digits, a.atoms[j] = from.bound, from.digits, from
+				a.Terms[j].Single, a.Terms[j].Even = from.single, from.even
 			}
 		}
 	}
@@ -51,30 +54,52 @@ func (g *guardedQuery) wholes(a cell) []string {
 	return list
 }
 
-// hashBits is how many bits of a unit's hash are added up for rows, and for sizes that are so small that a product
-// with them is.
-const hashBits = 30
+// shortBits is how many bits a short hash has, the leading one included. So many sizes as leave a product with it room in
+// 64 bits are weighed by it, and somewhat greater ones by fewer bits of the unit's name.
+const shortBits = 31
 
-// hashSQL renders the leading bits of the hash of key k's units.
-func hashSQL(k, bits int) string { return fmt.Sprintf("CAST(k%d >> %d AS BIGINT)", k, 64-bits) }
+// shortHash renders the short hash of a unit: leading bits of its name, raised so that the sum over rows bounds their
+// number. Intake stores the same as a column.
+func shortHash(unit string) string {
+	return fmt.Sprintf("CAST((%s >> 37) + %d AS INTEGER)", unit, 1<<31-1<<27)
+}
 
 // weighted is the product of a term's size and the hash of a unit of key k. It has as many bits of the hash as leave
 // the product of the data set's bound room in 64 bits, so that every query uses the same; where a join has made the
 // bound greater, or hardly any bits were left, the product is formed in 128.
 func (t Term) weighted(term string, k int) string {
 	size := func(most float64) int { return int(math.Ceil(math.Log2(math.Max(2, most*math.Pow10(t.Digits))))) }
-	bits, wide := min(hashBits, 61-size(t.Bound.Data)), false
-	if bits < 20 {
-		bits, wide = hashBits, true
+	bits, hash := shortBits, fmt.Sprintf("kh%d", k)
+	if left := 61 - size(t.Bound.Data); left >= 20 && left < shortBits-1 {
+		bits, hash = left, fmt.Sprintf("CAST(k%d >> %d AS BIGINT)", k, 64-left)
 	}
-	if wide || size(t.Bound.Most)+bits > 62 {
+	if size(t.Bound.Most)+bits > 62 {
 		term = "CAST(" + term + " AS HUGEINT)"
 	}
-	return term + " * " + hashSQL(k, bits)
+	return term + " * " + hash
 }
 
-// namesRows reports whether the number of rows is part of the figure.
-func (a cell) namesRows() bool { return a.Rows.known() && (a.Kind != Sum || a.Constant != 0) }
+// ManyRows reports whether the noise of the number of rows may come from bounds. Where a unit has one row, it is that of
+// the set of units.
+func (c Cell) ManyRows() bool { return c.Rows.Data >= leastMany }
+
+// CountsRows reports whether the number of rows is part of the figure.
+func (c Cell) CountsRows() bool { return c.Kind != Sum || c.Constant != 0 }
+
+// namesRows reports whether rows are named by the mean of their units' hashes.
+func (a cell) namesRows() bool { return a.ManyRows() && a.CountsRows() }
+
+// weight is what each row adds to the name of a term of the figure.
+func (a cell) weight(i, j, k int) string {
+	whole := fmt.Sprintf("whole%d_%d", i, j)
+	switch {
+	case !a.Terms[j].Even:
+		return a.Terms[j].weighted(whole, k)
+	case a.atoms[j].present:
+		return fmt.Sprintf("kh%d", k)
+	}
+	return fmt.Sprintf("CASE WHEN %s IS NOT NULL THEN kh%d END", whole, k)
+}
 
 // isSize reports whether the value is the total of its only term, which need not be formed again.
 func (a cell) isSize() bool {
@@ -91,11 +116,11 @@ func (g *guardedQuery) hashes(i int, a cell) []string {
 	}
 	for k := range g.in.keys {
 		if a.namesRows() {
-			list = append(list, fmt.Sprintf("sum(%s)%s AS h%d_%d", hashSQL(k, hashBits), rows, i, k))
+			list = append(list, fmt.Sprintf("sum(kh%d)%s AS h%d_%d", k, rows, i, k))
 		}
 		for j, t := range a.Terms {
 			if t.Bound.known() {
-				list = append(list, fmt.Sprintf("sum(%s)%s AS weight%d_%d_%d", t.weighted(fmt.Sprintf("whole%d_%d", i, j), k), a.among(i), i, k, j))
+				list = append(list, fmt.Sprintf("sum(%s)%s AS weight%d_%d_%d", a.weight(i, j, k), a.among(i), i, k, j))
 			}
 		}
 	}
@@ -127,17 +152,51 @@ func (g *guardedQuery) hashColumns(i int, a cell) []string {
 	return list
 }
 
-// settledByBounds reports whether bounds can settle every cell, its noise or its fingerprints included.
+// settledByBounds reports whether bounds can settle every cell, its noise or its fingerprints included, and spare something.
 func (g *guardedQuery) settledByBounds() bool {
-	if g.in.rows().Data < leastMany || g.in.oneRowAUnit() {
-		return false
-	}
+	many := g.in.rows().Data >= leastMany
+	spares := many
 	for _, a := range g.cells {
 		if a.Kind != CountRows && (a.Kind != Sum && a.Kind != Average || a.Most() == 0) {
 			return false
 		}
+		spares = spares || a.Kind != CountRows
 	}
-	return true
+	return spares && (many || g.in.oneRowAUnit() && g.mode == policy.Perturbed)
+}
+
+// named reports whether the noise of a cell's rows is drawn by the name of their units.
+func (g *guardedQuery) named(a cell) bool {
+	return g.mode == policy.Perturbed && a.CountsRows() && g.in.oneRowAUnit()
+}
+
+// full reports whether every row takes part in a cell.
+func (a cell) full() bool {
+	return a.filter == "" || a.whole() && len(a.atoms) > 0 && !slices.ContainsFunc(a.atoms, func(t atom) bool { return !t.present })
+}
+
+// units renders the name of the set of units behind a cell whose units have one row each.
+func (a cell) units(i int) string {
+	if a.full() {
+		return "sum(kh0)"
+	}
+	return fmt.Sprintf("sum(kh0) FILTER (WHERE f%d)", i)
+}
+
+// numberOfRows renders how many rows a group has at least, which the sum of their hashes says well enough, and a condition that holds
+// where there may be k. To count them apart would cost as much as to add them up.
+func (g *guardedQuery) numberOfRows() (least, enough string) {
+	k := g.rules.K
+	for i, a := range g.cells {
+		if a.Kind == CountRows && a.filter == "" || g.mode != policy.Perturbed {
+			break
+		}
+		if a.full() && len(a.Terms) > 0 && a.Terms[0].Even {
+			sum := fmt.Sprintf("weight%d_0_0", i)
+			return fmt.Sprintf("(%s + %d) // %d", sum, 1<<31-1, 1<<31), fmt.Sprintf("%s >= %d", sum, k*(1<<31-1<<27))
+		}
+	}
+	return "count(*)", fmt.Sprintf("n >= %d", k)
 }
 
 // Most is how much of a count of rows, or of a sum's argument, a unit has at most; 0 where that is not known.
@@ -160,10 +219,16 @@ func (c Cell) Most() float64 {
 func (g *guardedQuery) boundsSQL() string {
 	by := numbered("g", len(g.groups))
 	list := append(append([]string{}, by...), g.values()...)
-	list = append(list, "count(*) AS n")
+	rows, enough := g.numberOfRows()
+	if rows == "count(*)" {
+		list, rows = append(list, "count(*) AS n"), "n"
+	}
 	for i, a := range g.cells {
 		if a.Kind == Average && g.mode == policy.Exact { // in perturbed mode it is there for the noise
 			list = append(list, fmt.Sprintf("%s AS sum%d", g.total(i, a), i))
+		}
+		if g.named(a) {
+			list = append(list, fmt.Sprintf("%s AS x%d_0", a.units(i), i))
 		}
 		if a.Conditional {
 			list = append(list, fmt.Sprintf("count(*) FILTER (WHERE o%d) AS out%d", i, i))
@@ -178,9 +243,8 @@ func (g *guardedQuery) boundsSQL() string {
 		q += ", proofs AS (" + proofs + ")"
 		from += " CROSS JOIN proofs"
 	}
-	enough := fmt.Sprintf("n >= %d", g.rules.K)
 	out := g.groupColumns("vals", enough)
-	out = append(out, "n")
+	out = append(out, rows+" AS n")
 	for i, a := range g.cells {
 		out = append(out, g.boundColumns(i, a)...)
 	}
@@ -189,7 +253,17 @@ func (g *guardedQuery) boundsSQL() string {
 }
 
 func (g *guardedQuery) boundColumns(i int, a cell) []string {
-	list := []string{fmt.Sprintf("val%d AS v%d", i, i), fmt.Sprintf("b%d", i)}
+	total, most := fmt.Sprintf("val%d", i), a.Most()
+	if a.Kind == Average {
+		total = fmt.Sprintf("sum%d", i)
+	}
+	list := []string{fmt.Sprintf("CASE WHEN abs(%s) >= %s THEN val%d END AS v%d", total, strconv.FormatFloat(float64(g.rules.K)*most, 'f', -1, 64), i, i)}
+	if a.CountsRows() || g.mode != policy.Perturbed {
+		list = append(list, fmt.Sprintf("b%d", i))
+	}
+	if g.named(a) {
+		list = append(list, fmt.Sprintf("x%d_0", i))
+	}
 	if a.Kind == Average {
 		list = append(list, fmt.Sprintf("sum%d", i))
 	}

@@ -89,6 +89,9 @@ func (c *checker) table(name string, bound sandbox.Bound, schema []policy.Datase
 // UnitColumn names the hidden column of a table or data set that holds the keyed hash of a row's unit.
 func UnitColumn(i int) string { return "__unit_" + itoa(i) }
 
+// HashColumn names the column beside it that holds the short hash.
+func HashColumn(i int) string { return "__hash_" + itoa(i) }
+
 // keptColumn is what a column of the table may be used for from now on: never for more than before.
 func (c *checker) keptColumn(name string, v value, in *relation) (policy.Column, error) {
 	t, err := v.typ.sql()

@@ -32,15 +32,16 @@ type IntakeUnit struct {
 type Taken struct {
 	Bytes      int64       `json:"bytes"` // of the new database; they follow
 	Rows       int64       `json:"rows"`
-	Hash       string      `json:"hash"`       // SHA-256 of the rows in their order, hex
-	Units      []TakenUnit `json:"units"`      // for each unit key
-	Undeclared int         `json:"undeclared"` // columns of the file that were left out
+	Hash       string      `json:"hash"`           // SHA-256 of the rows in their order, hex
+	Units      []TakenUnit `json:"units"`          // for each unit key
+	Full       []string    `json:"full,omitempty"` // columns whose totals were wanted and that no row leaves out or has a zero in
+	Undeclared int         `json:"undeclared"`     // columns of the file that were left out
 }
 
 // TakenUnit is what an intake found about the units of one key.
 type TakenUnit struct {
 	Most   int64              `json:"most"`             // rows of the unit that has most
-	Totals map[string]float64 `json:"totals,omitempty"` // by column: the greatest total of one unit's sizes; none where Most is 1
+	Totals map[string]float64 `json:"totals,omitempty"` // by column: the greatest total of one unit's sizes
 }
 
 // BadFile is a fault in a provider's file: where it is and of which kind, and never the value.

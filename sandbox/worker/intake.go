@@ -108,6 +108,9 @@ func take(ctx context.Context, request wire.Intake) (*wire.Taken, error) {
 	if taken.Units, err = weighUnits(ctx, conn, request, taken.Rows); err != nil {
 		return nil, err
 	}
+	if taken.Full, err = fullColumns(ctx, conn, request); err != nil {
+		return nil, err
+	}
 	if err := e.run(ctx, "CHECKPOINT"); err != nil {
 		return nil, err
 	}
@@ -120,7 +123,7 @@ func createData(request wire.Intake) string {
 		columns = append(columns, quote(c.Name)+" "+c.Type)
 	}
 	for i := range request.Units {
-		columns = append(columns, fmt.Sprintf("__unit_%d UBIGINT NOT NULL", i))
+		columns = append(columns, fmt.Sprintf("__unit_%d UBIGINT NOT NULL", i), fmt.Sprintf("__hash_%d INTEGER NOT NULL", i))
 	}
 	return "CREATE TABLE data (" + strings.Join(columns, ", ") + ")"
 }
@@ -207,7 +210,7 @@ type filler struct {
 func newFiller(request wire.Intake) *filler {
 	f := &filler{
 		columns: request.Columns,
-		out:     make([]driver.Value, len(request.Columns)+len(request.Units)),
+		out:     make([]driver.Value, len(request.Columns)+2*len(request.Units)),
 		texts:   make([]string, len(request.Columns)),
 		hash:    sha256.New(),
 	}
@@ -245,7 +248,8 @@ func (f *filler) row(values []any) error {
 		if key == "" {
 			return &badFile{wire.BadFile{Kind: "empty-key", Column: f.columns[u.column].Name}}
 		}
-		f.out[len(values)+i] = u.of(key)
+		name := u.of(key)
+		f.out[len(values)+2*i], f.out[len(values)+2*i+1] = name, short(name)
 	}
 	return nil
 }

@@ -13,8 +13,8 @@ import (
 // rowsAtOnce is about how many rows are grouped by their unit at a time, so that any number fits into memory.
 const rowsAtOnce = 4_000_000
 
-// weighUnits finds for each unit key how many rows a unit has at most and, where that is more than one, how much of
-// each measure. No part of one unit in any figure is greater, which spares most figures the way over single units.
+// weighUnits finds for each unit key how many rows a unit has at most, and how much of each measure. No part of one unit
+// in any figure is greater, which spares most figures the way over single units.
 func weighUnits(ctx context.Context, conn *sql.Conn, request wire.Intake, rows int64) ([]wire.TakenUnit, error) {
 	found := make([]wire.TakenUnit, len(request.Units))
 	for i := range found {
@@ -22,9 +22,7 @@ func weighUnits(ctx context.Context, conn *sql.Conn, request wire.Intake, rows i
 		if err != nil {
 			return nil, err
 		}
-		if found[i].Most = int64(most[0]); found[i].Most == 1 {
-			continue
-		}
+		found[i].Most = int64(most[0])
 		var names, sizes []string
 		for _, c := range request.Columns {
 			if c.Total {
@@ -47,6 +45,24 @@ func weighUnits(ctx context.Context, conn *sql.Conn, request wire.Intake, rows i
 		}
 	}
 	return found, nil
+}
+
+// fullColumns lists those of the measures that no row leaves out or has a zero in.
+func fullColumns(ctx context.Context, conn *sql.Conn, request wire.Intake) (full []string, err error) {
+	for _, c := range request.Columns {
+		if !c.Total {
+			continue
+		}
+		var every bool
+		query := fmt.Sprintf("SELECT count(*) FILTER (WHERE %s <> 0) = count(*) FROM data", quote(c.Name))
+		if err := conn.QueryRowContext(ctx, query).Scan(&every); err != nil {
+			return nil, err
+		}
+		if every {
+			full = append(full, c.Name)
+		}
+	}
+	return full, nil
 }
 
 // roundedUp keeps a total of rounded numbers from being less than the true one.
