@@ -172,7 +172,7 @@ func (v *Vault) openRow(ctx context.Context, row version) (*stored, error) {
 // openSealed opens a sealed file that people know by a name.
 func openSealed(ctx context.Context, keys keyring, path string, p seal.Purpose, name string) (*stored, error) {
 	key, err := keys.open(ctx, p)
-	if errors.Is(err, seal.ErrUnknownMaster) {
+	if errors.Is(err, seal.ErrUnknownMaster) || errors.Is(err, seal.ErrUnavailable) {
 		return nil, asMasterProblem(err)
 	}
 	if errors.Is(err, seal.ErrBroken) || errors.Is(err, errNoKey) {
@@ -351,7 +351,7 @@ func (v *Vault) openSecret(ctx context.Context) ([]byte, error) {
 	}
 	row, err := v.keys.wrap(ctx, fresh, unitKey)
 	if err != nil {
-		return nil, err
+		return nil, asMasterProblem(err)
 	}
 	if _, err := v.db.NewInsert().Model(row).Exec(ctx); err != nil {
 		return nil, fmt.Errorf("keep the key of units: %w", err)
