@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"weir/export/guard"
+	"weir/export/span"
 	"weir/internal/problem"
 	"weir/policy"
 	"weir/sandbox"
@@ -171,6 +172,7 @@ type judging struct {
 	index   map[string]int
 	check   Check
 	known   map[string]*history    // by domain; exact mode only
+	ahead   map[printKey]print     // fingerprints of the rows that come next
 	asked   map[string]*comparison // by domain; where something in the question is secret
 	current []any
 	bounds  bool // the current row's evidence are bounds
@@ -191,9 +193,13 @@ func (j *judging) every(cells sandbox.Table) ([][]any, error) {
 		return nil, err
 	}
 	judged := make([][]any, len(cells.Rows))
-	for _, i := range order {
-		if judged[i], err = j.row(cells.Rows[i]); err != nil {
-			return nil, err
+	defer j.expect(nil, nil)
+	for some := range slices.Chunk(order, span.LookAhead) {
+		j.expect(cells.Rows, some)
+		for _, i := range some {
+			if judged[i], err = j.row(cells.Rows[i]); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return slices.DeleteFunc(judged, func(row []any) bool { return row == nil }), nil

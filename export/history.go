@@ -63,6 +63,17 @@ type entry struct {
 	print fingerprint
 }
 
+// print is a fingerprint that was read.
+type print struct {
+	written fingerprint
+	cell    []span.Entry
+}
+
+func readPrint(written fingerprint) (print, error) {
+	cell, err := written.parse()
+	return print{written, cell}, err
+}
+
 func newHistory(k int) (*history, error) {
 	space, err := span.New(k, span.DefaultLimits)
 	if err != nil {
@@ -83,33 +94,33 @@ func (h *history) label(job string) int {
 	return len(h.jobs) - 1
 }
 
-// know adds a cell that the ledger has.
-func (h *history) know(e entry) error {
-	cell, err := e.print.parse()
-	if err == nil {
-		h.space.Know(h.label(e.job), cell)
+// know adds cells that the ledger has.
+func (h *history) know(entries []entry) error {
+	cells := make([][]span.Entry, len(entries))
+	for i, e := range entries {
+		var err error
+		if cells[i], err = e.print.parse(); err != nil {
+			return err
+		}
 	}
-	return err
+	h.space.Expect(cells)
+	for i, e := range entries {
+		h.space.Know(h.label(e.job), cells[i])
+	}
+	return nil
 }
 
 // judge decides on a cell, which counts from now if it is safe. together are the jobs of the cells with which it
 // would isolate somebody.
-func (h *history) judge(job string, f fingerprint) (v span.Verdict, together []string, err error) {
-	if len(f) == 0 {
-		return span.Known, nil, nil
-	}
-	cell, err := f.parse()
-	if err != nil {
-		return v, nil, err
-	}
-	v, labels := h.space.Judge(h.label(job), cell)
+func (h *history) judge(job string, p print) (v span.Verdict, together []string) {
+	v, labels := h.space.Judge(h.label(job), p.cell)
 	if v == span.Safe {
-		h.fresh = append(h.fresh, entry{job, f})
+		h.fresh = append(h.fresh, entry{job, p.written})
 	}
 	for _, l := range labels {
 		together = append(together, h.jobs[l])
 	}
-	return v, together, nil
+	return v, together
 }
 
 // combines is E6 and E7 for one cell of the row that is being judged. It names the check that the cell fails. A cell
@@ -127,8 +138,8 @@ func (j *judging) combines(c guard.Cell) (string, error) {
 			if err != nil {
 				return "", err
 			}
-			if failed, err := j.isolates(j.history(p, key), f); err != nil || failed != "" {
-				return failed, err
+			if failed := j.isolates(j.history(p, key), f); failed != "" {
+				return failed, nil
 			}
 		}
 	}
@@ -136,27 +147,62 @@ func (j *judging) combines(c guard.Cell) (string, error) {
 }
 
 // isolates names the check that cells of a history fail together with one of the given fingerprint.
-func (j *judging) isolates(name string, f fingerprint) (string, error) {
-	v, together, err := j.known[name].judge(j.job, f)
-	switch {
-	case err != nil:
-		return "", err
-	case v == span.Safe, v == span.Known:
-		return "", nil
-	case v == span.Isolating:
+func (j *judging) isolates(name string, p print) string {
+	v, together := j.known[name].judge(j.job, p)
+	switch v {
+	case span.Safe, span.Known:
+		return ""
+	case span.Isolating:
 		together = slices.DeleteFunc(together, func(job string) bool { return job == j.job })
 		if len(together) == 0 {
-			return "E7", nil // cells of this very query give it away
+			return "E7" // cells of this very query give it away
 		}
 		j.check.together(together)
 	default:
 		j.check.UsedUp = true
 	}
-	return "E6", nil
+	return "E6"
+}
+
+// printKey names a fingerprint of a row, which is the place of its first value.
+type printKey struct {
+	row    *any
+	p, key int
+}
+
+// expect reads the fingerprints of the rows that come next, and has the histories look at them together. What cannot be
+// read is an error only if it is needed.
+func (j *judging) expect(rows [][]any, next []int) {
+	j.ahead = map[printKey]print{}
+	if j.mode != policy.Exact {
+		return
+	}
+	cells := map[string][][]span.Entry{}
+	for _, name := range j.histories() {
+		cells[name] = nil
+	}
+	for _, i := range next {
+		j.current = rows[i]
+		for p := range j.release.Prints {
+			for key := range j.release.Keys {
+				f, err := j.print(p, key)
+				if name := j.history(p, key); err == nil {
+					cells[name] = append(cells[name], f.cell)
+					j.ahead[printKey{&rows[i][0], p, key}] = f
+				}
+			}
+		}
+	}
+	for name, list := range cells {
+		j.known[name].space.Expect(list)
+	}
 }
 
 // print reads a fingerprint of the row that is being judged. That of a term may be empty: then nobody contributes.
-func (j *judging) print(p, key int) (fingerprint, error) {
+func (j *judging) print(p, key int) (print, error) {
+	if f, ok := j.ahead[printKey{&j.current[0], p, key}]; ok {
+		return f, nil
+	}
 	column := fmt.Sprintf("F%d_%d", p, key)
 	value := j.value(column)
 	if value == guard.SamePrint && p > 0 {
@@ -164,16 +210,16 @@ func (j *judging) print(p, key int) (fingerprint, error) {
 	}
 	text, ok := value.(string)
 	if _, there := j.index[column]; there && value == nil && j.release.Prints[p].Term != "" {
-		return nil, nil
+		return print{}, nil
 	}
 	if !ok {
-		return nil, fmt.Errorf("fingerprint %s is missing", column)
+		return print{}, fmt.Errorf("fingerprint %s is missing", column)
 	}
-	f, err := base64.StdEncoding.Strict().DecodeString(text)
-	if err != nil || len(f) == 0 {
-		return nil, fmt.Errorf("fingerprint %s is not in its form", column)
+	written, err := base64.StdEncoding.Strict().DecodeString(text)
+	if err != nil {
+		return print{}, fmt.Errorf("fingerprint %s is not in its form", column)
 	}
-	return f, nil
+	return readPrint(written)
 }
 
 // auditable refuses a release of which the worker says that it has more fingerprints than can be audited, and did not

@@ -374,10 +374,11 @@ func TestHistoryForgetsNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, _, err := h.judge("again", p)
+		read, err := readPrint(p)
 		if err != nil {
 			t.Fatal(err)
 		}
+		want, _ := h.judge("again", read)
 		shown, check, err := b.offer(t.Context(), f, "o", "person", "", fmt.Sprint(step), 10, []string{set + "e"})
 		if err != nil {
 			t.Fatal(err)
@@ -406,4 +407,64 @@ func TestHistoriesInMemory(t *testing.T) {
 			t.Errorf("operator %d: %v %v %v", i, shown, check, err)
 		}
 	}
+}
+
+// After a start, the histories that were used last are made again before anybody asks, as they were; what is not, or not all of
+// it, is made when it is needed.
+func TestRecall(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *bun.DB) {
+		queue, err := OpenQueue(t.Context(), db, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := blocks{}
+		var sets []string
+		for i := range 26 {
+			letter := string(rune('a' + i))
+			b[letter], sets = 15, append(sets, letter)
+		}
+		before := filterOver(t, queue, "k")
+		for i := range heldHistories + 2 {
+			if _, _, err := b.offer(t.Context(), before, fmt.Sprint("o", i), "person", "", "first", 10, sets); err != nil {
+				t.Fatal(err)
+			}
+		}
+		after := filterOver(t, queue, "k")
+		used := fmt.Sprint("o", heldHistories)
+		if shown, _, err := b.offer(t.Context(), after, used, "person", "", "second", 7, []string{"ab"}); err != nil || len(shown) != 1 {
+			t.Fatal(shown, err)
+		}
+		if err := after.Recall(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(after.ledger.histories); n != heldHistories {
+			t.Errorf("%d histories are held", n)
+		}
+		for i, h := range after.ledger.histories {
+			if want := map[bool]int{true: 7, false: 10}[h.operator == used]; h.space.Rank() != 26 || h.k != want {
+				t.Errorf("%s: %d cells, k %d", h.operator, h.space.Rank(), h.k)
+			}
+			if last := i == heldHistories-1; last != (h.operator == used) {
+				t.Errorf("place %d is that of %s", i, h.operator)
+			}
+		}
+		if again := after.Recall(t.Context()); again != nil {
+			t.Error(again)
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := filterOver(t, queue, "k").Recall(gone); err == nil {
+			t.Error("recalled after the end")
+		}
+		if err := filterOver(t, queue, "x").Recall(t.Context()); err == nil {
+			t.Error("recalled with another key")
+		}
+		middle := filterOver(t, queue, "k") // a job comes in the middle, and goes on from where it is
+		if _, err := middle.ledger.recallSome(t.Context(), "o5", "person", 10); err != nil {
+			t.Fatal(err)
+		}
+		if shown, check, err := b.offer(t.Context(), middle, "o5", "person", "", "third", 10, []string{"ab", "c"}); err != nil || len(shown) != 2 || check.UsedUp {
+			t.Fatal(shown, check, err)
+		}
+	})
 }

@@ -115,12 +115,8 @@ func turn(ctx context.Context, db *bun.DB, table string, fn func(context.Context
 
 // history gives what the ledger holds, from memory as far as it is there.
 func (l *ledger) history(ctx context.Context, db bun.IDB, operator, domain string, k int) (*history, error) {
-	at := slices.IndexFunc(l.histories, func(h *held) bool { return h.operator == operator && h.domain == domain })
-	var h *held
-	if at >= 0 {
-		h = l.histories[at]
-		l.histories = slices.Delete(l.histories, at, at+1)
-	}
+	h := l.find(operator, domain)
+	l.histories = slices.DeleteFunc(l.histories, func(other *held) bool { return other == h })
 	if h == nil || h.k != k {
 		fresh, err := newHistory(k)
 		if err != nil {
@@ -131,6 +127,15 @@ func (l *ledger) history(ctx context.Context, db bun.IDB, operator, domain strin
 	l.histories = append(l.histories, h) // also if not all of it can be read: the next turn goes on from there
 	l.forgetOldest()
 	return h.history, l.read(ctx, db, h)
+}
+
+// find gives what is in memory of a history, or nil.
+func (l *ledger) find(operator, domain string) *held {
+	at := slices.IndexFunc(l.histories, func(h *held) bool { return h.operator == operator && h.domain == domain })
+	if at < 0 {
+		return nil
+	}
+	return l.histories[at]
 }
 
 // forgetOldest takes from memory what was not used for the longest time.
@@ -150,27 +155,39 @@ const readAtOnce = 200
 
 // read adds to a history what the ledger has besides.
 func (l *ledger) read(ctx context.Context, db bun.IDB, h *held) error {
-	for {
-		var rows []ledgerRow
-		err := db.NewSelect().Model(&rows).Where("operator = ? AND domain = ? AND id > ?", h.operator, h.domain, h.last).
-			OrderExpr("id").Limit(readAtOnce).Scan(ctx)
-		if err != nil {
-			return fmt.Errorf("read the ledger: %w", err)
-		}
-		for _, r := range rows {
-			f, err := l.open(r)
-			if err != nil {
-				return fmt.Errorf("read the ledger: entry %d: %w", r.ID, err)
-			}
-			if err := h.know(entry{r.Job, f}); err != nil {
-				return fmt.Errorf("read the ledger: entry %d: %w", r.ID, err)
-			}
-			h.last = r.ID
-		}
-		if len(rows) < readAtOnce {
-			return nil
+	for more := true; more; {
+		var err error
+		if more, err = l.readSome(ctx, db, h); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// readSome adds the next of them, and reports whether there are more.
+func (l *ledger) readSome(ctx context.Context, db bun.IDB, h *held) (more bool, err error) {
+	var rows []ledgerRow
+	err = db.NewSelect().Model(&rows).Where("operator = ? AND domain = ? AND id > ?", h.operator, h.domain, h.last).
+		OrderExpr("id").Limit(readAtOnce).Scan(ctx)
+	if err != nil {
+		return false, fmt.Errorf("read the ledger: %w", err)
+	}
+	if len(rows) == 0 {
+		return false, nil
+	}
+	entries := make([]entry, len(rows))
+	for i, r := range rows {
+		written, err := l.open(r)
+		if err != nil {
+			return false, fmt.Errorf("read the ledger: entry %d: %w", r.ID, err)
+		}
+		entries[i] = entry{r.Job, written}
+	}
+	if err := h.know(entries); err != nil {
+		return false, fmt.Errorf("read the ledger: entries from %d on: %w", rows[0].ID, err)
+	}
+	h.last = rows[len(rows)-1].ID
+	return len(rows) == readAtOnce, nil
 }
 
 // write keeps what was added to the histories.

@@ -118,7 +118,7 @@ func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *
 	if err != nil {
 		return nil, err
 	}
-	flow, err := a.path(ctx, s, worker, vault, tables, queue)
+	flow, err := a.path(ctx, s, worker, vault, tables, queue, log)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *
 }
 
 // path puts together the way of a query.
-func (a *assembly) path(ctx context.Context, s settings, worker string, vault *sandbox.Vault, tables *sandbox.Workspaces, queue *export.Queue) (*gateway.Flow, error) {
+func (a *assembly) path(ctx context.Context, s settings, worker string, vault *sandbox.Vault, tables *sandbox.Workspaces, queue *export.Queue, log *zap.Logger) (*gateway.Flow, error) {
 	noise, err := noiseKey(ctx, s, vault)
 	if err != nil {
 		return nil, err
@@ -153,6 +153,7 @@ func (a *assembly) path(ctx context.Context, s settings, worker string, vault *s
 	if err != nil {
 		return nil, err
 	}
+	a.recall(ctx, filter, log)
 	planner := sandbox.NewPlanner(worker, sandbox.DefaultLimits).KeepWarm(sandbox.WarmPlanners)
 	workers := sandbox.NewWorkers(worker, vault, sandbox.DefaultLimits).KeepWarm(sandbox.WarmWorkers)
 	a.onClose(func(context.Context) error { planner.Close(); workers.Close(); return nil })
@@ -182,6 +183,18 @@ func (a *assembly) jobs(ctx context.Context, s settings, db *bun.DB, flow *gatew
 	}
 	a.onClose(func(ctx context.Context) error { jobs.Close(ctx); return nil })
 	return jobs, nil
+}
+
+// recall has the filter find out again, beside everything else, what released cells say together.
+func (a *assembly) recall(ctx context.Context, filter *export.Filter, log *zap.Logger) {
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var recalling sync.WaitGroup
+	recalling.Go(func() {
+		if err := filter.Recall(life); err != nil && life.Err() == nil {
+			log.Named("export").Warn("histories of exact releases could not be recalled; the next jobs do that themselves", zap.Error(err))
+		}
+	})
+	a.onClose(func(context.Context) error { stop(); recalling.Wait(); return nil })
 }
 
 // sweep deletes workspaces that have outlived their grants, at once and from time to time.

@@ -20,7 +20,7 @@ func newField() (field, error) {
 	return field{p.Uint64(), ^uint64(0) / p.Uint64()}, nil
 }
 
-// reduce takes a number below 2^63.
+// reduce takes any number: the quotient is one too small at most.
 func (f field) reduce(x uint64) uint32 {
 	q, _ := bits.Mul64(x, f.inverse)
 	if x -= q * f.p; x >= f.p {
@@ -36,6 +36,14 @@ func (f field) less(a, b, c uint32) uint32 {
 
 func (f field) times(a, b uint32) uint32 { return f.reduce(uint64(a) * uint64(b)) }
 
+// minus is the number that is zero together with a.
+func (f field) minus(a uint32) uint32 {
+	if a == 0 {
+		return 0
+	}
+	return uint32(f.p) - a
+}
+
 // over is the inverse, by Fermat's theorem.
 func (f field) over(a uint32) uint32 {
 	result := uint32(1)
@@ -46,4 +54,31 @@ func (f field) over(a uint32) uint32 {
 		a = f.times(a, a)
 	}
 	return result
+}
+
+// total is a sum of products, which is reduced once at its end: four products have 64 bits together, and what is above 32 of
+// them is added up apart. That holds for as many products as there are.
+type total struct{ high, low uint64 }
+
+func (t *total) add(s uint64) {
+	t.high += s >> 32
+	t.low += s & (1<<32 - 1)
+}
+
+func (f field) reduceTotal(t total) uint32 {
+	return f.reduce(uint64(f.reduce(t.high))<<32 + t.low)
+}
+
+// product is the sum of a's values times b's. Nothing else takes as much time.
+func (f field) product(a, b []uint32) uint32 {
+	b = b[:len(a)]
+	t, n := front(a, b)
+	for ; n+4 <= len(a); n += 4 {
+		x, y := a[n:n+4:n+4], b[n:n+4:n+4]
+		t.add(uint64(x[0])*uint64(y[0]) + uint64(x[1])*uint64(y[1]) + uint64(x[2])*uint64(y[2]) + uint64(x[3])*uint64(y[3]))
+	}
+	for i := n; i < len(a); i++ {
+		t.add(uint64(a[i]) * uint64(b[i]))
+	}
+	return f.reduceTotal(t)
 }

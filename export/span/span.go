@@ -23,6 +23,7 @@
 package span
 
 import (
+	"math"
 	"slices"
 	"sync"
 )
@@ -44,13 +45,13 @@ const (
 // Limits bound what a Space takes.
 type Limits struct {
 	Rows    int // of the basis
-	Entries int // of all triangles, 8 bytes each
+	Entries int // of all triangles, 4 bytes each
 	Values  int // of all rows of the basis, 8 bytes each
 	Atoms   int
 }
 
 // DefaultLimits keep a Space below about a gibibyte.
-var DefaultLimits = Limits{Rows: 20_000, Entries: 48 << 20, Values: 64 << 20, Atoms: 1 << 20}
+var DefaultLimits = Limits{Rows: 20_000, Entries: 112 << 20, Values: 64 << 20, Atoms: 1 << 20}
 
 // Space is the span of the cells that were released, over the atoms into which they divide the units.
 type Space struct {
@@ -62,6 +63,13 @@ type Space struct {
 	sets   []*set
 	values int // of all rows
 	start  int // where the next look at a cell starts: not always at the same atoms
+
+	// The atoms that are watched are no pivots in any set, so most residues are seen on them, without being factored.
+	watched []int
+
+	expected [][]Entry // cells that come next
+	looked   int       // so many of them have been looked at ahead
+	turn     int       // which of these it is, or -1
 
 	z []uint32
 }
@@ -90,9 +98,9 @@ func New(k int, l Limits) (*Space, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Space{field: f, k: k, limits: l}
+	s := &Space{field: f, k: k, limits: l, turn: -1}
 	for range max(k, 1) {
-		s.sets = append(s.sets, &set{field: f})
+		s.sets = append(s.sets, &set{field: f, sight: math.MaxInt / 2})
 	}
 	return s, nil
 }
@@ -109,7 +117,7 @@ func (s *Space) Rank() int { return len(s.labels) }
 // Sets is the number of information sets that are left: combinations on fewer units than that are found.
 func (s *Space) Sets() int { return len(s.sets) }
 
-// Entries is what all the triangles hold; each takes 8 bytes.
+// Entries is what all the triangles hold; each takes 4 bytes.
 func (s *Space) Entries() (n int) {
 	for _, set := range s.sets {
 		n += set.entries
@@ -118,17 +126,19 @@ func (s *Space) Entries() (n int) {
 }
 
 // Bytes is about what the Space takes of memory.
-func (s *Space) Bytes() int { return 8*(s.Entries()+s.values) + len(s.atoms)*(64+len(s.sets)) }
+func (s *Space) Bytes() int { return 4*s.Entries() + 8*s.values + len(s.atoms)*(64+len(s.sets)) }
 
 // Full reports whether so many atoms more would be too many.
 func (s *Space) Full(more int) bool { return len(s.atoms)+more > s.limits.Atoms }
 
 // Add makes an atom of units that no cell knew before, and gives its number.
 func (s *Space) Add(units int) int {
+	s.Expect(nil)
 	s.atoms = append(s.atoms, atom{units: units})
 	s.z = append(s.z, 0)
 	for _, set := range s.sets {
 		set.blind = append(set.blind, false)
+		set.sight += units
 	}
 	return len(s.atoms) - 1
 }
@@ -142,7 +152,9 @@ func (s *Space) Split(from, units int) int {
 	fresh.in = slices.Clip(old.in)
 	old.in = fresh.in
 	for _, set := range s.sets {
-		set.blind[n] = set.blind[from]
+		if set.sight -= units; set.blind[from] { // counted above, as if they were new
+			set.blind[n] = true
+		}
 		if old.taken <= old.units {
 			continue
 		}
@@ -158,10 +170,20 @@ func (s *Space) Split(from, units int) int {
 // Judge decides on a cell, and adds it to what is known if it is Safe. Where it is Isolating, with gives the labels
 // of the cells that take part; they are in ascending order and none is repeated.
 func (s *Space) Judge(label int, cell []Entry) (v Verdict, with []int) {
-	defer s.solve(cell)()
+	defer s.solve(cell, s.needed())()
+	if s.full() {
+		if weight, _ := s.weigh(s.sets[0], cell, 1); weight == 0 {
+			return Known, nil
+		}
+		return Exhausted, nil
+	}
 	votes := 0
 	for _, set := range s.sets {
-		switch weight, sure := s.weigh(set, cell); {
+		if s.isHeavy(set) {
+			votes++
+			continue
+		}
+		switch weight, sure := s.weigh(set, cell, s.k); {
 		case weight == 0:
 			return Known, nil
 		case weight < s.k && with == nil:
@@ -182,24 +204,29 @@ func (s *Space) Judge(label int, cell []Entry) (v Verdict, with []int) {
 
 // Know adds a cell that is known already, whatever it says.
 func (s *Space) Know(label int, cell []Entry) {
-	defer s.solve(cell)()
+	defer s.solve(cell, s.sets)()
 	for _, set := range s.sets {
-		if weight, _ := s.weigh(set, cell); weight == 0 {
+		if s.isHeavy(set) {
+			break
+		}
+		if weight, _ := s.weigh(set, cell, s.k); weight == 0 {
 			return
 		}
 	}
 	s.admit(label, cell)
 }
 
-// solve finds the residue of a cell in every set. What it gives must be called when the cell is done with.
-func (s *Space) solve(cell []Entry) (done func()) {
+// solve prepares to tell the residue of a cell in some sets. What it gives must be called when the cell is done with.
+func (s *Space) solve(cell []Entry, sets []*set) (done func()) {
+	s.watch()
+	s.next(cell)
 	for _, e := range cell {
-		s.z[e.Atom] = s.reduce(e.Rows % s.p)
+		s.z[e.Atom] = s.reduce(e.Rows)
 	}
 	s.start++
 	var solving sync.WaitGroup
-	for _, set := range s.sets {
-		solving.Go(func() { set.solve(s.z, len(s.labels)) })
+	for _, set := range sets {
+		solving.Go(func() { set.solve(s.z, s.partial(set)) })
 	}
 	solving.Wait()
 	return func() {
@@ -209,8 +236,62 @@ func (s *Space) solve(cell []Entry) (done func()) {
 	}
 }
 
-// weigh counts the units on which the residue rests, up to k. It is sure where those alone on which the residue is unique are k.
-func (s *Space) weigh(set *set, cell []Entry) (weight int, sure bool) {
+// many atoms are so many that some of them can be kept from being pivots, and watch is how many of these there are for each
+// of the units that are too few.
+var many = 1 << 12
+
+const watch = 3
+
+// watch chooses the atoms to be watched, before there is a basis.
+func (s *Space) watch() {
+	n := min(watch*s.k, len(s.atoms)/4)
+	if len(s.labels) > 0 || s.watched != nil || len(s.atoms) < many || n == 0 {
+		return
+	}
+	for i := range n {
+		s.watched = append(s.watched, i*(len(s.atoms)/n))
+	}
+	for _, set := range s.sets {
+		set.watched = make([][]uint32, n)
+	}
+}
+
+// isHeavy reports whether the residue rests on k units for certain, by the atoms that are watched.
+func (s *Space) isHeavy(set *set) bool {
+	units := 0
+	for i, column := range set.watched {
+		if atom := s.watched[i]; !set.blind[atom] && set.beyond(s.z[atom], column) != 0 {
+			if units += s.atoms[atom].units; units >= s.k {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// needed are the sets that are looked at: one is enough to recognise what is known.
+func (s *Space) needed() []*set {
+	if s.full() {
+		return s.sets[:1]
+	}
+	return s.sets
+}
+
+// full reports whether exact knowledge is used up: too few sets see k units, so nothing can be Safe any more.
+func (s *Space) full() bool {
+	seeing := 0
+	for _, set := range s.sets {
+		if set.sight >= s.k {
+			seeing++
+		}
+	}
+	return seeing < min(s.k, Fewest)
+}
+
+// weigh counts the units on which the residue rests, up to k. It is sure where those alone on which the residue is unique are k. It does not
+// count further than enough.
+func (s *Space) weigh(set *set, cell []Entry, enough int) (weight int, sure bool) {
+	set.factor(len(s.labels))
 	seen := 0
 	count := func(atom int) bool {
 		if set.residue(s.z[atom], s.atoms[atom].in) != 0 {
@@ -219,7 +300,7 @@ func (s *Space) weigh(set *set, cell []Entry) (weight int, sure bool) {
 				seen += s.atoms[atom].units
 			}
 		}
-		return seen >= s.k
+		return seen >= s.k || enough < s.k && weight >= enough
 	}
 	for i := range cell {
 		if count(cell[(i+s.start)%len(cell)].Atom) {
@@ -250,16 +331,40 @@ func (s *Space) parts(set *set) []int {
 // admit adds the cell that was judged last to the basis. Every set gets a pivot for it where it can.
 func (s *Space) admit(label int, cell []Entry) {
 	row := int32(len(s.labels))
-	for _, set := range s.sets {
-		if atom := s.pivot(set, cell); atom >= 0 {
-			set.extend(row, int32(atom), set.residue(s.z[atom], s.atoms[atom].in), s.atoms[atom].in)
-			s.atoms[atom].taken++
+	values := make([]uint32, len(s.watched))
+	for i, atom := range s.watched {
+		values[i] = s.z[atom]
+	}
+	chosen, extended := make([]int, len(s.sets)), make([]bool, len(s.sets))
+	var extending sync.WaitGroup
+	for i, set := range s.sets {
+		var column []uint32
+		if chosen[i], column = s.foreseen(set); chosen[i] < 0 {
+			chosen[i] = s.pivot(set, cell, false)
+		}
+		if chosen[i] < 0 {
 			continue
 		}
-		set.place = append(set.place, -1)
-		for atom := range s.atoms {
-			set.blind[atom] = set.blind[atom] || set.residue(s.z[atom], s.atoms[atom].in) != 0
+		atom := &s.atoms[chosen[i]]
+		atom.taken++
+		in, z := atom.in, s.z[chosen[i]]
+		extending.Go(func() {
+			set.reduceColumn(in, column)
+			if v := set.beyond(z, set.column); v != 0 {
+				set.extend(row, int32(chosen[i]), v, values)
+				extended[i] = true
+			}
+		})
+	}
+	extending.Wait()
+	for i, set := range s.sets {
+		if extended[i] {
+			continue
 		}
+		if chosen[i] >= 0 { // it was not seen before that the residue is zero there
+			s.atoms[chosen[i]].taken--
+		}
+		s.search(set, row, cell, values)
 	}
 	s.labels = append(s.labels, label)
 	for _, e := range cell {
@@ -273,28 +378,54 @@ func (s *Space) admit(label int, cell []Entry) {
 	}
 }
 
+// search gives a set a pivot wherever there is one, or makes it blind on what the row rests on.
+func (s *Space) search(set *set, row int32, cell []Entry, values []uint32) {
+	set.factor(len(s.labels))
+	if atom := s.pivot(set, cell, true); atom >= 0 {
+		set.reduceColumn(s.atoms[atom].in, nil)
+		set.extend(row, int32(atom), set.residue(s.z[atom], s.atoms[atom].in), values)
+		s.atoms[atom].taken++
+		return
+	}
+	set.place = append(set.place, -1)
+	set.sight = 0
+	for atom := range s.atoms {
+		set.blind[atom] = set.blind[atom] || set.residue(s.z[atom], s.atoms[atom].in) != 0
+		if !set.blind[atom] {
+			set.sight += s.atoms[atom].units
+		}
+	}
+	for _, atom := range set.pivots {
+		if !set.blind[atom] {
+			set.sight -= s.atoms[atom].units
+		}
+	}
+}
+
 // looks is how many atoms are looked at for a pivot.
 const looks = 200
 
 // pivot chooses an atom for a set: one with units to spare, since small ones are scarce, and then one that lies in few
-// rows of the basis, since it fills the triangles least. It is -1 where all are taken.
-func (s *Space) pivot(set *set, cell []Entry) int {
+// rows of the basis, since it fills the triangles least. It is -1 where all are taken. Only if the residue was factored is it
+// known whether it can be one.
+func (s *Space) pivot(set *set, cell []Entry, factored bool) int {
 	best, seen := -1, 0
 	spare := func(atom int) int { return min(s.atoms[atom].units, s.k) - s.atoms[atom].taken }
 	look := func(atom int) {
 		a := &s.atoms[atom]
-		if a.taken >= a.units || set.blind[atom] || set.residue(s.z[atom], a.in) == 0 {
+		if a.taken >= a.units || set.blind[atom] || slices.Contains(s.watched, atom) {
 			return
 		}
 		seen++
-		if best < 0 || spare(atom) > spare(best) || spare(atom) == spare(best) && len(a.in) < len(s.atoms[best].in) {
+		better := best < 0 || spare(atom) > spare(best) || spare(atom) == spare(best) && len(a.in) < len(s.atoms[best].in)
+		if better && (!factored || set.residue(s.z[atom], a.in) != 0) {
 			best = atom
 		}
 	}
 	for i := 0; i < len(cell) && seen < looks; i++ {
 		look(cell[(i+s.start)%len(cell)].Atom)
 	}
-	for atom := 0; atom < len(s.atoms) && best < 0; atom++ {
+	for atom := 0; atom < len(s.atoms) && best < 0 && factored; atom++ {
 		look(atom)
 	}
 	return best
@@ -306,5 +437,6 @@ func (s *Space) giveUp() {
 	for _, atom := range most.pivots {
 		s.atoms[atom].taken--
 	}
+	s.release(most)
 	s.sets = slices.DeleteFunc(s.sets, func(x *set) bool { return x == most })
 }

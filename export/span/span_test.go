@@ -356,3 +356,158 @@ func TestKnow(t *testing.T) {
 		t.Errorf("all of them are %v", v)
 	}
 }
+
+// Where atoms are watched, residues are told from these; the decisions are the same.
+func TestSoundWhereAtomsAreWatched(t *testing.T) {
+	defer func(n int) { many = n }(many)
+	many = 8
+	r := rand.New(rand.NewPCG(4, 1))
+	safe, exhausted := 0, 0
+	for i := range 60 {
+		k := 2 + r.IntN(3)
+		units := make([]int, 8+r.IntN(2))
+		for i := range units {
+			units[i] = 1 + r.IntN(3)
+		}
+		if i%2 == 0 {
+			k = 2 + r.IntN(9)
+			units[0], units[2], units[4] = 20*k, 30*k, 20*k
+		}
+		a, b := play(t, r.IntN, k, units, 12, 1+r.IntN(3))
+		safe, exhausted = safe+a, exhausted+b
+	}
+	t.Logf("%d cells were safe, for %d of them the sets ran out", safe, exhausted)
+	if exhausted == safe {
+		t.Error("all cells are withheld")
+	}
+}
+
+// The product is that of whole numbers, whatever its length and however large its numbers are.
+func TestProduct(t *testing.T) {
+	f, err := newField()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(6, 1))
+	for n := range 200 {
+		if n > 150 {
+			n *= 50
+		}
+		a, b, want := make([]uint32, n), make([]uint32, n+3), new(big.Int)
+		for i := range a {
+			a[i], b[i] = uint32(f.p)-1, uint32(f.p)-1
+			if n%2 == 0 {
+				a[i], b[i] = r.Uint32N(uint32(f.p)), r.Uint32N(uint32(f.p))
+			}
+			want.Add(want, new(big.Int).Mul(big.NewInt(int64(a[i])), big.NewInt(int64(b[i]))))
+		}
+		b[n] = 5 // is not read
+		if got := f.product(a, b); uint64(got) != want.Mod(want, new(big.Int).SetUint64(f.p)).Uint64() {
+			t.Fatalf("%d values: %d", n, got)
+		}
+	}
+}
+
+// What is expected is judged as it is without: in the order that was said, with some left out, and beside others.
+func TestExpect(t *testing.T) {
+	defer func(n int) { many = n }(many)
+	r := rand.New(rand.NewPCG(7, 1))
+	for round := range 10 {
+		many = 10 + 1000*(round%2) // half of the time atoms are watched
+		two := [2]*Space{}
+		for i := range two {
+			var err error
+			if two[i], err = New(5, DefaultLimits); err != nil {
+				t.Fatal(err)
+			}
+			for atom := range 200 {
+				two[i].Add(1 + atom%7)
+			}
+		}
+		cells := make([][]Entry, 90)
+		for i := range cells {
+			if i > 2 && r.IntN(4) == 0 { // one that follows from others, or nearly
+				cells[i] = slices.Concat(cells[r.IntN(i)], nil)
+				if r.IntN(2) == 0 {
+					cells[i] = cells[i][1:]
+				}
+				continue
+			}
+			for atom := range 200 {
+				if r.IntN(5) == 0 {
+					cells[i] = append(cells[i], Entry{atom, 1 + r.Uint64N(3)})
+				}
+			}
+		}
+		two[0].Expect(cells)
+		kinds := map[Verdict]int{}
+		for i, cell := range cells {
+			switch {
+			case r.IntN(10) == 0:
+				continue
+			case r.IntN(30) == 0:
+				for _, s := range two {
+					if s.Units(6) > 1 {
+						s.Split(6, 1)
+					}
+				}
+			case r.IntN(20) == 0:
+				for _, s := range two {
+					s.Know(i, slices.Clone(cell))
+				}
+			}
+			a, withA := two[0].Judge(i, cell)
+			b, withB := two[1].Judge(i, slices.Clone(cell))
+			if a != b || len(withA) > 0 != (len(withB) > 0) {
+				t.Fatalf("round %d, cell %d: %v with %v where it is expected, else %v with %v", round, i, a, withA, b, withB)
+			}
+			kinds[a]++
+		}
+		for _, s := range two {
+			s.Expect(nil)
+			checkPacking(t, s)
+		}
+		if kinds[Safe] == 0 || kinds[Known] == 0 || kinds[Isolating] == 0 {
+			t.Errorf("round %d: %v", round, kinds)
+		}
+	}
+}
+
+// When the units are used up, nothing new is safe; what is known stays known, and what was known elsewhere can still be added.
+func TestFull(t *testing.T) {
+	s, err := New(5, DefaultLimits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 60 {
+		s.Add(1)
+	}
+	r := rand.New(rand.NewPCG(8, 1))
+	cells := make([][]Entry, 40)
+	for i := range cells {
+		for atom := range 60 {
+			if r.IntN(2) == 0 {
+				cells[i] = append(cells[i], Entry{atom, 1 + r.Uint64N(1000)})
+			}
+		}
+	}
+	s.Expect(cells)
+	kinds := map[Verdict]int{}
+	for i, cell := range cells {
+		v, _ := s.Judge(i, cell)
+		kinds[v]++
+	}
+	safe := kinds[Safe]
+	if safe < 12 || safe > 20 || kinds[Exhausted] != 40-safe || !s.full() {
+		t.Errorf("60 units told apart by fives: %v, full %v", kinds, s.full())
+	}
+	s.Expect(cells)
+	if v, _ := s.Judge(0, cells[0]); v != Known {
+		t.Errorf("the first cell is %v", v)
+	}
+	s.Know(40, cells[39])
+	if s.Rank() != safe+1 {
+		t.Errorf("rank %d", s.Rank())
+	}
+	checkPacking(t, s)
+}
