@@ -64,13 +64,14 @@ func BenchmarkGuard(b *testing.B) {
 			})
 			for _, mode := range []policy.Mode{policy.Perturbed, policy.Exact} {
 				for _, groups := range []string{"few", "many"} {
+					by := groups
 					if mode == policy.Exact && groups == "many" {
-						continue // no officer reviews 20 000 groups, and the filter refuses them
+						groups, by = "1000", "many % 1000" // no officer reviews 20 000 groups, and the filter refuses them
 					}
 					for _, aggregate := range []string{"count(*)", "sum(amount)"} {
 						b.Run(fmt.Sprintf("%s/%s/groups=%s/%s", name, mode, groups, aggregate), func(b *testing.B) {
 							data, _ := benchData(b, vault, rows, each)
-							benchGuard(b, vault, []policy.Dataset{data}, mode, benchQuery{groups, aggregate, "{rows} AS r", "r.__unit_0"})
+							benchGuard(b, vault, []policy.Dataset{data}, mode, benchQuery{by, aggregate, "{rows} AS r", "r.__unit_0"})
 						})
 					}
 				}
