@@ -45,6 +45,8 @@ type Released struct {
 	names    []string
 	types    []string
 	rows     [][]any
+	errors   [][]any // an error bound for each value; nil where the values are exact
+	noisy    []bool  // by column
 	withheld bool
 	sources  []string
 	log      LogIndex
@@ -81,11 +83,14 @@ func (r Released) In(lang problem.Lang) Released { r.lang = lang; return r }
 func (r Released) Page(number, rows int) (page Released, pages int) {
 	pages = max(1, (len(r.rows)+rows-1)/rows)
 	if number > pages {
-		r.rows = nil
+		r.rows, r.errors = nil, nil
 		return r, pages
 	}
-	begin := (number - 1) * rows
-	r.rows = r.rows[begin:min(begin+rows, len(r.rows))]
+	begin, end := (number-1)*rows, min(number*rows, len(r.rows))
+	r.rows = r.rows[begin:end]
+	if r.errors != nil {
+		r.errors = r.errors[begin:end]
+	}
 	return r, pages
 }
 
@@ -104,6 +109,7 @@ type encoded struct {
 	Columns  []string  `json:"columns"`
 	Types    []string  `json:"types"`
 	Rows     [][]any   `json:"rows"`
+	Errors   [][]any   `json:"errors,omitempty"` // for each value, how far it may be off in 95 of 100 cases; null: not known
 	Withheld bool      `json:"withheld"`
 	Sources  []string  `json:"sources,omitempty"` // products name the source of their data
 	Log      *LogIndex `json:"log,omitempty"`
@@ -124,27 +130,36 @@ func (r Released) MarshalJSON() ([]byte, error) {
 	if r.state == StateReleased {
 		e.Columns, e.Types, e.Withheld, e.Sources = r.names, r.types, r.withheld, r.sources
 		if len(r.rows) > 0 {
-			e.Rows = r.rows
+			e.Rows, e.Errors = r.rows, r.errors
 		}
 		e.Log = &r.log
 	}
 	return json.Marshal(e)
 }
 
-// WriteCSV writes a released table as CSV (RFC 4180) with a header; NULL is an empty field. Cells that a
+// WriteCSV writes a released table as CSV (RFC 4180) with a header; NULL is an empty field. The error bounds of columns
+// that carry noise follow behind all columns, as ±name; an empty one is not known. Cells that a
 // spreadsheet would take for a formula are set off by an apostrophe.
 func (r Released) WriteCSV(w io.Writer) error {
 	if r.state != StateReleased {
 		return problem.New("export.not-released")
 	}
 	out := csv.NewWriter(w)
-	if err := out.Write(r.names); err != nil {
+	noisy := r.noisyColumns()
+	header := slices.Clone(r.names)
+	for _, i := range noisy {
+		header = append(header, "±"+r.names[i])
+	}
+	if err := out.Write(header); err != nil {
 		return fmt.Errorf("write header: %w", err)
 	}
-	for _, row := range r.rows {
-		line := make([]string, len(row))
+	for at, row := range r.rows {
+		line := make([]string, len(row), len(header))
 		for i, v := range row {
 			line[i] = cellText(v)
+		}
+		for _, i := range noisy {
+			line = append(line, cellText(r.errors[at][i]))
 		}
 		if err := out.Write(line); err != nil {
 			return fmt.Errorf("write row: %w", err)
@@ -152,6 +167,16 @@ func (r Released) WriteCSV(w io.Writer) error {
 	}
 	out.Flush()
 	return out.Error()
+}
+
+// noisyColumns are the columns that carry noise.
+func (r Released) noisyColumns() (list []int) {
+	for i, noisy := range r.noisy {
+		if noisy {
+			list = append(list, i)
+		}
+	}
+	return list
 }
 
 func cellText(v any) string {
@@ -173,6 +198,8 @@ type stored struct {
 	Names    []string `json:"names"`
 	Types    []string `json:"types"`
 	Rows     [][]any  `json:"rows"`
+	Errors   [][]any  `json:"errors,omitempty"`
+	Noisy    []bool   `json:"noisy,omitempty"`
 	Withheld bool     `json:"withheld"`
 	Sources  []string `json:"sources"`
 	Log      LogIndex `json:"log"`

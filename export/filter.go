@@ -122,7 +122,7 @@ func (a *Assessment) Admit(ctx context.Context, r guard.Release, cells sandbox.T
 	if err := j.complete(); err != nil {
 		return problem.New("export.evidence").Because(err)
 	}
-	out := sandbox.Named{Name: r.Name, Table: tableOf(r)}
+	out := sandbox.Named{Name: r.Name, Table: a.tableOf(r)}
 	judge := func() (err error) {
 		out.Table.Rows, err = j.every(cells)
 		var denied *problem.Problem
@@ -230,6 +230,7 @@ func (j *judging) row(row []any) ([]any, error) {
 		}
 	}
 	out := make([]any, len(j.release.Groups)+len(j.release.Cells))
+	bounds := make([]any, 0, len(j.release.Cells))
 	for i, g := range j.release.Groups {
 		if g.Sensitive {
 			values, err := j.number("e", i)
@@ -248,11 +249,14 @@ func (j *judging) row(row []any) ([]any, error) {
 		return nil, err
 	}
 	for i, c := range j.release.Cells {
-		v, err := j.cell(i, c)
+		v, bound, err := j.cell(i, c)
 		if err != nil {
 			return nil, err
 		}
-		out[len(j.release.Groups)+i] = v
+		out[len(j.release.Groups)+i], bounds = v, append(bounds, bound)
+	}
+	if j.mode != policy.Exact {
+		out = append(out, bounds...)
 	}
 	shown := max(1, len(j.release.Cells)) // a group that is shown without a figure says something too
 	j.check.Cells += shown
@@ -270,8 +274,8 @@ func (j *judging) proven() error {
 	return nil
 }
 
-// tableOf is the released table of a guarded aggregation, without rows.
-func tableOf(r guard.Release) sandbox.Table {
+// tableOf is the released table of a guarded aggregation, without rows: groups, cells, and their error bounds where there is noise.
+func (a *Assessment) tableOf(r guard.Release) sandbox.Table {
 	t := sandbox.Table{Rows: [][]any{}}
 	for i, g := range r.Groups {
 		t.Columns = append(t.Columns, sandbox.Column{Name: "c" + strconv.Itoa(i), Type: g.Type})
@@ -279,37 +283,42 @@ func tableOf(r guard.Release) sandbox.Table {
 	for i, c := range r.Cells {
 		t.Columns = append(t.Columns, sandbox.Column{Name: "c" + strconv.Itoa(len(r.Groups)+i), Type: c.Type})
 	}
+	if a.mode != policy.Exact {
+		for i := range r.Cells {
+			t.Columns = append(t.Columns, sandbox.Column{Name: "m" + strconv.Itoa(i), Type: "DOUBLE"})
+		}
+	}
 	return t
 }
 
-// cell judges one value. nil, which is SQL's NULL, means that it is withheld.
-func (j *judging) cell(i int, c guard.Cell) (any, error) {
+// cell judges one value, and gives it with its error bound. nil, which is SQL's NULL, means that it is withheld.
+func (j *judging) cell(i int, c guard.Cell) (shown, bound any, err error) {
 	failed, err := j.failedCheck(i, c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if failed != "" {
 		j.withhold(failed)
-		return nil, nil
+		return nil, nil, nil
 	}
 	v := j.value("v" + strconv.Itoa(i))
 	if v == nil {
 		j.withhold("E2")
-		return nil, nil
+		return nil, nil, nil
 	}
 	if isolates, err := j.publicIsolates(i); err != nil || isolates {
 		j.withhold("E6")
-		return nil, err
+		return nil, nil, err
 	}
 	if failed, err = j.combines(c); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if failed != "" {
 		j.withhold(failed)
-		return nil, nil
+		return nil, nil, nil
 	}
 	if j.mode == policy.Exact {
-		return v, nil
+		return v, nil, nil
 	}
 	return j.perturb(i, c, v)
 }
@@ -345,27 +354,39 @@ func TableStep(job, name string, d policy.Decision) *Verdict {
 
 // Judge closes the assessment with the table that post-processing made of the released cells.
 func (a *Assessment) Judge(t sandbox.Table) (*Verdict, error) {
-	names := a.program.Final.Names
-	if len(t.Columns) != len(names) {
+	names, errors := a.program.Final.Names, a.program.Final.Errors
+	width := len(names)
+	for _, at := range errors {
+		width = max(width, at+1)
+	}
+	if len(t.Columns) != width || len(errors) != len(names) {
 		return nil, problem.New("export.evidence").Because(fmt.Errorf("%d columns for %d names", len(t.Columns), len(names)))
 	}
 	if len(t.Rows)*max(1, len(names)) > MaxCells {
 		return nil, problem.New("export.too-many-cells", "limit", strconv.Itoa(MaxCells))
 	}
-	rows := make([][]any, 0, len(t.Rows))
+	rows, bounds := make([][]any, 0, len(t.Rows)), make([][]any, 0, len(t.Rows))
 	for _, row := range t.Rows {
-		if len(row) != len(names) {
+		if len(row) != width {
 			return nil, problem.New("export.evidence")
 		}
-		shown := make([]any, len(row))
-		for i, v := range row {
-			shown[i] = round(v, t.Columns[i].Type, a.rules.Digits)
+		shown, bound := make([]any, len(names)), make([]any, len(names))
+		for i := range names {
+			shown[i] = round(row[i], t.Columns[i].Type, a.rules.Digits)
+			bound[i] = errorOf(row, i, errors[i], t.Columns[i].Type, a.rules.Digits)
 		}
-		rows = append(rows, shown)
+		rows, bounds = append(rows, shown), append(bounds, bound)
+	}
+	noisy := make([]bool, len(names))
+	for i, at := range errors {
+		noisy[i] = at != guard.NoError
+	}
+	if a.mode == policy.Exact || !slices.Contains(noisy, true) {
+		bounds, noisy = nil, nil
 	}
 	return &Verdict{
 		Job: a.job, Operator: a.operator, Mode: a.mode, Review: a.review, Cells: a.cells, Checks: a.checks, Literals: a.program.Literals,
-		table: stored{Names: names, Types: columnsOf(names, t), Rows: rows, Withheld: a.withheld, Sources: a.program.Sources},
+		table: stored{Names: names, Types: columnsOf(names, t), Rows: rows, Errors: bounds, Noisy: noisy, Withheld: a.withheld, Sources: a.program.Sources},
 	}, nil
 }
 

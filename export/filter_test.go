@@ -239,7 +239,7 @@ func TestModesWithoutARule(t *testing.T) {
 
 func TestTooManyCells(t *testing.T) {
 	f := newFilter(t)
-	a, err := f.Begin("job", &guard.Program{Final: guard.Final{Names: []string{"a", "b"}}}, policy.Decision{Mode: policy.Perturbed, Rules: policy.DefaultRules})
+	a, err := f.Begin("job", &guard.Program{Final: guard.Final{Names: []string{"a", "b"}, Errors: []int{guard.NoError, guard.NoError}}}, policy.Decision{Mode: policy.Perturbed, Rules: policy.DefaultRules})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,6 +336,17 @@ func TestCSV(t *testing.T) {
 	want := "a,平均\n'=1+1,-5\n'+1,\n'-x,true\n'@SUM(A1),1.50\n'\tx,\"y\"\"z\"\n\"'\r=x\",\"a,b\"\nplain,\"a\nb\"\n,x=1\n"
 	if out.String() != want {
 		t.Errorf("got  %q\nwant %q", out.String(), want)
+	}
+	out.Reset()
+	r = result("j", string(StateReleased), stored{Names: []string{"a", "n", "m"}, Noisy: []bool{false, true, true},
+		Rows:   [][]any{{"x", json.Number("50"), json.Number("7.5")}, {"y", json.Number("60"), nil}},
+		Errors: [][]any{{json.Number("0"), json.Number("6"), nil}, {json.Number("0"), json.Number("6"), nil}},
+	})
+	if err := r.WriteCSV(&out); err != nil || out.String() != "a,n,m,±n,±m\nx,50,7.5,6,\ny,60,,6,\n" {
+		t.Errorf("got %q, %v", out.String(), err)
+	}
+	if page, _ := r.Page(2, 1); len(page.errors) != 1 || len(page.noisyColumns()) != 2 {
+		t.Errorf("a page has other error bounds: %v", page.errors)
 	}
 }
 

@@ -38,25 +38,26 @@ func (n noise) draw(seed ...string) float64 {
 	return math.Max(-5, math.Min(5, math.Sqrt2*math.Erfinv(2*u-1)))
 }
 
-// perturb gives the cell's value with noise. Counts are never shown below k.
-func (j *judging) perturb(i int, c guard.Cell, v any) (any, error) {
+// perturb gives the cell's value with noise, and its error bound. Counts are never shown below k.
+func (j *judging) perturb(i int, c guard.Cell, v any) (noisy, bounds any, err error) {
 	switch c.Kind {
 	case guard.CountRows, guard.CountUnits, guard.CountDistinct:
 		exact, err := rational(v)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		e, err := j.countNoise(i, c)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		return count(exact, e, j.rules.K), nil
+		return count(exact, e, j.rules.K), bound(rowsError(c, 1)), nil
 	case guard.Sum:
 		e, err := j.sumNoise(i, c)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		return plus(v, e, c.Type)
+		noisy, err = plus(v, e, c.Type)
+		return noisy, bound(sumError(c, 1) + lastDigit(c.Type)), err
 	case guard.Average:
 		return j.noisyAverage(i, c)
 	case guard.Quantile:
@@ -64,7 +65,7 @@ func (j *judging) perturb(i int, c guard.Cell, v any) (any, error) {
 	case guard.Moment:
 		return j.noisyMoment(i, c)
 	}
-	return nil, fmt.Errorf("no noise for %s", c.Kind)
+	return nil, nil, fmt.Errorf("no noise for %s", c.Kind)
 }
 
 func count(exact *big.Rat, e float64, k int) any {
@@ -185,20 +186,23 @@ func (j *judging) sumNoise(i int, c guard.Cell) (float64, error) {
 }
 
 // noisyAverage is the noisy sum over the noisy number of rows.
-func (j *judging) noisyAverage(i int, c guard.Cell) (any, error) {
+func (j *judging) noisyAverage(i int, c guard.Cell) (noisy, bounds any, err error) {
 	sum, err := j.number("sum", i)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	e, err := j.sumNoise(i, c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	rows, err := j.noisyRows(i, c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return floating((sum + e) / rows), nil
+	average := func(of []float64) float64 { return of[0] / math.Max(float64(j.rules.K), of[1]) }
+	figures := []float64{sum + e, rows}
+	moved := farthest(figures, []float64{sumError(c, 2), rowsError(c, 2)}, average)
+	return floating(average(figures)), bound(moved), nil
 }
 
 func (j *judging) noisyRows(i int, c guard.Cell) (float64, error) {
@@ -208,119 +212,6 @@ func (j *judging) noisyRows(i int, c guard.Cell) (float64, error) {
 	}
 	e, err := j.countNoise(i, c)
 	return math.Max(float64(j.rules.K), rows+math.Round(e)), err
-}
-
-// noisyQuantile moves an order statistic about as far as k units could.
-func (j *judging) noisyQuantile(i int, c guard.Cell, v any) (any, error) {
-	set, err := j.rows(i, c)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := j.noisyRows(i, c)
-	if err != nil {
-		return nil, err
-	}
-	most, err := j.mostRows(i, c)
-	if err != nil {
-		return nil, err
-	}
-	variance, err := j.number("m0_var", i)
-	if err != nil {
-		return nil, err
-	}
-	z := j.filter.noise.draw("quantile", set, c.Terms[0].Name, strconv.FormatFloat(c.Fraction, 'g', 9, 64))
-	return plus(v, z*math.Sqrt(variance)*float64(j.rules.K)*most/rows, c.Type)
-}
-
-// moments of a cell, each with noise.
-type moments struct{ n, mx, my, sxx, syy, sxy float64 }
-
-// noisyMoment computes variances, correlations and regressions from noisy central moments. By SQL's convention
-// the first argument of a regression is y, the second x.
-func (j *judging) noisyMoment(i int, c guard.Cell) (any, error) {
-	m, err := j.noisyMoments(i, c)
-	if err != nil {
-		return nil, err
-	}
-	return floating(m.statistic(c.Function)), nil
-}
-
-func (j *judging) noisyMoments(i int, c guard.Cell) (moments, error) {
-	set, err := j.rows(i, c)
-	if err != nil {
-		return moments{}, err
-	}
-	rows, err := j.number("b", i)
-	if err != nil {
-		return moments{}, err
-	}
-	most, err := j.mostRows(i, c)
-	if err != nil {
-		return moments{}, err
-	}
-	var mean, square, reach [2]float64
-	for a := range c.Terms {
-		var x [4]float64
-		for s, name := range []string{"avg", "var", "min", "max"} {
-			if x[s], err = j.number(fmt.Sprintf("m%d_%s", a, name), i); err != nil {
-				return moments{}, err
-			}
-		}
-		name := c.Terms[a].Name
-		reach[a] = math.Max(x[3]-x[0], x[0]-x[2])
-		mean[a] = x[0] + noiseSD*most*reach[a]/rows*j.filter.noise.draw("mean", set, name)
-		square[a] = math.Max(0, rows*x[1]+noiseSD*most*reach[a]*reach[a]*j.filter.noise.draw("square", set, name))
-	}
-	m := moments{mx: mean[0], sxx: square[0]}
-	if m.n, err = j.noisyRows(i, c); err != nil || len(c.Terms) == 1 {
-		return m, err
-	}
-	covariance, err := j.number("cov", i)
-	if err != nil {
-		return m, err
-	}
-	product := rows*covariance + noiseSD*most*reach[0]*reach[1]*j.filter.noise.draw("product", set, c.Terms[0].Name, c.Terms[1].Name)
-	return moments{n: m.n, my: mean[0], mx: mean[1], syy: square[0], sxx: square[1], sxy: product}, nil
-}
-
-func (m moments) statistic(function string) float64 {
-	slope := m.sxy / m.sxx
-	r := math.Max(-1, math.Min(1, m.sxy/math.Sqrt(m.sxx*m.syy)))
-	switch function {
-	case "var_pop":
-		return m.sxx / m.n
-	case "variance", "var_samp":
-		return m.sxx / (m.n - 1)
-	case "stddev_pop":
-		return math.Sqrt(m.sxx / m.n)
-	case "stddev", "stddev_samp":
-		return math.Sqrt(m.sxx / (m.n - 1))
-	case "covar_pop":
-		return m.sxy / m.n
-	case "covar_samp":
-		return m.sxy / (m.n - 1)
-	case "corr":
-		return r
-	case "regr_r2":
-		return r * r
-	case "regr_slope":
-		return slope
-	case "regr_intercept":
-		return m.my - slope*m.mx
-	case "regr_count":
-		return m.n
-	case "regr_avgx":
-		return m.mx
-	case "regr_avgy":
-		return m.my
-	case "regr_sxx":
-		return m.sxx
-	case "regr_syy":
-		return m.syy
-	case "regr_sxy":
-		return m.sxy
-	}
-	return math.NaN()
 }
 
 // plus adds noise to a number of an SQL type and gives it that type's digits.
@@ -341,11 +232,24 @@ func plus(v any, e float64, sqlType string) (any, error) {
 	if shift == nil {
 		return nil, nil
 	}
+	return json.Number(exact.Add(exact, shift).FloatString(digitsOf(sqlType))), nil
+}
+
+// digitsOf is how many decimal digits an exact type has.
+func digitsOf(sqlType string) int {
 	var width, scale int
 	if n, _ := fmt.Sscanf(sqlType, "DECIMAL(%d,%d)", &width, &scale); n != 2 {
-		scale = 0
+		return 0
 	}
-	return json.Number(exact.Add(exact, shift).FloatString(scale)), nil
+	return scale
+}
+
+// lastDigit is how far a value may be moved by having its type's digits.
+func lastDigit(sqlType string) float64 {
+	if sqlType == "DOUBLE" || sqlType == "FLOAT" {
+		return 0
+	}
+	return 0.5 * math.Pow10(-digitsOf(sqlType))
 }
 
 func rational(v any) (*big.Rat, error) {

@@ -57,7 +57,7 @@ func shareOf(p *guard.Program, budget policy.Privacy) (share, error) {
 func (a *Assessment) admitPrivate(r guard.Release, cells sandbox.Table) error {
 	a.withheld = true
 	j := a.judging(r, cells)
-	out := tableOf(r)
+	out := a.tableOf(r)
 	for _, row := range cells.Rows {
 		if len(row) != len(cells.Columns) {
 			return problem.New("export.evidence")
@@ -92,13 +92,15 @@ func (j *judging) privateRow() ([]any, error) {
 		}
 		out = append(out, j.current[at])
 	}
+	var bounds []any
 	for i, c := range j.release.Cells {
-		v, err := j.privateCell(i, c)
+		v, bound, err := j.privateCell(i, c)
 		if err != nil {
 			return nil, problem.New("export.evidence").Because(err)
 		}
-		out = append(out, v)
+		out, bounds = append(out, v), append(bounds, bound)
 	}
+	out = append(out, bounds...)
 	j.cells += max(1, len(j.release.Cells))
 	return out, nil
 }
@@ -126,62 +128,89 @@ func (j *judging) kept(units string) (bool, error) {
 	return kept, nil
 }
 
-// privateCell draws one value: NULL where the selection does not keep what its condition found.
-func (j *judging) privateCell(i int, c guard.Cell) (any, error) {
+// privateCell draws one value, and gives it with its error bound: NULL where the selection does not keep what its
+// condition found.
+func (j *judging) privateCell(i int, c guard.Cell) (shown, bounds any, err error) {
 	if c.Conditional {
 		kept, err := j.kept(fmt.Sprintf("n%d_0", i))
 		if err != nil || !kept {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	reaches := c.Figures()
-	drawn := make([]float64, len(reaches))
+	drawn, errors := make([]float64, len(reaches)), make([]float64, len(reaches))
 	for f, reach := range reaches {
 		figure, err := j.read(fmt.Sprintf("d%d_%d", i, f))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if drawn[f], err = j.laplace(figure, reach, c.Kind == guard.CountUnits); err != nil {
-			return nil, err
+		if drawn[f], err = j.laplace(figure, j.unitReach(c, reach)); err != nil {
+			return nil, nil, err
 		}
+		errors[f] = laplaceBound(float64(j.release.UnitGroups)*j.unitReach(c, reach)/j.share.epsilon, len(reaches))
 	}
-	return j.privateValue(c, drawn)
+	statistic := j.privateStatistic(c)
+	if statistic == nil {
+		return nil, nil, fmt.Errorf("no private form of %s", c.Kind)
+	}
+	switch moved := farthest(drawn, errors, statistic); c.Kind {
+	case guard.CountRows, guard.CountUnits:
+		return json.Number(strconv.FormatFloat(math.Round(statistic(drawn)), 'f', 0, 64)), bound(moved + 0.5), nil
+	case guard.Sum:
+		shown, err = plus(json.Number("0"), statistic(drawn), c.Type)
+		return shown, bound(moved + lastDigit(c.Type)), err
+	default:
+		return floating(statistic(drawn)), bound(moved), nil
+	}
 }
 
-// laplace adds noise to a figure that one row can change by reach.
-func (j *judging) laplace(figure, reach float64, units bool) (float64, error) {
+// unitReach is how much one unit can change a figure that one row can change by reach.
+func (j *judging) unitReach(c guard.Cell, reach float64) float64 {
+	if c.Kind == guard.CountUnits {
+		return reach
+	}
+	return reach * float64(j.release.UnitRows)
+}
+
+// laplace adds noise to a figure that one unit can change by reach.
+func (j *judging) laplace(figure, reach float64) (float64, error) {
 	if reach == 0 {
 		return figure, nil
 	}
-	rows := float64(j.release.UnitRows)
-	if units {
-		rows = 1
-	}
-	return dpnoise.Laplace().AddNoiseFloat64(figure, int64(j.release.UnitGroups), reach*rows, j.share.epsilon, 0)
+	return dpnoise.Laplace().AddNoiseFloat64(figure, int64(j.release.UnitGroups), reach, j.share.epsilon, 0)
 }
 
-// privateValue computes the value from its figures. No count is shown below k, since nothing below it is kept.
-func (j *judging) privateValue(c guard.Cell, drawn []float64) (any, error) {
-	rows := math.Max(float64(j.rules.K), drawn[0])
+// privateStatistic computes a cell's value from its figures. No count is shown below k, since nothing below it is kept.
+func (j *judging) privateStatistic(c guard.Cell) func(drawn []float64) float64 {
+	k := float64(j.rules.K)
 	switch c.Kind {
 	case guard.CountRows, guard.CountUnits:
-		return json.Number(strconv.FormatFloat(math.Round(rows), 'f', 0, 64)), nil
+		return func(drawn []float64) float64 { return math.Max(k, drawn[0]) }
 	case guard.Sum:
-		return plus(json.Number("0"), drawn[0], c.Type)
+		return func(drawn []float64) float64 { return drawn[0] }
 	case guard.Average:
 		r := c.Ranges[0]
-		return floating(math.Max(r.Least, math.Min(r.Most, r.Middle()+drawn[1]/rows))), nil
-	case guard.Moment:
-		m := moments{n: rows, mx: drawn[1] / rows}
-		m.sxx = math.Max(0, drawn[2]-rows*m.mx*m.mx)
-		if len(c.Ranges) == 2 { // by SQL's convention the first argument of a regression is y
-			m.my, m.syy = m.mx+c.Ranges[0].Middle(), m.sxx
-			x := drawn[3] / rows
-			m.sxx = math.Max(0, drawn[4]-rows*x*x)
-			m.sxy = drawn[5] - rows*m.mx*x
-			m.mx = x + c.Ranges[1].Middle()
+		return func(drawn []float64) float64 {
+			return math.Max(r.Least, math.Min(r.Most, r.Middle()+drawn[1]/math.Max(k, drawn[0])))
 		}
-		return floating(m.statistic(c.Function)), nil
+	case guard.Moment:
+		return func(drawn []float64) float64 {
+			return privateMoments(c, drawn, math.Max(k, drawn[0])).statistic(c.Function)
+		}
 	}
-	return nil, fmt.Errorf("no private form of %s", c.Kind)
+	return nil
+}
+
+// privateMoments are the moments around the middles of the ranges, moved to where they belong.
+func privateMoments(c guard.Cell, drawn []float64, rows float64) moments {
+	m := moments{n: rows, mx: drawn[1] / rows}
+	m.sxx = math.Max(0, drawn[2]-rows*m.mx*m.mx)
+	if len(c.Ranges) == 2 { // by SQL's convention the first argument of a regression is y
+		m.my, m.syy = m.mx+c.Ranges[0].Middle(), m.sxx
+		x := drawn[3] / rows
+		m.sxx = math.Max(0, drawn[4]-rows*x*x)
+		m.sxy = drawn[5] - rows*m.mx*x
+		m.mx = x + c.Ranges[1].Middle()
+	}
+	return m
 }

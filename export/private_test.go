@@ -147,7 +147,7 @@ func TestTheNoiseHasItsScale(t *testing.T) {
 		j := aPrivateCell(t, c.cell, c.groups, c.rows, evidence{"n0": 1_000_000, "n0_0": 1_000_000, "d0_0": 1_000_000})
 		sum, distance := 0.0, 0.0
 		for range draws {
-			v, err := j.privateCell(0, c.cell)
+			v, _, err := j.privateCell(0, c.cell)
 			if err != nil || v == nil {
 				t.Fatalf("%s: %v %v", c.name, v, err)
 			}

@@ -107,7 +107,7 @@ func result(id, state string, t stored) Released {
 	switch state {
 	case string(StateReleased):
 		return Released{
-			id: id, state: StateReleased, names: t.Names, types: t.Types, rows: t.Rows, withheld: t.Withheld,
+			id: id, state: StateReleased, names: t.Names, types: t.Types, rows: t.Rows, errors: t.Errors, noisy: t.Noisy, withheld: t.Withheld,
 			sources: t.Sources, log: t.Log, took: time.Duration(t.TookMS) * time.Millisecond,
 		}
 	case string(StateWaiting):

@@ -40,6 +40,7 @@ type world struct {
 type releasedTable struct {
 	names    []string
 	rows     [][]any
+	errors   [][]any
 	withheld bool
 	checks   []Check
 	program  *guard.Program
@@ -234,7 +235,7 @@ func (w *world) ask(ctx context.Context, operator, sql string, mode policy.Mode,
 	if err != nil {
 		return releasedTable{}, err
 	}
-	return releasedTable{verdict.table.Names, verdict.table.Rows, verdict.table.Withheld, verdict.Checks, program}, nil
+	return releasedTable{verdict.table.Names, verdict.table.Rows, verdict.table.Errors, verdict.table.Withheld, verdict.Checks, program}, nil
 }
 
 // evidence asks for the bounds first, as the flow does, and for everything where they leave a cell open.

@@ -15,6 +15,7 @@ type figures struct {
 	Columns  []string            `json:"columns"`
 	Types    []string            `json:"types,omitempty"`
 	Rows     [][]json.RawMessage `json:"rows"`
+	Errors   [][]json.RawMessage `json:"errors,omitempty"`
 	Withheld bool                `json:"withheld"`
 	Sources  []string            `json:"sources,omitempty"`
 }
@@ -26,6 +27,9 @@ func (f *figures) print(t *terminal, format string) error {
 			return problem.New("cli.strange-answer")
 		}
 	}
+	if err := f.placeErrors(format != "csv"); err != nil {
+		return err
+	}
 	write := f.writeTable
 	if format == "csv" {
 		write = f.writeCSV
@@ -33,12 +37,54 @@ func (f *figures) print(t *terminal, format string) error {
 	if err := write(t.out); err != nil {
 		return err
 	}
+	if len(f.Errors) > 0 && format != "csv" {
+		t.note("± says how far noise may have moved a figure, in 95 of 100 cases.")
+	}
 	if f.Withheld {
 		t.note("Something was withheld, because it would have shown too few units.")
 	}
 	if len(f.Sources) > 0 {
 		t.note("Source: %s", strings.Join(f.Sources, "; "))
 	}
+	return nil
+}
+
+// placeErrors adds a column of error bounds for each column that carries noise: for a person right behind it, for a
+// program behind all others, so that these keep their places.
+func (f *figures) placeErrors(behind bool) error {
+	if len(f.Errors) == 0 {
+		return nil
+	}
+	if len(f.Errors) != len(f.Rows) {
+		return problem.New("cli.strange-answer")
+	}
+	noisy := make([]bool, len(f.Columns))
+	for _, bounds := range f.Errors {
+		if len(bounds) != len(f.Columns) {
+			return problem.New("cli.strange-answer")
+		}
+		for i, bound := range bounds {
+			noisy[i] = noisy[i] || string(bound) != "0"
+		}
+	}
+	with := figures{Rows: make([][]json.RawMessage, len(f.Rows))}
+	column := func(name string, from [][]json.RawMessage, i int) {
+		with.Columns = append(with.Columns, name)
+		for at := range from {
+			with.Rows[at] = append(with.Rows[at], from[at][i])
+		}
+	}
+	for i, name := range f.Columns {
+		if column(name, f.Rows, i); noisy[i] && behind {
+			column("±", f.Errors, i)
+		}
+	}
+	for i, name := range f.Columns {
+		if noisy[i] && !behind {
+			column("±"+name, f.Errors, i)
+		}
+	}
+	f.Columns, f.Rows = with.Columns, with.Rows
 	return nil
 }
 

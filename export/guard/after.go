@@ -43,6 +43,11 @@ func (c *checker) window(n *node) (*relation, error) {
 		if v.sql, err = c.windowSQL(e, w); err != nil {
 			return nil, err
 		}
+		if in.kind != protected {
+			if v.margin, err = c.windowMargin(e, w); err != nil {
+				return nil, err
+			}
+		}
 		if v.sort == measureValue {
 			v.poly = polynomialOf(atom{id: v.name, sql: "CAST(" + v.sql + " AS DOUBLE)"})
 		}
@@ -106,16 +111,22 @@ func (c *checker) windowSQL(e *expr, in *relation) (string, error) {
 	if e.IgnoreNulls {
 		inside += " IGNORE NULLS"
 	}
-	sql := name + "(" + inside + ")"
+	after, err := c.windowTail(e, in)
+	return name + "(" + inside + ")" + after, err
+}
+
+// windowTail renders what stands behind the parentheses of a window.
+func (c *checker) windowTail(e *expr, in *relation) (string, error) {
+	tail := ""
 	if e.Filters != nil {
 		f, err := c.values(e, []*expr{e.Filters}, in)
 		if err != nil {
 			return "", err
 		}
-		sql += " FILTER (WHERE " + f[0].sql + ")"
+		tail = " FILTER (WHERE " + f[0].sql + ")"
 	}
 	over, err := c.overClause(e, in)
-	return sql + " OVER (" + over + ")", err
+	return tail + " OVER (" + over + ")", err
 }
 
 func (c *checker) overClause(e *expr, in *relation) (string, error) {

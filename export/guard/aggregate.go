@@ -66,7 +66,7 @@ func (c *checker) distinct(n *node) (*relation, error) {
 	case n.Distinct == "DISTINCT_ON":
 		return c.firstOfEach(n, in)
 	case in.kind != protected:
-		return c.under(c.wrap(in), "DISTINCT ", ""), nil
+		return c.under(c.wrap(in.forget()), "DISTINCT ", ""), nil
 	case n.OrderBy != nil || len(n.Targets) != len(in.cols):
 		return nil, c.deny(nil, "guard.operator", "operator", "distinct")
 	case perUnit(in, in.cols):
@@ -177,6 +177,7 @@ func (c *checker) aggregateAfter(in *relation, groupExprs []*expr, groups []valu
 	w := c.wrap(in)
 	out := &relation{kind: in.kind, reads: in.reads, data: in.data, single: len(groupExprs) == 0}
 	var cols, by []string
+	var after []margin
 	for i, e := range groupExprs {
 		v, err := c.expr(e, w)
 		if err != nil {
@@ -191,6 +192,14 @@ func (c *checker) aggregateAfter(in *relation, groupExprs []*expr, groups []valu
 			return nil, err
 		}
 		cols = append(cols, sql+" AS c"+itoa(len(groups)+i))
+		m, err := c.marginAfter(e, w)
+		if err != nil {
+			return nil, err
+		}
+		if m.sql != "" {
+			cols = append(cols, m.sql+" AS m"+itoa(len(groups)+i))
+		}
+		after = append(after, m)
 	}
 	closed := c.alias()
 	sql := "SELECT " + strings.Join(cols, ", ") + " FROM " + w.from
@@ -199,10 +208,14 @@ func (c *checker) aggregateAfter(in *relation, groupExprs []*expr, groups []valu
 	}
 	out.from = "(" + sql + ") AS " + closed
 	for i, g := range groups {
-		out.cols = append(out.cols, value{sql: closed + ".c" + itoa(i), typ: g.typ, sort: freeValue, name: g.name, key: -1})
+		out.cols = append(out.cols, value{sql: closed + ".c" + itoa(i), typ: g.typ, sort: freeValue, name: g.name, key: -1, margin: g.margin.gone()})
 	}
 	for i, e := range list {
-		out.cols = append(out.cols, value{sql: closed + ".c" + itoa(len(groups)+i), typ: e.Return, sort: freeValue, name: e.Name, key: -1})
+		place := itoa(len(groups) + i)
+		if after[i].sql != "" {
+			after[i].sql = closed + ".m" + place
+		}
+		out.cols = append(out.cols, value{sql: closed + ".c" + place, typ: e.Return, sort: freeValue, name: e.Name, key: -1, margin: after[i]})
 	}
 	return out, nil
 }
@@ -302,7 +315,7 @@ func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []va
 		unique = unique && v.sort == keyValue
 		v.sql, v.cond, v.poly = closed+".c"+itoa(i), nil, polynomial{}
 		if v.sort == measureValue {
-			v.poly = polynomialOf(atom{id: c.atomID("group", g), sql: "CAST(" + v.sql + " AS DOUBLE)", within: g.poly.within()}.like(g, 0))
+			v.poly = polynomialOf(atom{id: c.atomID("group", g), sql: "CAST(" + v.sql + " AS DOUBLE)", within: g.poly.within(), reach: g.poly.reach()}.like(g, 0))
 		}
 		out.cols = append(out.cols, v)
 	}
@@ -328,7 +341,7 @@ func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []va
 		cols = append(cols, sql+" AS "+place)
 		v.sql = closed + "." + place
 		if v.sort == measureValue {
-			fact := atom{id: v.name, sql: "CAST(" + v.sql + " AS DOUBLE)", within: withinUnit(e.Name, args)}
+			fact := atom{id: v.name, sql: "CAST(" + v.sql + " AS DOUBLE)", within: withinUnit(e.Name, args), reach: w.reachOfFact(e.Name, args)}
 			switch {
 			case e.Name == "count_star":
 				fact.bound = rows

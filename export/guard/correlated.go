@@ -91,7 +91,7 @@ func (c *checker) distinctValues(n *node, left *relation) (*relation, error) {
 			}
 			v.key = at
 		}
-		v.sql, v.cond, v.poly, v.ofSide = alias+"."+place, nil, polynomial{}, ""
+		v.sql, v.cond, v.poly, v.ofSide, v.margin = alias+"."+place, nil, polynomial{}, "", v.margin.gone()
 		if v.sort == measureValue {
 			v.sort = plainValue
 		}

@@ -32,7 +32,7 @@ func (g *guardedQuery) release() (*relation, error) {
 		if err != nil {
 			return nil, g.denyBecause(nil, err, "guard.unknown-type", "type", v.typ.ID)
 		}
-		r.Groups = append(r.Groups, Group{Name: v.name, Type: t, Sensitive: v.sensitive, Secret: v.raw})
+		r.Groups = append(r.Groups, Group{Name: v.name, Type: t, Sensitive: v.sensitive, Secret: v.raw, noisy: !v.margin.none})
 		types = append(types, v.typ)
 	}
 	for _, k := range g.in.keys {
@@ -45,6 +45,7 @@ func (g *guardedQuery) release() (*relation, error) {
 		a.Whole = a.whole()
 		a.Bare = len(a.Terms) == 1 && a.Constant == 0 && a.Terms[0].Coefficient == 1 && a.args[0].poly.isAtom()
 		g.bounds(a)
+		g.reaches(a)
 		saves = saves || g.in.oneRowAUnit() && a.Dominated()
 		r.Cells = append(r.Cells, a.Cell)
 		types = append(types, typeOf(a.Type))

@@ -63,7 +63,7 @@ func (c *checker) constant(e *expr) (value, error) {
 	if err != nil {
 		return value{}, c.denyBecause(e, err, "guard.unknown-type", "type", e.Value.Type.ID)
 	}
-	v := value{sql: sql, typ: e.Value.Type, sort: constantValue, name: "constant", key: -1}
+	v := value{sql: sql, typ: e.Value.Type, sort: constantValue, name: "constant", key: -1, margin: noMargin}
 	if !e.Value.Null {
 		text, _ := e.Value.text()
 		c.literal(text)
@@ -94,6 +94,7 @@ func (c *checker) cast(e *expr, in *relation) (value, error) {
 	if v.sort >= textValue && in.kind == protected {
 		return v, c.denyValue(e, v)
 	}
+	v.margin = castMargin(v, e.Return)
 	v.sql = "TRY_CAST(" + v.sql + " AS " + to + ")"
 	if !e.Return.plain() {
 		v.sql = "TRY(" + v.sql + ")" // between some types the engine's own TRY_CAST fails
@@ -222,7 +223,14 @@ func (c *checker) operator(e *expr, in *relation) (value, error) {
 	default:
 		return value{}, c.deny(e, "guard.unknown-expression", "what", strings.ToLower(e.Type))
 	}
-	return derived(sql, e.Return, "expression", args...), nil
+	v := derived(sql, e.Return, "expression", args...)
+	switch e.Type {
+	case "OPERATOR_COALESCE":
+		v.margin = firstMargin(args, e.Return)
+	case "OPERATOR_TRY", "OPERATOR_NULLIF":
+		v.margin = args[0].margin
+	}
+	return v, nil
 }
 
 // eitherKey recognises COALESCE(a.key, b.key) over a full join on the key, which is what USING says: the row's one key.
@@ -307,6 +315,12 @@ func (c *checker) caseWhen(e *expr, in *relation) (value, error) {
 	}
 	args = append(args, other...)
 	v := derived("("+sql+" ELSE "+other[0].sql+" END)", e.Return, "CASE", args...)
+	var when []string
+	var then []value
+	for i := 0; i+1 < len(args); i += 2 {
+		when, then = append(when, args[i].sql), append(then, args[i+1])
+	}
+	v.margin = caseMargin(when, append(then, other...), e.Return)
 	if len(e.Checks) == 1 {
 		v.cond = conditionOf(args[0], args[1], args[2])
 		if w := e.Checks[0].When; w.Type == "OPERATOR_IS_NULL" && len(w.Children) == 1 && isZero(args[1]) && args[2].sort == measureValue &&
@@ -353,6 +367,9 @@ func derived(sql string, t typ, name string, from ...value) value {
 	}
 	v.sides = sidesOf(from)
 	v.derives(from)
+	if exact(from) {
+		v.margin = noMargin
+	}
 	return v
 }
 

@@ -29,6 +29,7 @@ func (c *checker) function(e *expr, in *relation) (value, error) {
 		sql = "TRY(" + sql + ")"
 	}
 	v := derived(sql, e.Return, e.Name, args...)
+	v.margin = marginOfCall(e.Name, args, e.Return)
 	if in.kind == protected {
 		c.arithmetic(e, args, &v)
 	}

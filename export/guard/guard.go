@@ -34,6 +34,8 @@ type Final struct {
 	Reads []string // released tables
 	Data  []string // open data sets
 	Names []string // the columns' names as shown to people
+	// Errors says for each column where its error bound stands among the query's columns, or NoError or UnknownError.
+	Errors []int
 }
 
 // checker holds the state of one check. It is used once.
@@ -128,7 +130,7 @@ func (c *checker) finish(last *relation, names []string) (*Program, error) {
 		return nil, problem.New("guard.too-complex")
 	}
 	p := c.program
-	p.Final = Final{SQL: sql, Reads: sorted(last.reads), Data: sorted(last.data), Names: names}
+	p.Final = Final{SQL: sql, Reads: sorted(last.reads), Data: sorted(last.data), Names: names, Errors: last.errors()}
 	p.Literals = sorted(c.literals)
 	p.Sources = distinct(p.Sources)
 	if n := len(c.trace); n > 0 {

@@ -18,6 +18,7 @@ type atom struct {
 	sql string // its value as DOUBLE
 	// within is the range of its values as far as one is declared, for private mode.
 	within *Range
+	reach  float64 // how large it is at most, as far as that may be published; see reach.go
 
 	bound  Bound  // how much of it a unit has in the relation's rows, sizes added up; only for whole and decimal numbers
 	block  int    // the rows that the bound speaks of

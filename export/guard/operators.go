@@ -55,7 +55,7 @@ func (c *checker) operatorOf(n *node) (*relation, error) {
 	case "LOGICAL_GET":
 		return c.scan(n)
 	case "LOGICAL_DUMMY_SCAN":
-		return &relation{kind: openData, single: true, cols: []value{{sql: "0", typ: typ{ID: "INTEGER"}, sort: freeValue, name: "row", key: -1}}}, nil
+		return &relation{kind: openData, single: true, cols: []value{{sql: "0", typ: typ{ID: "INTEGER"}, sort: freeValue, name: "row", key: -1, margin: noMargin}}}, nil
 	case "LOGICAL_EXPRESSION_GET":
 		return c.literalRows(n)
 	case "LOGICAL_FILTER":
@@ -190,7 +190,7 @@ func (c *checker) literalRows(n *node) (*relation, error) {
 	alias := c.alias()
 	r := &relation{from: fmt.Sprintf("(VALUES %s) AS %s(%s)", strings.Join(lines, ", "), alias, strings.Join(numbered("c", len(n.ExprTypes)), ", "))}
 	for i, t := range n.ExprTypes {
-		r.cols = append(r.cols, value{sql: alias + ".c" + itoa(i), typ: t, sort: freeValue, name: "value", key: -1})
+		r.cols = append(r.cols, value{sql: alias + ".c" + itoa(i), typ: t, sort: freeValue, name: "value", key: -1, margin: noMargin})
 	}
 	return r, nil
 }

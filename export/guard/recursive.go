@@ -46,7 +46,7 @@ func (c *checker) recursive(n *node) (*relation, error) {
 	columns := strings.Join(numbered("c", len(first.cols)), ", ")
 	r := &relation{kind: max(first.kind, next.kind), reads: union(first.reads, next.reads), data: union(first.data, next.data)}
 	delete(r.reads, name)
-	r.from = "(WITH RECURSIVE " + name + "(" + columns + ")" + key + " AS ((" + c.wrap(first).selectSQL(nil) + ")" + word + "(" + c.wrap(next).selectSQL(nil) +
+	r.from = "(WITH RECURSIVE " + name + "(" + columns + ")" + key + " AS ((" + c.wrap(first.forget()).selectSQL(nil) + ")" + word + "(" + c.wrap(next.forget()).selectSQL(nil) +
 		")) SELECT * FROM " + name + ") AS " + c.alias()
 	r.cols = columnsOf(r.from, first.cols)
 	return r, nil

@@ -50,6 +50,7 @@ type value struct {
 	ofSide    string     // its SQL over its side alone, if it is a column of one
 	origin    *origin    // where it comes from as it is
 	cond      *condition // a CASE that is one condition around one value
+	margin    margin     // over released data: how far noise may have moved it
 
 	// What it tells; see public.go. A value that is none of the three is the same in every row.
 	secret bool     // made of a sensitive column
@@ -138,13 +139,18 @@ func (r *relation) columns(atoms []atom) []string {
 	for i, a := range atoms {
 		list = append(list, a.sql+" AS a"+itoa(i))
 	}
+	for i, c := range r.cols {
+		if r.carriesMargin(i) {
+			list = append(list, c.margin.sql+" AS m"+itoa(i))
+		}
+	}
 	if len(list) == 0 {
 		list = []string{"1 AS c0"}
 	}
 	return list
 }
 
-// selectSQL writes the relation as a query whose columns are c0, c1, …, k0, k1, …, a0, a1, …, and kh0 for a key's short hash.
+// selectSQL writes the relation as a query whose columns are c0, c1, …, k0, k1, …, a0, a1, …, kh0 for a key's short hash, and m0, m1, … for margins.
 func (r *relation) selectSQL(atoms []atom) string {
 	sql := "SELECT " + strings.Join(r.columns(atoms), ", ")
 	if r.from != "" {
@@ -172,6 +178,9 @@ func (c *checker) wrap(r *relation) *relation {
 		own.sql = alias + ".c" + itoa(i)
 		own.cond = nil
 		own.poly = v.poly.under(renamed).asColumn(v, own.sql)
+		if own.margin = v.margin.gone(); r.carriesMargin(i) {
+			own.margin.sql = alias + ".m" + itoa(i)
+		}
 		w.cols = append(w.cols, own)
 	}
 	for i, k := range r.keys {
@@ -231,6 +240,9 @@ func (c *checker) under(w *relation, before, after string) *relation {
 			renamed[a.id] = rename(a.sql)
 		}
 		v.sql, v.poly = rename(v.sql), v.poly.under(renamed)
+		if v.margin.sql != "" {
+			v.margin.sql = rename(v.margin.sql)
+		}
 	}
 	for i := range n.keys {
 		n.keys[i].sql = rename(n.keys[i].sql)
@@ -260,7 +272,7 @@ func union(a, b map[string]bool) map[string]bool {
 
 // columnValue types a column of a granted data set.
 func columnValue(d policy.Dataset, col policy.Column, sql string, t typ) value {
-	v := value{sql: sql, typ: t, name: col.Name, key: -1, sensitive: col.Class == policy.Sensitive, strict: !d.Open}
+	v := value{sql: sql, typ: t, name: col.Name, key: -1, sensitive: col.Class == policy.Sensitive, strict: !d.Open, margin: noMargin}
 	v.secret, v.semi = v.sensitive, col.Class == policy.Measure
 	v.raw, v.public = v.secret || v.semi, !v.secret && !v.semi
 	switch {
@@ -281,7 +293,7 @@ func columnValue(d policy.Dataset, col policy.Column, sql string, t typ) value {
 			id = col.Origin
 		}
 		v.sort = measureValue
-		v.poly = polynomialOf(atom{id: id, sql: "CAST(" + sql + " AS DOUBLE)", within: rangeOf(col.Bound)}.bounded(d, col, sql, t))
+		v.poly = polynomialOf(atom{id: id, sql: "CAST(" + sql + " AS DOUBLE)", within: rangeOf(col.Bound), reach: reachOf(d, col)}.bounded(d, col, sql, t))
 	default:
 		v.sort = plainValue
 	}

@@ -74,6 +74,8 @@ type Group struct {
 	Type      string
 	Sensitive bool
 	Secret    bool // not in the release's public part
+
+	noisy bool // made of figures that were released before
 }
 
 // Cell is one aggregate of a release.
@@ -92,6 +94,7 @@ type Cell struct {
 	Constant    float64 // Sum, Average: the argument's constant part, times the rows
 	Ranges      []Range // private mode: what each argument is held to
 	Rows        Bound   // how many rows of it a unit has, where that is known to be one, or many
+	Reach       float64 // how many rows of it a unit has at most, as far as that may be published; 0 where it is not known
 }
 
 // Dominated reports whether one unit can weigh more in the cell than another, so that E3 must be checked.
@@ -116,6 +119,10 @@ type Term struct {
 	Single      bool  // a unit has one row of it in the data set
 	Even        bool  // and rows are told by their units alone, not by the unit's hash times the value
 	Digits      int   // decimal digits that make it whole, where there is a bound
+
+	// As far as it may be published, how much of it one row has at most, and all rows of a unit; 0 where it is not known.
+	Each, Reach float64
+	Spread      float64 // how far apart two rows can be in it, likewise
 }
 
 // cell is a Cell while its SQL is made.
@@ -436,12 +443,15 @@ func (c *checker) finishRelease(r Release, in *relation, outputs []output, types
 	out := &relation{single: len(r.Groups) == 0, kind: released, from: quoteName(r.Name) + " AS " + alias, reads: map[string]bool{r.Name: true}, data: map[string]bool{}}
 	column := func(i int) string { return alias + ".c" + itoa(i) }
 	for i, g := range r.Groups {
-		out.cols = append(out.cols, value{sql: column(i), typ: types[i], sort: freeValue, name: g.Name, key: -1})
+		out.cols = append(out.cols, value{sql: column(i), typ: types[i], sort: freeValue, name: g.Name, key: -1, margin: margin{none: !g.noisy}})
 	}
 	for _, o := range outputs {
 		v := value{sql: column(len(r.Groups) + o.cell), typ: types[len(r.Groups)+o.cell], sort: freeValue, name: o.name, key: -1}
+		v.margin = c.cellMargin(alias, o.cell)
 		if o.over >= 0 {
-			v.sql = "(" + v.sql + " / " + column(len(r.Groups)+o.over) + ")"
+			over := value{sql: column(len(r.Groups) + o.over), margin: c.cellMargin(alias, o.over)}
+			v.margin = marginOfCall("/", []value{v, over}, v.typ)
+			v.sql = "(" + v.sql + " / " + over.sql + ")"
 		}
 		out.cols = append(out.cols, v)
 	}

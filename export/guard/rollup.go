@@ -24,13 +24,22 @@ func (c *checker) groupingSets(in *relation, n *node, list []*expr) (*relation, 
 	slices.SortStableFunc(sets, func(a, b []uint64) int { return len(b) - len(a) })
 	out := &relation{}
 	var parts []string
-	for _, set := range sets {
+	var figures []margin // of the aggregates, the same in every grouping
+	for i, set := range sets {
 		part, sql, err := c.groupingSet(in, n, set, list)
 		if err != nil {
 			return nil, err
 		}
 		if part.kind == protected {
 			return nil, c.deny(nil, "guard.operator", "operator", "grouping sets")
+		}
+		for at := range list {
+			m := part.cols[len(set)+at].margin
+			if i == 0 {
+				figures = append(figures, m)
+			} else if figures[at].none != m.none || figures[at].known() != m.known() {
+				return nil, problem.New("guard.unknown-plan", "what", "grouping")
+			}
 		}
 		parts = append(parts, sql)
 		out.kind = max(out.kind, part.kind)
@@ -47,9 +56,17 @@ func (c *checker) groupingSets(in *relation, n *node, list []*expr) (*relation, 
 			return nil, err
 		}
 		column(v.name, v.typ)
+		out.cols[len(out.cols)-1].margin = v.margin.gone()
+		if out.kind == released && in.kind == protected {
+			out.cols[len(out.cols)-1].margin = noMargin
+		}
 	}
-	for _, e := range list {
+	for at, e := range list {
 		column(e.Name, e.Return)
+		v := &out.cols[len(out.cols)-1]
+		if v.margin = figures[at].gone(); figures[at].sql != "" {
+			v.margin.sql = alias + ".m" + itoa(len(out.cols)-1)
+		}
 	}
 	for range n.GroupingFns {
 		column("grouping", typ{ID: "BIGINT"})
@@ -97,6 +114,11 @@ func (c *checker) groupingSet(in *relation, n *node, set []uint64, list []*expr)
 	}
 	for i := range columns {
 		columns[i] += " AS c" + itoa(i)
+	}
+	for i := range list {
+		if r.carriesMargin(len(by) + i) {
+			columns = append(columns, r.cols[len(by)+i].margin.sql+" AS m"+itoa(len(n.Groups)+i))
+		}
 	}
 	return r, "(SELECT " + strings.Join(columns, ", ") + " FROM " + r.from + ")", nil
 }

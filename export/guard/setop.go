@@ -19,7 +19,7 @@ func (c *checker) setOperation(n *node) (*relation, error) {
 		word += " ALL" // the engine puts a DISTINCT of its own above a UNION
 	}
 	out := &relation{kind: openData}
-	var parts []string
+	var sides []*relation
 	for i, child := range n.Children {
 		r, err := c.relation(child)
 		if err != nil {
@@ -27,6 +27,9 @@ func (c *checker) setOperation(n *node) (*relation, error) {
 		}
 		if i > 0 && len(r.cols) != len(out.cols) {
 			return nil, problem.New("guard.unknown-plan", "what", operatorName(n))
+		}
+		if n.Type != "LOGICAL_UNION" {
+			r = r.forget()
 		}
 		w := c.wrap(r)
 		w.dropMeasures()
@@ -37,7 +40,7 @@ func (c *checker) setOperation(n *node) (*relation, error) {
 		if w.kind == protected && n.Type != "LOGICAL_UNION" && w.holdsSecrets() {
 			return nil, c.deny(nil, "guard.mixed-condition") // a secret would choose rows, and it could not be seen which; see public.go
 		}
-		parts = append(parts, "("+w.selectSQL(nil)+")")
+		sides = append(sides, w)
 		out.kind = max(out.kind, r.kind)
 		out.reads, out.data = union(out.reads, w.reads), union(out.data, w.data)
 		out.told, out.thinned, out.lonely = out.told || w.told || n.Type != "LOGICAL_UNION" && w.compares(), true, out.lonely || w.lonely
@@ -46,6 +49,14 @@ func (c *checker) setOperation(n *node) (*relation, error) {
 		if i == 0 {
 			out.cols, out.keys = slices.Clone(w.cols), slices.Clone(w.keys)
 		}
+	}
+	alignMargins(sides)
+	var parts []string
+	for _, w := range sides {
+		parts = append(parts, "("+w.selectSQL(nil)+")")
+	}
+	for i := range out.cols {
+		out.cols[i].margin = sides[0].cols[i].margin
 	}
 	for i := range out.keys {
 		if n.Type == "LOGICAL_UNION" { // elsewhere its rows are some of the first side's
@@ -88,7 +99,7 @@ func (r *relation) dropMeasures() {
 		if v.sort != measureValue {
 			continue
 		}
-		r.cols[i].poly = polynomialOf(atom{id: v.poly.origin(), sql: "CAST(" + v.sql + " AS DOUBLE)", within: v.poly.within()}.like(v, anyBlock(v)))
+		r.cols[i].poly = polynomialOf(atom{id: v.poly.origin(), sql: "CAST(" + v.sql + " AS DOUBLE)", within: v.poly.within(), reach: v.poly.reach()}.like(v, anyBlock(v)))
 	}
 }
 
@@ -117,7 +128,7 @@ func (r *relation) unite(other *relation) bool {
 		case !same:
 			a.sort, a.poly = plainValue, polynomial{}
 		case a.sort == measureValue && strings.Join(a.poly.measures(), "") != strings.Join(b.poly.measures(), ""):
-			a.poly = polynomialOf(atom{id: strings.Join(a.poly.measures(), "+") + " or " + strings.Join(b.poly.measures(), "+"), within: hull(a.poly.within(), b.poly.within())})
+			a.poly = polynomialOf(atom{id: strings.Join(a.poly.measures(), "+") + " or " + strings.Join(b.poly.measures(), "+"), within: hull(a.poly.within(), b.poly.within()), reach: eitherReach(a.poly.reach(), b.poly.reach())})
 		}
 	}
 	return true
@@ -129,8 +140,11 @@ func (c *checker) realias(r *relation) *relation {
 	for i := range r.cols {
 		v := &r.cols[i]
 		v.sql = alias + ".c" + itoa(i)
+		if r.carriesMargin(i) {
+			v.margin.sql = alias + ".m" + itoa(i)
+		}
 		if v.sort == measureValue {
-			v.poly = polynomialOf(atom{id: v.poly.atoms()[0].id, sql: "CAST(" + v.sql + " AS DOUBLE)", within: v.poly.within()}.like(*v, anyBlock(*v)))
+			v.poly = polynomialOf(atom{id: v.poly.atoms()[0].id, sql: "CAST(" + v.sql + " AS DOUBLE)", within: v.poly.within(), reach: v.poly.reach()}.like(*v, anyBlock(*v)))
 		}
 	}
 	for i := range r.keys {

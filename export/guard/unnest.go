@@ -42,7 +42,11 @@ func (c *checker) unnested(w *relation, list []*expr, in *relation) (*relation, 
 		columns = nil
 	}
 	for i, v := range w.cols {
-		r.cols = append(r.cols, value{sql: alias + ".c" + itoa(i), typ: v.typ, sort: freeValue, name: v.name, key: -1})
+		m := v.margin.gone()
+		if w.carriesMargin(i) {
+			m.sql = alias + ".m" + itoa(i)
+		}
+		r.cols = append(r.cols, value{sql: alias + ".c" + itoa(i), typ: v.typ, sort: freeValue, name: v.name, key: -1, margin: m})
 	}
 	for i, e := range list {
 		if err := c.wordsOfExpr(e); err != nil {

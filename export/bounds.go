@@ -1,0 +1,141 @@
+package export
+
+import (
+	"encoding/json"
+	"math"
+	"math/big"
+	"strconv"
+
+	"weir/export/guard"
+)
+
+// Error bounds: how far a figure may be from what it stands for, in 95 of 100 cases. They are published beside it, so
+// they tell nothing that the figure does not: what goes into them are the noisy figures themselves, the scale of noise
+// that is the same for everybody, and what the catalogue says of the largest contributions (guard.Cell.Reach), never
+// what was found among the units of the cell. So they may be wider than the noise, and never narrower.
+
+// confidence is the share of cases in which all noise that went into a figure is within its bounds.
+const confidence = 0.95
+
+// normalBound is where so many normal draws of a standard deviation all lie.
+func normalBound(sd float64, draws int) float64 {
+	return sd * math.Sqrt2 * math.Erfinv(1-(1-confidence)/float64(draws))
+}
+
+// laplaceBound is where so many Laplace draws of a scale all lie.
+func laplaceBound(scale float64, draws int) float64 {
+	return scale * math.Log(float64(draws)/(1-confidence))
+}
+
+// contribution is the standard deviation of the noise of what one unit adds at most so much to. It may be drawn from
+// bounds, where it is rounded up and somewhat wider.
+func contribution(reach float64, bounded bool) float64 {
+	if bounded {
+		return noiseSD * boundSpread * roundedUp(reach)
+	}
+	return noiseSD * reach
+}
+
+// unknown is the error bound where there is none: nothing is known of what one unit may add.
+var unknown = math.NaN()
+
+// rowsSD is the standard deviation of the noise of a cell's number of rows.
+func rowsSD(c guard.Cell) float64 {
+	if c.Reach <= 0 {
+		return unknown
+	}
+	return contribution(c.Reach, c.Rows.Most > 0)
+}
+
+// rowsError is the error bound of a cell's number of rows, one of so many noisy figures. It is noised by whole numbers.
+func rowsError(c guard.Cell, figures int) float64 {
+	return math.Floor(normalBound(rowsSD(c), figures) + 0.5)
+}
+
+// sumError is the error bound of a sum, one of so many noisy figures. Each of its terms has noise of its own.
+func sumError(c guard.Cell, figures int) float64 {
+	draws := figures - 1 + len(c.Terms)
+	if c.Constant != 0 {
+		draws++
+	}
+	sum := 0.0
+	for _, t := range c.Terms {
+		if t.Reach <= 0 {
+			return unknown
+		}
+		sum += math.Abs(t.Coefficient) * normalBound(contribution(t.Reach, t.Bound.Most > 0), draws)
+	}
+	if c.Constant != 0 {
+		sum += math.Abs(c.Constant) * rowsError(c, draws)
+	}
+	return sum
+}
+
+// farthest is how far a statistic moves at most when each of its figures moves to either of its bounds. The figures are
+// the noisy ones, and the statistics grow or fall with each figure alone, so the corners are where they move farthest.
+func farthest(figures, bounds []float64, statistic func([]float64) float64) float64 {
+	at, most := statistic(figures), 0.0
+	corner := make([]float64, len(figures))
+	for c := range 1 << len(figures) {
+		for i := range figures {
+			corner[i] = figures[i] + bounds[i]
+			if c>>i&1 == 1 {
+				corner[i] = figures[i] - bounds[i]
+			}
+		}
+		if moved := math.Abs(statistic(corner) - at); !(moved <= most) { // NaN is kept
+			most = moved
+		}
+	}
+	return most
+}
+
+// bound gives an error bound as a value of the released table: NULL where there is none.
+func bound(f float64) any {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return nil
+	}
+	return json.Number(strconv.FormatFloat(f, 'g', 12, 64))
+}
+
+// errorOf is the error bound of a row's value as it is shown: NULL where there is none, and 0 where no noise went into it.
+// Rounding the value moves it too.
+func errorOf(row []any, i, at int, sqlType string, digits int) any {
+	if row[i] == nil || at == guard.UnknownError {
+		return nil
+	}
+	if at == guard.NoError {
+		return json.Number("0")
+	}
+	n, ok := row[at].(json.Number)
+	if !ok {
+		return nil
+	}
+	f, err := n.Float64()
+	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) || f < 0 {
+		return nil
+	}
+	if v, ok := row[i].(json.Number); ok && (sqlType == "DOUBLE" || sqlType == "FLOAT") {
+		if size, err := v.Float64(); err == nil && size != 0 {
+			f += 0.5 * math.Pow10(int(math.Floor(math.Log10(math.Abs(size))))+1-digits)
+		}
+	}
+	return json.Number(twoDigits(f))
+}
+
+// twoDigits rounds an error bound up to two digits, which is as much as anybody needs of it.
+func twoDigits(f float64) string {
+	if f <= 0 {
+		return "0"
+	}
+	place := int(math.Floor(math.Log10(f))) - 1
+	return new(big.Rat).Mul(big.NewRat(int64(math.Ceil(f/math.Pow10(place)-1e-9)), 1), powerOfTen(place)).FloatString(max(0, -place))
+}
+
+func powerOfTen(n int) *big.Rat {
+	power := new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(max(n, -n))), nil))
+	if n < 0 {
+		return power.Inv(power)
+	}
+	return power
+}
