@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/big"
 	"strconv"
+	"strings"
 
 	"weir/export/guard"
 )
@@ -129,7 +130,11 @@ func twoDigits(f float64) string {
 		return "0"
 	}
 	place := int(math.Floor(math.Log10(f))) - 1
-	return new(big.Rat).Mul(big.NewRat(int64(math.Ceil(f/math.Pow10(place)-1e-9)), 1), powerOfTen(place)).FloatString(max(0, -place))
+	text := new(big.Rat).Mul(big.NewRat(int64(math.Ceil(f/math.Pow10(place)-1e-9)), 1), powerOfTen(place)).FloatString(max(0, -place))
+	if strings.Contains(text, ".") {
+		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+	}
+	return text
 }
 
 func powerOfTen(n int) *big.Rat {

@@ -62,7 +62,7 @@ func TestErrorBounds(t *testing.T) {
 				}
 			}
 			if all == before {
-				t.Logf("no value of it has a bound")
+				t.Logf("no value of it has a bound: %s", c.sql)
 			}
 		})
 	}

@@ -48,6 +48,8 @@ var engineQuestions = []struct {
 	{1, "SELECT sex, count(*) FROM people WHERE TRY_CAST(ward AS INTEGER) IS NULL AND TRY(ln(age)) > 2 AND substr(city, 2)::INT >= 0 GROUP BY 1"},
 	{2, "SELECT sex, city, count(*), GROUPING(sex, city) FROM people GROUP BY ROLLUP (sex, city)"},
 	{2, "SELECT DISTINCT sex, city FROM people"},
+	{2, "SELECT sex, city FROM people GROUP BY CUBE (sex, city)"},
+	{2, "SELECT sex, city, regr_slope(hours, age), regr_intercept(hours, age), regr_r2(hours, age), regr_avgx(hours, age), regr_avgy(hours, age), regr_sxx(hours, age), regr_syy(hours, age), regr_sxy(hours, age), stddev(age), avg(age), sum(age) FROM people GROUP BY CUBE (sex, city)"},
 	{1, "SELECT city, count(*), avg(hours) AS h FROM people GROUP BY 1 HAVING count(*) > 20 ORDER BY h LIMIT 4"},
 }
 

@@ -100,7 +100,9 @@ func (j *judging) privateRow() ([]any, error) {
 		}
 		out, bounds = append(out, v), append(bounds, bound)
 	}
-	out = append(out, bounds...)
+	if out = append(out, bounds...); len(out) == 0 {
+		out = []any{true}
+	}
 	j.cells += max(1, len(j.release.Cells))
 	return out, nil
 }

@@ -145,14 +145,18 @@ func TestTheNoiseHasItsScale(t *testing.T) {
 		{"sum under a condition", guard.Cell{Kind: guard.Sum, Type: "DOUBLE", Ranges: bounds, Conditional: true}, 4, 10, 3, 2000},
 	} {
 		j := aPrivateCell(t, c.cell, c.groups, c.rows, evidence{"n0": 1_000_000, "n0_0": 1_000_000, "d0_0": 1_000_000})
-		sum, distance := 0.0, 0.0
+		sum, distance, inside := 0.0, 0.0, 0
 		for range draws {
-			v, _, err := j.privateCell(0, c.cell)
+			v, bound, err := j.privateCell(0, c.cell)
 			if err != nil || v == nil {
 				t.Fatalf("%s: %v %v", c.name, v, err)
 			}
 			off := number(t, v) - 1_000_000
 			sum, distance = sum+off, distance+math.Abs(off)
+			inside += bit(math.Abs(off) <= number(t, bound))
+		}
+		if share := float64(inside) / draws; math.Abs(share-confidence) > 0.01+6*math.Sqrt(confidence*(1-confidence)/draws) {
+			t.Errorf("%s: %.3f of the values are within their error bounds, which claim %v", c.name, share, confidence)
 		}
 		scale := c.reach * c.parts / privacy.QueryEpsilon
 		if mean := sum / draws; math.Abs(mean) > 6*scale*math.Sqrt2/math.Sqrt(draws) {

@@ -81,7 +81,7 @@ func (g *guardedQuery) noiseMaterial(i int, a cell) []string {
 
 // outer leaves out, inside the worker already, every group that fails E1 and every value that fails E2. The
 // export filter checks the same again, with the rest.
-func (g *guardedQuery) outer(from string, unique bool) string {
+func (g *guardedQuery) outer(o once, from string, unique bool) string {
 	source := "vals"
 	if unique {
 		source = "cells"
@@ -100,7 +100,7 @@ func (g *guardedQuery) outer(from string, unique bool) string {
 		list = append(list, g.cellColumns(i, a)...)
 	}
 	list = append(list, g.printColumns()...)
-	return "SELECT " + strings.Join(list, ", ") + " FROM " + from + " QUALIFY " + all
+	return "SELECT " + strings.Join(o.shown(list), ", ") + " FROM " + from + " QUALIFY " + all
 }
 
 // groupColumns renders what is said of a group as a whole: its values, whether groups are left out, E4 and the proofs.

@@ -96,25 +96,27 @@ func typeOf(sql string) typ {
 func (g *guardedQuery) sql() string {
 	by := numbered("g", len(g.groups))
 	unique := g.in.oneRowAUnit()
-	q := "WITH base AS (" + g.base() + ")"
+	o := once{}
+	base := g.base(o.layer(g.rows()))
+	q := "WITH base AS (" + base + ")"
 	if g.rest {
-		q = "WITH every AS (" + g.base() + "), base AS (SELECT * FROM every SEMI JOIN " + quoteName(Open) + " AS o ON " + openGroups(len(g.groups)) + ")"
+		q = "WITH every AS (" + base + "), base AS (SELECT * FROM every SEMI JOIN " + quoteName(Open) + " AS o ON " + openGroups(len(g.groups)) + ")"
 	}
 	from := "cells"
 	if unique {
-		all := append(append([]string{}, by...), g.values()...)
-		all = append(append(all, g.evidence(0)...), g.printed(0, false)...)
-		q += ", cells AS (" + grouped(all, "(SELECT base.*, "+strings.Join(g.unitRows(), ", ")+" FROM base)", by) + ")"
+		units := o.above(g.unitRows())
+		all := o.above(slices.Concat(by, g.values(), g.evidence(0), g.printed(0, false)))
+		q += ", cells AS (" + grouped(all, "(SELECT base.*, "+strings.Join(units, ", ")+" FROM base)", by) + ")"
 	} else {
-		q += ", vals AS (" + grouped(append(append([]string{}, by...), g.values()...), "base", by) + ")"
+		q += ", vals AS (" + grouped(o.above(slices.Concat(by, g.values())), "base", by) + ")"
 		from = "vals"
 		for k := range g.in.keys {
 			units := fmt.Sprintf("units%d", k)
-			list := append(append([]string{}, by...), fmt.Sprintf("k%d AS u", k))
-			inner := grouped(append(append(list, g.unitSums()...), g.times(k)...), fmt.Sprintf("base WHERE k%d IS NOT NULL", k), append(append([]string{}, by...), fmt.Sprintf("k%d", k)))
+			list := o.above(slices.Concat(by, []string{fmt.Sprintf("k%d AS u", k)}, g.unitSums(), g.times(k)))
+			inner := grouped(list, fmt.Sprintf("base WHERE k%d IS NOT NULL", k), append(append([]string{}, by...), fmt.Sprintf("k%d", k)))
 			q += fmt.Sprintf(", %s AS (%s)", units, inner)
 			ev := fmt.Sprintf("ev%d", k)
-			q += fmt.Sprintf(", %s AS (%s)", ev, grouped(slices.Concat(by, g.evidence(k), g.printed(k, true)), units, by))
+			q += fmt.Sprintf(", %s AS (%s)", ev, grouped(o.above(slices.Concat(by, g.evidence(k), g.printed(k, true))), units, by))
 			from += " JOIN " + ev + " ON " + sameGroups("vals", ev, by)
 		}
 	}
@@ -122,7 +124,7 @@ func (g *guardedQuery) sql() string {
 		q += ", proofs AS (" + proofs + ")"
 		from += " CROSS JOIN proofs"
 	}
-	return g.audited(q + " " + g.outer(from, unique))
+	return g.audited(q + " " + g.outer(o, from, unique))
 }
 
 // proofs renders one row of what the joins rest on.
@@ -156,9 +158,9 @@ func sameGroups(a, b string, by []string) string {
 	return strings.Join(parts, " AND ")
 }
 
-// base has a row for each protected row: groups, units, and for each aggregate whether the row takes part (f),
-// whether it lies outside the condition (o), its arguments (p, r) and terms (m).
-func (g *guardedQuery) base() string {
+// rows lists what is taken of each protected row: groups, units, and for each aggregate whether the row takes part (f),
+// whether it lies outside the condition (o), its arguments (p) and terms (m).
+func (g *guardedQuery) rows() []string {
 	var list []string
 	add := func(sql, name string) { list = append(list, sql+" AS "+name) }
 	for i, v := range g.groups {
@@ -194,7 +196,11 @@ func (g *guardedQuery) base() string {
 			}
 		}
 	}
-	list = append(list, g.contributions()...)
+	return append(list, g.contributions()...)
+}
+
+// base renders the protected rows.
+func (g *guardedQuery) base(list []string) string {
 	sql := "SELECT " + strings.Join(list, ", ") + " FROM " + g.in.from
 	if len(g.in.where) > 0 {
 		sql += " WHERE " + strings.Join(g.in.where, " AND ")

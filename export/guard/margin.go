@@ -180,12 +180,19 @@ func (c *checker) marginAfter(e *expr, in *relation) (margin, error) {
 	return aggregateMargin(e.Name, args, e.Return, e.AggregateType == "DISTINCT", after), nil
 }
 
-// windowMargin is the margin of a window over released rows, as windowSQL renders it. A row's place among others is
-// taken as it fell.
+// windowMargin is the margin of a window over released rows, as windowSQL renders it.
 func (c *checker) windowMargin(e *expr, in *relation) (margin, error) {
 	args, err := c.values(e, append(append([]*expr{}, e.Children...), present(e.DefaultExpr)...), in)
 	if err != nil {
 		return margin{}, err
+	}
+	if len(args) == 0 && windowCalls[e.Type] != "" { // a place among others moves when they do
+		for _, o := range e.Orders {
+			if args, err = c.values(e, []*expr{o.Expression}, in); err != nil || !exact(args) {
+				return margin{}, err
+			}
+		}
+		return noMargin, nil
 	}
 	if exact(args) {
 		return noMargin, nil

@@ -153,7 +153,7 @@ func (g *guardedQuery) privateSQL() string {
 	inner := append(append([]string{}, by...), g.units("")+" AS n0")
 	outer := append([]string{}, by...)
 	from := "cells"
-	q := "WITH base AS (" + g.base() + "), bounded AS (SELECT * FROM base WHERE k0 IS NOT NULL" + g.boundedRows(by) + ")"
+	q := "WITH base AS (" + g.base(g.rows()) + "), bounded AS (SELECT * FROM base WHERE k0 IS NOT NULL" + g.boundedRows(by) + ")"
 	if len(g.in.proofs) > 0 {
 		var proofs []string
 		for j, proof := range g.in.proofs {

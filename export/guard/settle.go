@@ -237,7 +237,7 @@ func (g *guardedQuery) boundsSQL() string {
 	for k := range g.in.keys {
 		list = append(list, g.printed(k, false)...)
 	}
-	q := "WITH base AS (" + g.base() + "), vals AS (" + grouped(list, "base", by) + ")"
+	q := "WITH base AS (" + g.base(g.rows()) + "), vals AS (" + grouped(list, "base", by) + ")"
 	from := "vals"
 	if proofs := g.proofs(); proofs != "" {
 		q += ", proofs AS (" + proofs + ")"
