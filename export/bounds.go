@@ -72,22 +72,24 @@ func sumError(c guard.Cell, figures int) float64 {
 	return sum
 }
 
-// farthest is how far a statistic moves at most when each of its figures moves to either of its bounds. The figures are
-// the noisy ones, and the statistics grow or fall with each figure alone, so the corners are where they move farthest.
+// farthest is how far a statistic moves at most when each of its figures moves within its bounds. The figures are the
+// noisy ones. On either side of zero the statistics grow or fall with each figure alone, so they move farthest where
+// all figures are at a bound or at zero.
 func farthest(figures, bounds []float64, statistic func([]float64) float64) float64 {
 	at, most := statistic(figures), 0.0
 	corner := make([]float64, len(figures))
-	for c := range 1 << len(figures) {
-		for i := range figures {
-			corner[i] = figures[i] + bounds[i]
-			if c>>i&1 == 1 {
-				corner[i] = figures[i] - bounds[i]
-			}
+	var move func(i int)
+	move = func(i int) {
+		if i == len(figures) {
+			most = math.Max(most, math.Abs(statistic(corner)-at)) // NaN is kept
+			return
 		}
-		if moved := math.Abs(statistic(corner) - at); !(moved <= most) { // NaN is kept
-			most = moved
+		least, greatest := figures[i]-bounds[i], figures[i]+bounds[i]
+		for _, corner[i] = range []float64{least, greatest, math.Max(least, math.Min(greatest, 0))} {
+			move(i + 1)
 		}
 	}
+	move(0)
 	return most
 }
 

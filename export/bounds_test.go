@@ -9,7 +9,6 @@ import (
 	"weir/policy"
 )
 
-
 // TestErrorBounds: what is published beside noisy values holds. Each of many questions is asked under several keys of
 // the noise; at least as many of its values as are claimed lie within their bounds of the engine's own, and none is
 // farther away than noise reaches at all.
