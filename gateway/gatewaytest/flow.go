@@ -107,7 +107,7 @@ func (f *Flow) Run(ctx context.Context, who policy.Principal, req gateway.Reques
 func (f *Flow) release(ctx context.Context, who policy.Principal, req gateway.Request, d policy.Decision, mode policy.Mode) (export.Released, error) {
 	d.Mode = mode
 	assessment, err := f.filter.Begin(req.Job, &guard.Program{
-		Final: guard.Final{Names: []string{"district", "people"}}, Sources: []string{"residents"},
+		Final: guard.Final{Names: []string{"district", "people"}, Errors: []int{guard.NoError, guard.NoError}}, Sources: []string{"residents"},
 	}, d)
 	if err != nil {
 		return export.Released{}, err
