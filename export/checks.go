@@ -7,13 +7,13 @@ import (
 	"strconv"
 
 	"weir/export/guard"
+	"weir/policy"
 )
 
 // The checks E1 to E5 of one cell, and how their evidence is read.
 
 // failedCheck names the first check that the cell fails, for any of its unit keys.
 func (j *judging) failedCheck(i int, c guard.Cell) (string, error) {
-	k := float64(j.rules.K)
 	for key := range j.release.Keys {
 		bounded, err := j.bounded(i, key, c)
 		if err != nil {
@@ -24,8 +24,8 @@ func (j *judging) failedCheck(i int, c guard.Cell) (string, error) {
 			if err != nil {
 				return "", err
 			}
-			if units < k {
-				return "E2", nil
+			if enough, err := j.enough(units, key, fmt.Sprintf("x%d_%d", i, key)); err != nil || !enough {
+				return "E2", err
 			}
 		}
 		if c.Dominated() && !bounded {
@@ -45,12 +45,50 @@ func (j *judging) failedCheck(i int, c guard.Cell) (string, error) {
 			if err != nil {
 				return "", err
 			}
-			if outside != 0 && outside < k {
-				return "E5", nil
+			switch {
+			case outside == 0 && c.Secret:
+				return "E4", nil // it would be known of everybody in the group
+			case outside != 0:
+				if enough, err := j.enough(outside, key, fmt.Sprintf("gx%d", key), fmt.Sprintf("x%d_%d", i, key)); err != nil || !enough {
+					return "E5", err
+				}
 			}
 		}
 	}
 	return "", nil
+}
+
+// spread is by how much the threshold varies, in perturbed mode where something in the question is secret. With a fixed
+// one, whoever knows of nine others that a condition holds for them sees by the tenth whether a group is shown. With
+// this one it hides one unit about as well as the noise of a count does.
+func (j *judging) spread() int {
+	if j.mode != policy.Perturbed || j.release.Public == "" {
+		return 0
+	}
+	return j.rules.K / 2
+}
+
+// enough reports whether units reach the threshold: k, and somewhat more by a draw that depends on the set of units
+// alone, which the columns name, so that it is the same however the set is asked for.
+func (j *judging) enough(units float64, key int, set ...string) (bool, error) {
+	k, spread := float64(j.rules.K), float64(j.spread())
+	switch {
+	case units < k:
+		return false, nil
+	case units >= k+spread:
+		return true, nil
+	case j.bounds: // which know no single units
+		return false, nil
+	}
+	seed := []string{"threshold", j.release.Keys[key]}
+	for _, name := range set {
+		fingerprint, ok := j.value(name).(json.Number)
+		if !ok {
+			return false, fmt.Errorf("the fingerprint %s is missing", name)
+		}
+		seed = append(seed, fingerprint.String())
+	}
+	return units >= k+math.Floor(j.filter.noise.uniform(seed...)*(spread+1)), nil
 }
 
 // bounded reports whether the quick query's bounds settle E2 and E3: where the units' contributions add up to more
@@ -69,7 +107,7 @@ func (j *judging) bounded(i, key int, c guard.Cell) (bool, error) {
 	}
 	greatest, total, rows, units := x[0], x[1], x[2], x[3]
 	whole := !c.Whole || rows == units
-	return whole && !j.dominates(greatest, greatest, total) && greatest > 0 && total > float64(j.rules.K-1)*greatest && !math.IsInf(total, 0), nil
+	return whole && !j.dominates(greatest, greatest, total) && greatest > 0 && total > float64(j.rules.K+j.spread()-1)*greatest && !math.IsInf(total, 0), nil
 }
 
 // dominates is the p% rule and the (2, share) rule: neither may the second largest unit be able to estimate the

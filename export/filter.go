@@ -224,9 +224,9 @@ func (j *judging) row(row []any) ([]any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if n < float64(j.rules.K) {
+		if enough, err := j.enough(n, k, "gx"+strconv.Itoa(k)); err != nil || !enough {
 			j.leftOut()
-			return nil, nil
+			return nil, err
 		}
 	}
 	out := make([]any, len(j.release.Groups)+len(j.release.Cells))

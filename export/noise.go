@@ -25,8 +25,8 @@ const noiseSD = 3
 
 type noise struct{ key []byte }
 
-// draw gives a value of a standard normal distribution that depends on the seed alone.
-func (n noise) draw(seed ...string) float64 {
+// uniform gives a value between 0 and 1 that depends on the seed alone.
+func (n noise) uniform(seed ...string) float64 {
 	mac := hmac.New(sha256.New, n.key)
 	for _, s := range seed {
 		var length [8]byte
@@ -34,7 +34,12 @@ func (n noise) draw(seed ...string) float64 {
 		mac.Write(length[:])
 		mac.Write([]byte(s))
 	}
-	u := (float64(binary.BigEndian.Uint64(mac.Sum(nil))>>11) + 0.5) / (1 << 53)
+	return (float64(binary.BigEndian.Uint64(mac.Sum(nil))>>11) + 0.5) / (1 << 53)
+}
+
+// draw gives a value of a standard normal distribution that depends on the seed alone.
+func (n noise) draw(seed ...string) float64 {
+	u := n.uniform(seed...)
 	return math.Max(-5, math.Min(5, math.Sqrt2*math.Erfinv(2*u-1)))
 }
 

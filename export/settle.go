@@ -196,7 +196,11 @@ func (j *judging) settled() bool {
 	j.bounds = true
 	defer func() { j.bounds = false }()
 	for key := range j.release.Keys {
-		if n, err := j.number("n", key); err != nil || n < float64(j.rules.K) {
+		n, err := j.number("n", key)
+		if err != nil {
+			return false
+		}
+		if enough, err := j.enough(n, key); err != nil || !enough {
 			return false
 		}
 	}

@@ -36,8 +36,9 @@ type Column struct {
 	Bound *Bounds `yaml:"measure" json:"measure,omitempty"` // set: the column is a measure besides its class
 	Title string  `yaml:"title" json:"title,omitempty"`
 
-	// Full is set where no row's value is missing or zero; found at intake, for whole and decimal measures.
-	Full bool `yaml:"-" json:"full,omitempty"`
+	// Found at intake: whether every row has a value, and, of whole and decimal measures, whether none of them is zero either.
+	Present bool `yaml:"-" json:"present,omitempty"`
+	Full    bool `yaml:"-" json:"full,omitempty"`
 
 	// Origin is set in tables of a workspace: the measure that a column holds, by the name that its noise is drawn under.
 	Origin string `yaml:"-" json:"origin,omitempty"`

@@ -156,6 +156,9 @@ func (v *Vault) take(ctx context.Context, m manifest, input sealfs.File) (taken 
 	for i := range m.Columns {
 		m.Columns[i].Full = slices.Contains(found.Full, m.Columns[i].Name)
 	}
+	for i := range m.Columns {
+		m.Columns[i].Present = found.Present[i]
+	}
 	if err := v.do("sync directory", func() error { return syncDir(dir) }); err != nil {
 		return Intake{}, err
 	}
@@ -189,7 +192,7 @@ func (v *Vault) parse(ctx context.Context, m manifest, input sealfs.File, keep f
 		return nil, badFile(m, file, *fault.Intake)
 	case err != nil:
 		return nil, problem.New("intake.failed", "file", file).Because(err)
-	case reply.Taken == nil || !plausible(*reply.Taken, len(m.Units), room):
+	case reply.Taken == nil || !plausible(*reply.Taken, len(m.Units), len(m.Columns), room):
 		return nil, problem.New("intake.failed", "file", file).Because(errProtocol)
 	}
 	if err := worker.stream(ctx, v.limits.Wall, reply.Taken.Bytes, keep); err != nil {
@@ -230,7 +233,7 @@ func (v *Vault) intake(m manifest) *wire.Intake {
 var contentHash = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // plausible reports whether a worker's account of what it took in is one at all.
-func plausible(t wire.Taken, units int, room int64) bool {
+func plausible(t wire.Taken, units, columns int, room int64) bool {
 	for _, u := range t.Units {
 		if u.Most < 1 || u.Most > t.Rows {
 			return false
@@ -241,7 +244,7 @@ func plausible(t wire.Taken, units int, room int64) bool {
 			}
 		}
 	}
-	return t.Rows >= 1 && t.Bytes >= 1 && t.Bytes <= room && t.Undeclared >= 0 && len(t.Units) == units && contentHash.MatchString(t.Hash)
+	return t.Rows >= 1 && t.Bytes >= 1 && t.Bytes <= room && t.Undeclared >= 0 && len(t.Units) == units && len(t.Present) == columns && contentHash.MatchString(t.Hash)
 }
 
 // exactNumber reports whether a column's numbers are whole or decimal, so that their sum does not depend on its order.

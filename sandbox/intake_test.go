@@ -206,6 +206,12 @@ func (c intakeCase) mustHold(t *testing.T, v *Vault, taken Intake) {
 	if err != nil {
 		t.Fatal(cause(err))
 	}
+	for i, column := range d.Columns {
+		gap := slices.ContainsFunc(got.Rows, func(row []any) bool { return row[i] == nil })
+		if column.Present == gap {
+			t.Errorf("column %s is said to be present: %v", column.Name, column.Present)
+		}
+	}
 	for _, row := range got.Rows {
 		for i, value := range row {
 			switch value := value.(type) {

@@ -95,6 +95,9 @@ func (g *guardedQuery) outer(o once, from string, unique bool) string {
 	list := g.groupColumns(source, all)
 	for j := range g.in.keys {
 		list = append(list, fmt.Sprintf("n%d", j))
+		if g.namesUnits() {
+			list = append(list, fmt.Sprintf("gx%d", j))
+		}
 	}
 	for i, a := range g.cells {
 		list = append(list, g.cellColumns(i, a)...)

@@ -305,9 +305,16 @@ func (g *guardedQuery) unitSums() []string {
 	return list
 }
 
+// namesUnits reports whether the set of a group's units must be named: its threshold is drawn by it. The quick query
+// leaves groups open that are so small.
+func (g *guardedQuery) namesUnits() bool { return g.mode == policy.Perturbed && !g.quick }
+
 // evidence aggregates the per-unit quantities for key k.
 func (g *guardedQuery) evidence(k int) []string {
 	list := []string{fmt.Sprintf("count(*) AS n%d", k)}
+	if g.namesUnits() {
+		list = append(list, fmt.Sprintf("bit_xor(u) AS gx%d", k))
+	}
 	add := func(sql, name string, i int) { list = append(list, fmt.Sprintf("%s AS %s%d_%d", sql, name, i, k)) }
 	for i, a := range g.cells {
 		contributes := fmt.Sprintf("r%d > 0", i)

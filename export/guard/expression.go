@@ -99,7 +99,7 @@ func (c *checker) cast(e *expr, in *relation) (value, error) {
 	if !e.Return.plain() {
 		v.sql = "TRY(" + v.sql + ")" // between some types the engine's own TRY_CAST fails
 	}
-	v.origin = nil
+	v.origin, v.present = nil, false
 	if v.ofSide != "" {
 		v.ofSide = "TRY_CAST(" + v.ofSide + " AS " + to + ")"
 	}
@@ -344,10 +344,10 @@ func conditionOf(when, then, other value) *condition {
 		return true, isZero(v)
 	}
 	if zero, ok := nothing(other); ok && summable(then) {
-		return &condition{when: "(" + when.sql + ")", then: then, elseZero: zero}
+		return &condition{when: "(" + when.sql + ")", secret: when.secret, then: then, elseZero: zero}
 	}
 	if zero, ok := nothing(then); ok && summable(other) {
-		return &condition{when: "((" + when.sql + ") IS NOT TRUE)", then: other, elseZero: zero}
+		return &condition{when: "((" + when.sql + ") IS NOT TRUE)", secret: when.secret, then: other, elseZero: zero}
 	}
 	return nil
 }

@@ -306,11 +306,11 @@ func (j *joining) markMissing(r *relation) {
 	for i := range r.cols {
 		v, ofRight := &r.cols[i], i >= len(j.left.cols)
 		if ofRight && keepsLeft {
-			v.nullable, v.half, v.origin, v.poly = true, nil, nil, v.poly.missing()
+			v.nullable, v.half, v.origin, v.present, v.poly = true, nil, nil, false, v.poly.missing()
 			v.sensitive = v.sensitive || j.right.told || j.told
 		}
 		if !ofRight && keepsRight {
-			v.nullable, v.half, v.origin, v.poly = true, nil, nil, v.poly.missing()
+			v.nullable, v.half, v.origin, v.present, v.poly = true, nil, nil, false, v.poly.missing()
 			v.sensitive = v.sensitive || j.left.told || j.told
 		}
 	}

@@ -45,6 +45,7 @@ type value struct {
 	key       int     // keyValue: its place among the relation's keys, -1 when the relation does not carry it
 	half      *halves // keyValue: one of two of which a row has one at least, after a full join
 	strict    bool    // NULL in every row that lacks the unit whose column it is
+	present   bool    // in no row NULL
 	poly      polynomial
 	sides     []*side    // joined open or released rows that it was made of
 	ofSide    string     // its SQL over its side alone, if it is a column of one
@@ -71,6 +72,7 @@ type origin struct {
 // condition is CASE WHEN when THEN then [ELSE 0 | NULL] END, which inside an aggregate is a filter.
 type condition struct {
 	when     string // SQL, true for the rows that take part
+	secret   bool   // it looks at something sensitive
 	then     value
 	elseZero bool
 }
@@ -272,7 +274,7 @@ func union(a, b map[string]bool) map[string]bool {
 
 // columnValue types a column of a granted data set.
 func columnValue(d policy.Dataset, col policy.Column, sql string, t typ) value {
-	v := value{sql: sql, typ: t, name: col.Name, key: -1, sensitive: col.Class == policy.Sensitive, strict: !d.Open, margin: noMargin}
+	v := value{sql: sql, typ: t, name: col.Name, key: -1, sensitive: col.Class == policy.Sensitive, strict: !d.Open, present: col.Present, margin: noMargin}
 	v.secret, v.semi = v.sensitive, col.Class == policy.Measure
 	v.raw, v.public = v.secret || v.semi, !v.secret && !v.semi
 	switch {

@@ -32,6 +32,7 @@ const (
 //	w               true in every row when some group was left out for E1
 //	e<i>            for a sensitive group i: how many of its values the other groups' cell holds (E4)
 //	n<k>            distinct units of key k in the cell
+//	gx<k>           fingerprint of these units, in perturbed mode
 //	v<a>            the value of aggregate a, NULL unless E1 and E2 hold
 //	b<a>            rows that take part in a
 //	n<a>_<k>        units that contribute to a (E2)
@@ -84,6 +85,7 @@ type Cell struct {
 	Function    string
 	Type        string  // of the value, as SQL
 	Conditional bool    // it has a condition, whose complement E5 looks at
+	Secret      bool    // the condition looks at something sensitive, so that it must not hold for the whole group (E4)
 	Whole       bool    // only NULL keeps a row of the group out
 	Bare        bool    // Sum, Average: the argument is one measure as it is, so t and s stand for q and y
 	Single      bool    // each unit has at most one row, so counts cannot be dominated
@@ -216,8 +218,8 @@ func (c *checker) share(e *expr, in *relation) ([]cell, error) {
 		if in.weighs(f[0]) {
 			return nil, c.deny(e, "guard.fan-out")
 		}
-		sum.restrict(f[0].sql)
-		rows.restrict(f[0].sql)
+		sum.restrict(f[0].sql, f[0].secret)
+		rows.restrict(f[0].sql, f[0].secret)
 	}
 	rows.filter = and(rows.filter, "("+v.sql+" IS NOT NULL)")
 	v.cond.then.sql, v.cond.then.typ = "CAST("+v.cond.then.sql+" AS DOUBLE)", typ{ID: "DOUBLE"}
@@ -252,7 +254,7 @@ func (c *checker) cell(e *expr, in *relation) (cell, error) {
 		if err != nil {
 			return cell{}, err
 		}
-		a.restrict(f[0].sql)
+		a.restrict(f[0].sql, f[0].secret)
 		weighted = weighted || in.weighs(f[0])
 	}
 	var args []value
@@ -297,9 +299,9 @@ func passesOverNobody(e *expr, args []value) bool {
 	return false
 }
 
-// restrict adds a condition to the rows that take part.
-func (a *cell) restrict(condition string) {
-	a.Conditional = true
+// restrict adds a condition to the rows that take part, and says whether it looks at something sensitive.
+func (a *cell) restrict(condition string, secret bool) {
+	a.Conditional, a.Secret = true, a.Secret || secret
 	if a.filter != "" {
 		condition = "(" + a.filter + " AND " + condition + ")"
 	}
@@ -313,7 +315,7 @@ func (c *checker) count(e *expr, a cell, v value) (cell, error) {
 		case keyValue:
 			a.Kind, a.Unit, a.Single = CountUnits, v.key, true
 			if v.nullable {
-				a.restrict(present)
+				a.restrict(present, false)
 			}
 			return a, nil
 		case identifierValue:
@@ -321,17 +323,17 @@ func (c *checker) count(e *expr, a cell, v value) (cell, error) {
 				return a, c.denyValue(e, v)
 			}
 			a.Kind, a.args, a.Terms = CountDistinct, []value{v}, []Term{{Name: "distinct " + v.name, Coefficient: 1}}
-			a.restrict(present)
+			a.restrict(present, false)
 			return a, nil
 		}
 		return a, c.deny(e, "guard.count-distinct", "column", v.name)
 	}
 	a.Kind = CountRows
 	constant := e.Children[0].Class == "BOUND_CONSTANT" && !e.Children[0].Value.Null
-	if constant || v.sort == keyValue && !v.nullable {
+	if constant || v.present || v.sort == keyValue && !v.nullable {
 		return a, nil
 	}
-	a.restrict(present) // to be there is a condition like any other: what lacks the value is its complement
+	a.restrict(present, v.secret) // to be there is a condition like any other: what lacks the value is its complement
 	return a, nil
 }
 
@@ -361,7 +363,7 @@ func (c *checker) measured(e *expr, a cell, args []value) (cell, error) {
 			if v.cond.elseZero && a.Kind != Sum {
 				return a, c.deny(e, "guard.else-zero", "function", e.Name)
 			}
-			a.restrict(v.cond.when)
+			a.restrict(v.cond.when, v.cond.secret)
 			v = v.cond.then
 		}
 		switch {

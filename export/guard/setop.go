@@ -118,7 +118,7 @@ func (r *relation) unite(other *relation) bool {
 	for i := range r.cols {
 		a, b := &r.cols[i], other.cols[i]
 		same := a.sort == b.sort && (a.sort != keyValue || a.key == b.key && a.domain == b.domain)
-		a.sensitive = a.sensitive || b.sensitive
+		a.sensitive, a.present = a.sensitive || b.sensitive, a.present && b.present
 		a.secret, a.semi, a.public, a.raw = a.secret || b.secret, a.semi || b.semi, a.public || b.public, a.raw || b.raw
 		a.parts = append(slices.Clip(a.parts), b.parts...)
 		a.sides, a.ofSide = sidesOf([]value{*a, b}), ""

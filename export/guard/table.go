@@ -98,7 +98,7 @@ func (c *checker) keptColumn(name string, v value, in *relation) (policy.Column,
 	if err != nil || name != strings.TrimSpace(name) || strings.HasPrefix(name, "__") || strings.ContainsAny(name, `"()`) {
 		return policy.Column{}, c.denyBecause(nil, err, "guard.table-columns")
 	}
-	column := policy.Column{Name: name, Type: t, Class: policy.Quasi}
+	column := policy.Column{Name: name, Type: t, Class: policy.Quasi, Present: v.present}
 	secret := v.secret || v.sensitive || v.semi
 	switch {
 	case in.kind == openData:

@@ -34,6 +34,7 @@ type Taken struct {
 	Rows       int64       `json:"rows"`
 	Hash       string      `json:"hash"`           // SHA-256 of the rows in their order, hex
 	Units      []TakenUnit `json:"units"`          // for each unit key
+	Present    []bool      `json:"present"`        // for each declared column, whether every row has a value
 	Full       []string    `json:"full,omitempty"` // columns whose totals were wanted and that no row leaves out or has a zero in
 	Undeclared int         `json:"undeclared"`     // columns of the file that were left out
 }

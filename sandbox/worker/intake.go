@@ -12,6 +12,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	duckdb "github.com/duckdb/duckdb-go/v2"
@@ -179,7 +180,7 @@ func fillData(conn *sql.Conn, request wire.Intake, rows source) (*wire.Taken, er
 	if taken.Rows == 0 {
 		return nil, bad("no-rows")
 	}
-	taken.Undeclared = rows.undeclared()
+	taken.Undeclared, taken.Present = rows.undeclared(), filler.present
 	taken.Hash = hex.EncodeToString(filler.hash.Sum(nil))
 	return taken, nil
 }
@@ -205,6 +206,7 @@ type filler struct {
 	texts   []string
 	hash    hash.Hash
 	buffer  []byte
+	present []bool // by column, whether every row so far has a value
 }
 
 func newFiller(request wire.Intake) *filler {
@@ -213,6 +215,7 @@ func newFiller(request wire.Intake) *filler {
 		out:     make([]driver.Value, len(request.Columns)+2*len(request.Units)),
 		texts:   make([]string, len(request.Columns)),
 		hash:    sha256.New(),
+		present: slices.Repeat([]bool{true}, len(request.Columns)),
 	}
 	for _, c := range request.Columns {
 		f.convert = append(f.convert, converterFor(c))
@@ -229,7 +232,7 @@ func newFiller(request wire.Intake) *filler {
 func (f *filler) row(values []any) error {
 	for i, value := range values {
 		if value == nil {
-			f.out[i], f.texts[i] = nil, ""
+			f.out[i], f.texts[i], f.present[i] = nil, "", false
 			f.digest("", false)
 			continue
 		}
