@@ -93,6 +93,20 @@ func farthest(figures, bounds []float64, statistic func([]float64) float64) floa
 	return most
 }
 
+// helps reports whether an error bound says anything. Where units may have many rows, and one of the data set has very
+// many, the catalogue's bounds are larger than the figures of small groups, whose noise is far less; how much less would
+// tell the largest unit's part.
+func helps(c guard.Cell, shown, bound any) bool {
+	v, isNumber := shown.(json.Number)
+	b, known := bound.(json.Number)
+	if !isNumber || !known {
+		return false
+	}
+	size, errV := v.Float64()
+	most, errB := b.Float64()
+	return errV == nil && errB == nil && (c.Single || most <= math.Abs(size))
+}
+
 // bound gives an error bound as a value of the released table: NULL where there is none.
 func bound(f float64) any {
 	if math.IsNaN(f) || math.IsInf(f, 0) {

@@ -326,7 +326,10 @@ func (j *judging) cell(i int, c guard.Cell) (shown, bound any, err error) {
 	if j.mode == policy.Exact {
 		return v, nil, nil
 	}
-	return j.perturb(i, c, v)
+	if shown, bound, err = j.perturb(i, c, v); err != nil || !helps(c, shown, bound) {
+		bound = nil
+	}
+	return shown, bound, err
 }
 
 // judging prepares to judge the cells of a release.

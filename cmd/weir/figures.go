@@ -74,6 +74,13 @@ func (f *figures) placeErrors(behind bool) error {
 			with.Rows[at] = append(with.Rows[at], from[at][i])
 		}
 	}
+	for _, bounds := range f.Errors {
+		for i, bound := range bounds {
+			if behind && string(bound) == "null" {
+				bounds[i] = json.RawMessage("?") // stands to the right, as a number would
+			}
+		}
+	}
 	for i, name := range f.Columns {
 		if column(name, f.Rows, i); noisy[i] && behind {
 			column("±", f.Errors, i)

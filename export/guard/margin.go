@@ -89,8 +89,8 @@ func marginOfCall(name string, args []value, to typ) margin {
 		return marginSQL("(" + m[0] + " + 0.5 * pow(10.0, -" + asDouble(args[1].sql) + "))")
 	case len(args) == 1 && (name == "ceil" || name == "ceiling" || name == "floor" || name == "trunc"):
 		return marginSQL("(" + m[0] + " + 1.0)")
-	case name == "greatest" || name == "least":
-		return marginSQL("GREATEST(" + strings.Join(m, ", ") + ")")
+	case name == "greatest" || name == "least": // which pass over NULLs
+		return marginSQL("(CASE WHEN " + strings.Join(m, " IS NOT NULL AND ") + " IS NOT NULL THEN GREATEST(" + strings.Join(m, ", ") + ") END)")
 	}
 	return margin{}
 }
@@ -155,12 +155,16 @@ func aggregateMargin(name string, args []value, to typ, distinct bool, after str
 	switch name {
 	case "count": // of rows that are as they are
 		return noMargin
-	case "sum", "sum_no_overflow", "avg", "mean", "first":
+	case "first":
 		return marginSQL(quoteName(name) + "(" + m[0] + ")" + after)
+	case "sum", "sum_no_overflow", "avg", "mean":
 	case "min", "max":
-		return marginSQL("max(" + m[0] + ")" + after)
+		name = "max"
+	default:
+		return margin{}
 	}
-	return margin{}
+	known := "count(" + args[0].sql + ")" + after + " = count(" + m[0] + ")" + after // else one that is not known would be passed over
+	return marginSQL("(CASE WHEN " + known + " THEN " + quoteName(name) + "(" + m[0] + ")" + after + " END)")
 }
 
 // marginAfter is the margin of an aggregate over released rows, as plainAggregate renders it.
