@@ -258,10 +258,10 @@ func datasetsOf(g city.Grant) []policy.GrantedDataset {
 	return list
 }
 
-// ask shows a released table and one with a withheld cell.
+// ask shows released tables, and what their withheld cells look like.
 func (w *demo) ask(ctx context.Context, _ string) error {
 	w.headline(w.text("An analyst asks: counts and sums carry noise, small cells do not appear"))
-	for _, id := range []string{"price-by-district", "price-by-street"} {
+	for _, id := range []string{"income-by-occupation", "price-by-district", "price-by-street"} {
 		if err := w.query(ctx, w.queries.Questions, id, exitReleased); err != nil {
 			return err
 		}

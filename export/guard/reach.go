@@ -15,19 +15,16 @@ func octave(size float64) float64 { return math.Exp2(math.Ceil(math.Log2(size)))
 
 // reachOf is how large the values of a measure are.
 func reachOf(d policy.Dataset, col policy.Column) float64 {
-	if r := rangeOf(col.Bound); r != nil {
-		return r.Reach()
-	}
 	least := 0.0
+	if r := rangeOf(col.Bound); r != nil {
+		least = r.Reach()
+	}
 	for _, u := range d.Units { // no row has more than its unit has in all
-		if total, ok := u.Totals[col.Name]; ok && total > 0 && (least == 0 || total < least) {
-			least = total
+		if total, ok := u.Totals[col.Name]; ok && total > 0 && (least == 0 || octave(total) < least) {
+			least = octave(total)
 		}
 	}
-	if least == 0 {
-		return 0
-	}
-	return octave(least)
+	return least
 }
 
 func eitherReach(a, b float64) float64 {
