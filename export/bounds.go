@@ -28,13 +28,13 @@ func laplaceBound(scale float64, draws int) float64 {
 	return scale * math.Log(float64(draws)/(1-confidence))
 }
 
-// contribution is the standard deviation of the noise of what one unit adds at most so much to. It may be drawn from
-// bounds, where it is rounded up and somewhat wider.
-func contribution(reach float64, bounded bool) float64 {
-	if bounded {
-		return noiseSD * boundSpread * roundedUp(reach)
+// termSD is the standard deviation of the noise of a term's total, which may be drawn from bounds: then it is rounded up
+// and somewhat wider.
+func termSD(t guard.Term) float64 {
+	if t.Bound.Most > 0 {
+		return noiseSD * spreadOf(t) * roundedUp(t.Reach)
 	}
-	return noiseSD * reach
+	return noiseSD * t.Reach
 }
 
 // unknown is the error bound where there is none: nothing is known of what one unit may add.
@@ -45,7 +45,10 @@ func rowsSD(c guard.Cell) float64 {
 	if c.Reach <= 0 {
 		return unknown
 	}
-	return contribution(c.Reach, c.Rows.Most > 0)
+	if c.ManyRows() {
+		return noiseSD * boundSpread * roundedUp(c.Reach)
+	}
+	return noiseSD * c.Reach
 }
 
 // rowsError is the error bound of a cell's number of rows, one of so many noisy figures. It is noised by whole numbers.
@@ -64,7 +67,7 @@ func sumError(c guard.Cell, figures int) float64 {
 		if t.Reach <= 0 {
 			return unknown
 		}
-		sum += math.Abs(t.Coefficient) * normalBound(contribution(t.Reach, t.Bound.Most > 0), draws)
+		sum += math.Abs(t.Coefficient) * normalBound(termSD(t), draws)
 	}
 	if c.Constant != 0 {
 		sum += math.Abs(c.Constant) * rowsError(c, draws)

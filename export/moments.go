@@ -54,7 +54,7 @@ func (j *judging) noisyMoments(i int, c guard.Cell) (figures, errors []float64, 
 	figures, errors = []float64{rows}, []float64{rowsError(c, draws)}
 	product := noiseSD * most
 	for a := range c.Terms {
-		x, err := j.spreadOf(i, a, c, set, most)
+		x, err := j.momentsAround(i, a, c, set, most)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -81,7 +81,7 @@ func (j *judging) noisyMoments(i int, c guard.Cell) (figures, errors []float64, 
 // spread is an argument's mean and its sum of squares around it, both with noise, and how far a row is from the mean.
 type spread struct{ mean, square, reach float64 }
 
-func (j *judging) spreadOf(i, a int, c guard.Cell, set string, most float64) (spread, error) {
+func (j *judging) momentsAround(i, a int, c guard.Cell, set string, most float64) (spread, error) {
 	rows, err := j.number("b", i)
 	if err != nil {
 		return spread{}, err
@@ -166,7 +166,7 @@ func (j *judging) noisyQuantile(i int, c guard.Cell, v any) (noisy, bounds any, 
 	if err != nil {
 		return nil, nil, err
 	}
-	x, err := j.spreadOf(i, 0, c, set, most)
+	x, err := j.momentsAround(i, 0, c, set, most)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -34,12 +34,9 @@ const (
 // fromBounds draws the noise of a figure, if it can be drawn from bounds. size is the figure, weights for each key its
 // sum of products with the units' hashes; both are whole numbers, in units of 10^-digits.
 func (j *judging) fromBounds(t guard.Term, size *big.Int, weight func(key int) (*big.Int, error)) (e float64, ok bool, err error) {
-	b, share, spread := t.Bound, boundShare, boundSpread
+	b, share, spread := t.Bound, boundShare, spreadOf(t)
 	if t.Single {
 		share = singleShare
-	}
-	if t.Even {
-		spread = evenSpread
 	}
 	if b.Most <= 0 || b.Data <= 0 || size.Sign() == 0 {
 		return 0, false, nil
@@ -61,6 +58,14 @@ func (j *judging) fromBounds(t guard.Term, size *big.Int, weight func(key int) (
 	}
 	slices.Sort(parts)
 	return noiseSD * spread * scale * j.filter.noise.draw("bounds", t.Name, strings.Join(parts, " ")), true, nil
+}
+
+// spreadOf is by how much the noise of a term is wider than one draw would need.
+func spreadOf(t guard.Term) float64 {
+	if t.Even {
+		return evenSpread
+	}
+	return boundSpread
 }
 
 // roundedUp is the least power of two that is no less.
