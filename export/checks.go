@@ -60,12 +60,12 @@ func (j *judging) failedCheck(i int, c guard.Cell) (string, error) {
 
 // spread is by how much the threshold varies, in perturbed mode where something in the question is secret. With a fixed
 // one, whoever knows of nine others that a condition holds for them sees by the tenth whether a group is shown. With
-// this one it hides one unit about as well as the noise of a count does.
+// this one a unit more or less changes the odds by no more than the noise of two counts leaves open.
 func (j *judging) spread() int {
 	if j.mode != policy.Perturbed || j.release.Public == "" {
 		return 0
 	}
-	return j.rules.K / 2
+	return j.rules.K
 }
 
 // enough reports whether units reach the threshold: k, and somewhat more by a draw that depends on the set of units

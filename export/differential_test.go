@@ -450,7 +450,7 @@ func (q question) compare(t *testing.T, got releasedTable, k int, mode policy.Mo
 	t.Helper()
 	left, sure := q.expected(k), q.expected(k)
 	if got.program.Releases[0].Public != "" && mode == policy.Perturbed { // between the two, the threshold is drawn
-		sure = q.expected(k + k/2)
+		sure = q.expected(2 * k)
 	}
 	history := got.failed("E6", "E7") > 0
 	for _, row := range got.rows {

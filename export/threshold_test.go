@@ -28,12 +28,12 @@ func shows(t *testing.T, f *Filter, mode policy.Mode, public string, units int, 
 	return enough
 }
 
-// TestTheThresholdIsDrawn: where something in the question is secret, each unit from k to one and a half times k makes
+// TestTheThresholdIsDrawn: where something in the question is secret, each unit from k to twice k makes
 // it likelier that the figure is shown, by the same step; elsewhere, and in exact mode, k is k.
 func TestTheThresholdIsDrawn(t *testing.T) {
 	f := newFilter(t)
 	const sets = 3000
-	for units := 8; units <= 17; units++ {
+	for units := 8; units <= 22; units++ {
 		shown := 0
 		for set := range sets {
 			drawn := shows(t, f, policy.Perturbed, "SELECT 1", units, set)
@@ -47,7 +47,7 @@ func TestTheThresholdIsDrawn(t *testing.T) {
 				}
 			}
 		}
-		want := math.Max(0, math.Min(1, float64(units-9)/6))
+		want := math.Max(0, math.Min(1, float64(units-9)/11))
 		if got := float64(shown) / sets; math.Abs(got-want) > 5*math.Sqrt(want*(1-want)/sets) {
 			t.Errorf("%d units are shown in %.3f of the sets, want %.3f", units, got, want)
 		}
@@ -63,8 +63,8 @@ func TestThresholdWithoutAName(t *testing.T) {
 			t.Errorf("%v: %v, %v", set, enough, err)
 		}
 	}
-	if enough, err := j.enough(15, 0, "gx0"); err != nil || !enough {
-		t.Errorf("15 units need no draw: %v, %v", enough, err)
+	if enough, err := j.enough(20, 0, "gx0"); err != nil || !enough {
+		t.Errorf("20 units need no draw: %v, %v", enough, err)
 	}
 }
 
