@@ -309,11 +309,19 @@ func (g *guardedQuery) unitSums() []string {
 // leaves groups open that are so small.
 func (g *guardedQuery) namesUnits() bool { return g.mode == policy.Perturbed && !g.quick }
 
+// unitHash is what names a unit in the name of a set, the same for a group and for what meets a condition in it.
+func (g *guardedQuery) unitHash() string {
+	if g.in.oneRowAUnit() {
+		return "kh0"
+	}
+	return shortHash("u")
+}
+
 // evidence aggregates the per-unit quantities for key k.
 func (g *guardedQuery) evidence(k int) []string {
 	list := []string{fmt.Sprintf("count(*) AS n%d", k)}
 	if g.namesUnits() {
-		list = append(list, fmt.Sprintf("bit_xor(u) AS gx%d", k))
+		list = append(list, fmt.Sprintf("sum(%s) AS gx%d", g.unitHash(), k))
 	}
 	add := func(sql, name string, i int) { list = append(list, fmt.Sprintf("%s AS %s%d_%d", sql, name, i, k)) }
 	for i, a := range g.cells {
@@ -352,11 +360,7 @@ func (g *guardedQuery) evidence(k int) []string {
 			add(fmt.Sprintf("max(r%d)", i), "rr", i)
 		}
 		if g.mode == policy.Perturbed {
-			hash := "kh0"
-			if !g.in.oneRowAUnit() {
-				hash = shortHash("u")
-			}
-			add("sum("+hash+")"+among, "x", i)
+			add("sum("+g.unitHash()+")"+among, "x", i)
 		}
 		for j := range g.measures(a) {
 			list = append(list, fmt.Sprintf("max(abs(md%d_%d)) AS q%d_%d_%d", i, j, i, k, j))
