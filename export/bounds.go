@@ -3,9 +3,6 @@ package export
 import (
 	"encoding/json"
 	"math"
-	"math/big"
-	"strconv"
-	"strings"
 
 	"weir/export/guard"
 )
@@ -32,7 +29,7 @@ func laplaceBound(scale float64, draws int) float64 {
 // and somewhat wider.
 func termSD(t guard.Term) float64 {
 	if t.Bound.Most > 0 {
-		return noiseSD * spreadOf(t) * roundedUp(t.Reach)
+		return noiseSD * spreadOf(t) * guard.RoundedUp(t.Reach)
 	}
 	return noiseSD * t.Reach
 }
@@ -46,7 +43,7 @@ func rowsSD(c guard.Cell) float64 {
 		return unknown
 	}
 	if c.ManyRows() {
-		return noiseSD * boundSpread * roundedUp(c.Reach)
+		return noiseSD * boundSpread * guard.RoundedUp(c.Reach)
 	}
 	return noiseSD * c.Reach
 }
@@ -110,14 +107,6 @@ func helps(c guard.Cell, shown, bound any) bool {
 	return errV == nil && errB == nil && (c.Single || most <= math.Abs(size))
 }
 
-// bound gives an error bound as a value of the released table: NULL where there is none.
-func bound(f float64) any {
-	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return nil
-	}
-	return json.Number(strconv.FormatFloat(f, 'g', 12, 64))
-}
-
 // errorOf is the error bound of a row's value as it is shown: NULL where there is none, and 0 where no noise went into it.
 // Rounding the value moves it too.
 func errorOf(row []any, i, at int, sqlType string, digits int) any {
@@ -140,26 +129,14 @@ func errorOf(row []any, i, at int, sqlType string, digits int) any {
 			f += 0.5 * math.Pow10(int(math.Floor(math.Log10(math.Abs(size))))+1-digits)
 		}
 	}
-	return json.Number(twoDigits(f))
+	return twoDigits(f)
 }
 
 // twoDigits rounds an error bound up to two digits, which is as much as anybody needs of it.
-func twoDigits(f float64) string {
-	if f <= 0 {
-		return "0"
+func twoDigits(f float64) any {
+	if f == 0 {
+		return json.Number("0")
 	}
-	place := int(math.Floor(math.Log10(f))) - 1
-	text := new(big.Rat).Mul(big.NewRat(int64(math.Ceil(f/math.Pow10(place)-1e-9)), 1), powerOfTen(place)).FloatString(max(0, -place))
-	if strings.Contains(text, ".") {
-		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
-	}
-	return text
-}
-
-func powerOfTen(n int) *big.Rat {
-	power := new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(max(n, -n))), nil))
-	if n < 0 {
-		return power.Inv(power)
-	}
-	return power
+	unit := math.Pow10(int(math.Floor(math.Log10(f))) - 1)
+	return round(floating(math.Ceil(f/unit-1e-9)*unit), "DOUBLE", 2)
 }

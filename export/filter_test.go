@@ -284,11 +284,11 @@ func TestRound(t *testing.T) {
 
 // What was never made by the filter shows nothing.
 func TestOnlyReleasedHasRows(t *testing.T) {
-	full := stored{Names: []string{"a"}, Types: []string{"VARCHAR"}, Rows: [][]any{{"secret"}}, Withheld: true, Sources: []string{"people"}}
+	full := stored{Names: []string{"a"}, Types: []string{"VARCHAR"}, Rows: [][]any{{"secret"}}, Errors: [][]any{{"secret"}}, Noisy: []bool{true}, Withheld: true, Sources: []string{"people"}}
 	for name, r := range map[string]Released{
 		"zero": {}, "waiting": result("j", string(StateWaiting), full), "refused": result("j", refused, full), "unknown": result("j", "odd", full),
 		"empty": result("j", "", full), "denied": Denied("j", problem.New("export.denied"), 0), "failed": Denied("j", fmt.Errorf("secret"), 0),
-		"with fields": {names: full.Names, rows: full.Rows, types: full.Types},
+		"with fields": {names: full.Names, rows: full.Rows, errors: full.Errors, noisy: full.Noisy, types: full.Types},
 	} {
 		text, err := json.Marshal(r)
 		if err != nil {
@@ -299,13 +299,14 @@ func TestOnlyReleasedHasRows(t *testing.T) {
 			Code    string
 			Message string
 			Rows    [][]any
+			Errors  [][]any
 			Columns []string
 			Sources []string
 		}
 		if err := json.Unmarshal(text, &shown); err != nil {
 			t.Fatal(err)
 		}
-		if len(shown.Rows)+len(shown.Columns)+len(shown.Sources) > 0 || strings.Contains(string(text), "secret") {
+		if len(shown.Rows)+len(shown.Errors)+len(shown.Columns)+len(shown.Sources) > 0 || strings.Contains(string(text), "secret") {
 			t.Errorf("%s shows %s", name, text)
 		}
 		if shown.State == "" || shown.State == "released" || shown.Code == "" || shown.Message == "" {

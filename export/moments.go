@@ -22,7 +22,7 @@ func (j *judging) noisyMoment(i int, c guard.Cell) (noisy, bounds any, err error
 		return nil, nil, err
 	}
 	statistic := func(of []float64) float64 { return momentsOf(of, float64(j.rules.K)).statistic(c.Function) }
-	return floating(statistic(figures)), bound(farthest(figures, errors, statistic)), nil
+	return floating(statistic(figures)), floating(farthest(figures, errors, statistic)), nil
 }
 
 // momentsOf reads moments from their figures: rows, and for each argument the mean and the sum of squares around it,
@@ -59,7 +59,7 @@ func (j *judging) noisyMoments(i int, c guard.Cell) (figures, errors []float64, 
 			return nil, nil, err
 		}
 		figures = append(figures, x.mean, x.square)
-		errors = append(errors, normalBound(noiseSD*c.Reach*c.Terms[a].Spread/least, draws), x.squareError(c, a, draws))
+		errors = append(errors, normalBound(noiseSD*c.Reach*c.Terms[a].Spread/least, draws), squareError(c, a, draws))
 		product *= x.reach
 	}
 	if len(c.Terms) == 1 {
@@ -78,22 +78,22 @@ func (j *judging) noisyMoments(i int, c guard.Cell) (figures, errors []float64, 
 	return figures, append(errors, normalBound(noiseSD*c.Reach*c.Terms[0].Spread*c.Terms[1].Spread, draws)), nil
 }
 
-// spread is an argument's mean and its sum of squares around it, both with noise, and how far a row is from the mean.
-type spread struct{ mean, square, reach float64 }
+// argument is its mean and its sum of squares around it, both with noise, and how far a row is from the mean.
+type argument struct{ mean, square, reach float64 }
 
-func (j *judging) momentsAround(i, a int, c guard.Cell, set string, most float64) (spread, error) {
+func (j *judging) momentsAround(i, a int, c guard.Cell, set string, most float64) (argument, error) {
 	rows, err := j.number("b", i)
 	if err != nil {
-		return spread{}, err
+		return argument{}, err
 	}
 	var x [4]float64
 	for s, name := range []string{"avg", "var", "min", "max"} {
 		if x[s], err = j.number(fmt.Sprintf("m%d_%s", a, name), i); err != nil {
-			return spread{}, err
+			return argument{}, err
 		}
 	}
 	name, reach := c.Terms[a].Name, math.Max(x[3]-x[0], x[0]-x[2])
-	return spread{
+	return argument{
 		mean:   x[0] + noiseSD*most*reach/rows*j.filter.noise.draw("mean", set, name),
 		square: math.Max(0, rows*x[1]+noiseSD*most*reach*reach*j.filter.noise.draw("square", set, name)),
 		reach:  reach,
@@ -101,7 +101,7 @@ func (j *judging) momentsAround(i, a int, c guard.Cell, set string, most float64
 }
 
 // squareError is the error bound of a sum of squares.
-func (spread) squareError(c guard.Cell, a, draws int) float64 {
+func squareError(c guard.Cell, a, draws int) float64 {
 	if c.Reach <= 0 || c.Terms[a].Spread <= 0 {
 		return unknown
 	}
@@ -174,6 +174,6 @@ func (j *judging) noisyQuantile(i int, c guard.Cell, v any) (noisy, bounds any, 
 	z := j.filter.noise.draw("quantile", set, c.Terms[0].Name, strconv.FormatFloat(c.Fraction, 'g', 9, 64))
 	noisy, err = plus(v, z*math.Sqrt(variance)*k*most/rows, c.Type)
 	least := math.Max(k, rows-rowsError(c, 3))
-	sd := math.Min(c.Terms[0].Spread/2, math.Sqrt(math.Max(0, x.square+x.squareError(c, 0, 3))/least))
-	return noisy, bound(normalBound(sd*k*c.Reach/least, 3) + lastDigit(c.Type)), err
+	sd := math.Min(c.Terms[0].Spread/2, math.Sqrt(math.Max(0, x.square+squareError(c, 0, 3))/least))
+	return noisy, floating(normalBound(sd*k*c.Reach/least, 3) + lastDigit(c.Type)), err
 }

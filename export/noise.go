@@ -55,14 +55,14 @@ func (j *judging) perturb(i int, c guard.Cell, v any) (noisy, bounds any, err er
 		if err != nil {
 			return nil, nil, err
 		}
-		return count(exact, e, j.rules.K), bound(rowsError(c, 1)), nil
+		return count(exact, e, j.rules.K), floating(rowsError(c, 1)), nil
 	case guard.Sum:
 		e, err := j.sumNoise(i, c)
 		if err != nil {
 			return nil, nil, err
 		}
 		noisy, err = plus(v, e, c.Type)
-		return noisy, bound(sumError(c, 1) + lastDigit(c.Type)), err
+		return noisy, floating(sumError(c, 1) + lastDigit(c.Type)), err
 	case guard.Average:
 		return j.noisyAverage(i, c)
 	case guard.Quantile:
@@ -207,7 +207,7 @@ func (j *judging) noisyAverage(i int, c guard.Cell) (noisy, bounds any, err erro
 	average := func(of []float64) float64 { return of[0] / math.Max(float64(j.rules.K), of[1]) }
 	figures := []float64{sum + e, rows}
 	moved := farthest(figures, []float64{sumError(c, 2), rowsError(c, 2)}, average)
-	return floating(average(figures)), bound(moved), nil
+	return floating(average(figures)), floating(moved), nil
 }
 
 func (j *judging) noisyRows(i int, c guard.Cell) (float64, error) {

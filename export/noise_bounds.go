@@ -43,10 +43,10 @@ func (j *judging) fromBounds(t guard.Term, size *big.Int, weight func(key int) (
 	}
 	exact, _ := new(big.Float).SetInt(size).Float64()
 	whole := math.Abs(exact) / math.Pow10(t.Digits)
-	if noiseSD*spread*roundedUp(b.Data) > share*whole {
+	if noiseSD*spread*guard.RoundedUp(b.Data) > share*whole {
 		return 0, false, nil
 	}
-	scale := roundedUp(b.Most)
+	scale := guard.RoundedUp(b.Most)
 	var parts []string
 	for key, domain := range j.release.Keys {
 		w, err := weight(key)
@@ -67,9 +67,6 @@ func spreadOf(t guard.Term) float64 {
 	}
 	return boundSpread
 }
-
-// roundedUp is the least power of two that is no less.
-func roundedUp(bound float64) float64 { return math.Exp2(math.Ceil(math.Log2(bound))) }
 
 // rowsFromBounds draws the noise of the number of rows behind a cell.
 func (j *judging) rowsFromBounds(i int, c guard.Cell) (float64, bool, error) {

@@ -103,7 +103,7 @@ func TestNoiseIsUnbiasedAndOfTheDeclaredScale(t *testing.T) {
 	}
 	rounded := func(sd float64) float64 { return math.Sqrt(sd*sd + 1.0/12) } // what is shown as a whole number
 	// Where the noise is small beside the figure, it scales with what one unit has at most in the data set.
-	bound := func(contribution float64) float64 { return noiseSD * boundSpread * roundedUp(contribution) }
+	bound := func(contribution float64) float64 { return noiseSD * boundSpread * guard.RoundedUp(contribution) }
 	cases := []struct {
 		sql string
 		sd  []float64

@@ -157,12 +157,12 @@ func (j *judging) privateCell(i int, c guard.Cell) (shown, bounds any, err error
 	}
 	switch moved := farthest(drawn, errors, statistic); c.Kind {
 	case guard.CountRows, guard.CountUnits:
-		return json.Number(strconv.FormatFloat(math.Round(statistic(drawn)), 'f', 0, 64)), bound(moved + 0.5), nil
+		return json.Number(strconv.FormatFloat(math.Round(statistic(drawn)), 'f', 0, 64)), floating(moved + 0.5), nil
 	case guard.Sum:
 		shown, err = plus(json.Number("0"), statistic(drawn), c.Type)
-		return shown, bound(moved + lastDigit(c.Type)), err
+		return shown, floating(moved + lastDigit(c.Type)), err
 	default:
-		return floating(statistic(drawn)), bound(moved), nil
+		return floating(statistic(drawn)), floating(moved), nil
 	}
 }
 

@@ -11,7 +11,8 @@ import (
 // or what intake found of the whole data set, rounded up to a power of two: within how much the largest unit lies is
 // said of each measure once, and no closer than by half.
 
-func octave(size float64) float64 { return math.Exp2(math.Ceil(math.Log2(size))) }
+// RoundedUp is the least power of two that is no less.
+func RoundedUp(size float64) float64 { return math.Exp2(math.Ceil(math.Log2(size))) }
 
 // reachOf is how large the values of a measure are.
 func reachOf(d policy.Dataset, col policy.Column) float64 {
@@ -20,8 +21,8 @@ func reachOf(d policy.Dataset, col policy.Column) float64 {
 		least = r.Reach()
 	}
 	for _, u := range d.Units { // no row has more than its unit has in all
-		if total, ok := u.Totals[col.Name]; ok && total > 0 && (least == 0 || octave(total) < least) {
-			least = octave(total)
+		if total, ok := u.Totals[col.Name]; ok && total > 0 && (least == 0 || RoundedUp(total) < least) {
+			least = RoundedUp(total)
 		}
 	}
 	return least
@@ -83,7 +84,7 @@ func (r *relation) reachOfRows() float64 {
 	if !rows.known() {
 		return 0
 	}
-	return octave(rows.Most)
+	return RoundedUp(rows.Most)
 }
 
 // reachOfFact is how large a fact about one unit is.
@@ -108,8 +109,8 @@ func (g *guardedQuery) reaches(a *cell) {
 	at := func(i int, p polynomial, t term) {
 		each := p.each(t)
 		a.Terms[i].Each, a.Terms[i].Reach = each, finite(each*rows)
-		if total := a.Terms[i].Bound.Most; total > 0 && rows > 0 && octave(total) < a.Terms[i].Reach {
-			a.Terms[i].Reach = octave(total)
+		if total := a.Terms[i].Bound.Most; total > 0 && rows > 0 && RoundedUp(total) < a.Terms[i].Reach {
+			a.Terms[i].Reach = RoundedUp(total)
 		}
 	}
 	switch a.Kind {

@@ -57,9 +57,6 @@ func (c *checker) groupingSets(in *relation, n *node, list []*expr) (*relation, 
 		}
 		column(v.name, v.typ)
 		out.cols[len(out.cols)-1].margin = v.margin.gone()
-		if out.kind == released && in.kind == protected {
-			out.cols[len(out.cols)-1].margin = noMargin
-		}
 	}
 	for at, e := range list {
 		column(e.Name, e.Return)
