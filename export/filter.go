@@ -226,7 +226,7 @@ func (j *judging) row(row []any) ([]any, error) {
 		}
 		if enough, err := j.enough(n, k, "gx"+strconv.Itoa(k)); err != nil || !enough {
 			j.leftOut()
-			return nil, err
+			return nil, errors.Join(err, j.smallGroup())
 		}
 	}
 	out := make([]any, len(j.release.Groups)+len(j.release.Cells))
@@ -305,7 +305,7 @@ func (j *judging) cell(i int, c guard.Cell) (shown, bound any, err error) {
 	}
 	if failed != "" {
 		j.withhold(failed)
-		return nil, nil, nil
+		return nil, nil, j.smallCell(c, failed)
 	}
 	v := j.value("v" + strconv.Itoa(i))
 	if v == nil {

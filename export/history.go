@@ -52,15 +52,17 @@ func (f fingerprint) parse() ([]span.Entry, error) {
 type history struct {
 	k     int
 	space *span.Space
+	small *margins // nil while nothing of use was withheld
 	jobs  []string // of the space's labels
 	last  int64    // entry of the ledger that is in it
 	fresh []entry  // not in the ledger yet
 }
 
-// entry is a cell as the ledger keeps it.
+// entry is a cell as the ledger keeps it, or a count that was withheld for being small.
 type entry struct {
-	job   string
-	print fingerprint
+	job      string
+	print    fingerprint
+	withheld bool
 }
 
 // print is a fingerprint that was read.
@@ -85,6 +87,14 @@ func newHistory(k int) (*history, error) {
 	return &history{k: k, space: space}, nil
 }
 
+// bytes is about what it takes of memory.
+func (h *history) bytes() int {
+	if h.small == nil {
+		return h.space.Bytes()
+	}
+	return h.space.Bytes() + h.small.space.Bytes()
+}
+
 // label numbers the jobs.
 func (h *history) label(job string) int {
 	if n := len(h.jobs); n > 0 && h.jobs[n-1] == job {
@@ -105,9 +115,28 @@ func (h *history) know(entries []entry) error {
 	}
 	h.space.Expect(cells)
 	for i, e := range entries {
+		if e.withheld {
+			h.withhold(e.job, print{e.print, cells[i]})
+			continue
+		}
 		h.space.Know(h.label(e.job), cells[i])
+		h.small.know(cells[i])
 	}
+	h.fresh = nil // all of it comes from there
 	return nil
+}
+
+// withhold notes a count that was withheld for being small.
+func (h *history) withhold(job string, p print) {
+	if !nearly(len(p.cell), h.k) {
+		return
+	}
+	if h.small == nil {
+		h.small = marginsOf(h.k, h.space)
+	}
+	if h.small.withhold(job, p.cell) {
+		h.fresh = append(h.fresh, entry{job, p.written, true})
+	}
 }
 
 // judge decides on a cell, which counts from now if it is safe. together are the jobs of the cells with which it
@@ -115,7 +144,8 @@ func (h *history) know(entries []entry) error {
 func (h *history) judge(job string, p print) (v span.Verdict, together []string) {
 	v, labels := h.space.Judge(h.label(job), p.cell)
 	if v == span.Safe {
-		h.fresh = append(h.fresh, entry{job, p.written})
+		h.fresh = append(h.fresh, entry{job: job, print: p.written})
+		h.small.know(p.cell)
 	}
 	for _, l := range labels {
 		together = append(together, h.jobs[l])
@@ -148,20 +178,30 @@ func (j *judging) combines(c guard.Cell) (string, error) {
 
 // isolates names the check that cells of a history fail together with one of the given fingerprint.
 func (j *judging) isolates(name string, p print) string {
-	v, together := j.known[name].judge(j.job, p)
+	known := j.known[name]
+	if jobs, narrow := known.small.narrows(p.cell); narrow {
+		j.together(jobs)
+		return "E7"
+	}
+	v, jobs := known.judge(j.job, p)
 	switch v {
 	case span.Safe, span.Known:
 		return ""
 	case span.Isolating:
-		together = slices.DeleteFunc(together, func(job string) bool { return job == j.job })
-		if len(together) == 0 {
+		if !j.together(jobs) {
 			return "E7" // cells of this very query give it away
 		}
-		j.check.together(together)
 	default:
 		j.check.UsedUp = true
 	}
 	return "E6"
+}
+
+// together notes the jobs besides this one with whose cells a cell would have given somebody away, and reports whether there are any.
+func (j *judging) together(jobs []string) bool {
+	others := slices.DeleteFunc(jobs, func(job string) bool { return job == j.job })
+	j.check.together(others)
+	return len(others) > 0
 }
 
 // printKey names a fingerprint of a row, which is the place of its first value.
@@ -203,7 +243,7 @@ func (j *judging) print(p, key int) (print, error) {
 	if f, ok := j.ahead[printKey{&j.current[0], p, key}]; ok {
 		return f, nil
 	}
-	column := fmt.Sprintf("F%d_%d", p, key)
+	column := printColumn(p, key)
 	value := j.value(column)
 	if value == guard.SamePrint && p > 0 {
 		return j.print(0, key)
@@ -221,6 +261,8 @@ func (j *judging) print(p, key int) (print, error) {
 	}
 	return readPrint(written)
 }
+
+func printColumn(p, key int) string { return fmt.Sprintf("F%d_%d", p, key) }
 
 // auditable refuses a release of which the worker says that it has more fingerprints than can be audited, and did not
 // bring them.

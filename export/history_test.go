@@ -60,7 +60,7 @@ func (b blocks) counted(domain, sum string, sets []string) (guard.Release, sandb
 	release := guard.Release{
 		Name: "r1", Groups: []guard.Group{{Name: "g", Type: "VARCHAR"}}, Keys: []string{domain},
 		Cells:  []guard.Cell{{Kind: guard.CountRows, Function: "count", Type: "BIGINT", Single: true, Prints: []int{0}}},
-		Prints: []guard.Print{{}},
+		Prints: []guard.Print{{Once: []bool{true}}},
 	}
 	if sum != "" {
 		release.Cells[0] = guard.Cell{Kind: guard.Sum, Function: "sum", Type: "BIGINT", Single: true, Terms: []guard.Term{{Name: sum, Coefficient: 1}}, Prints: []int{0, 1}}

@@ -64,6 +64,7 @@ type ledgerRow struct {
 	Operator    string `bun:"operator"`
 	Domain      string `bun:"domain"`
 	Job         string `bun:"job"`
+	Withheld    bool   `bun:"withheld"` // the cell is a count that was withheld for being small
 	Fingerprint []byte `bun:"fingerprint"`
 }
 
@@ -142,7 +143,7 @@ func (l *ledger) find(operator, domain string) *held {
 func (l *ledger) forgetOldest() {
 	bytes := 0
 	for i := len(l.histories) - 1; i >= 0; i-- {
-		bytes += l.histories[i].space.Bytes()
+		bytes += l.histories[i].bytes()
 		if n := len(l.histories) - i; n > heldHistories || n > 1 && bytes > heldBytes {
 			l.histories = slices.Delete(l.histories, 0, i+1)
 			return
@@ -181,7 +182,7 @@ func (l *ledger) readSome(ctx context.Context, db bun.IDB, h *held) (more bool, 
 		if err != nil {
 			return false, fmt.Errorf("read the ledger: entry %d: %w", r.ID, err)
 		}
-		entries[i] = entry{r.Job, written}
+		entries[i] = entry{r.Job, written, r.Withheld}
 	}
 	if err := h.know(entries); err != nil {
 		return false, fmt.Errorf("read the ledger: entries from %d on: %w", rows[0].ID, err)
@@ -197,7 +198,7 @@ func (l *ledger) write(ctx context.Context, db bun.IDB, operator string, known m
 			for some := range slices.Chunk(h.fresh, readAtOnce) {
 				rows := make([]ledgerRow, len(some))
 				for i, e := range some {
-					rows[i] = ledgerRow{Operator: operator, Domain: domain, Job: e.job}
+					rows[i] = ledgerRow{Operator: operator, Domain: domain, Job: e.job, Withheld: e.withheld}
 					rows[i].Fingerprint = l.sealed.Seal(nil, nil, e.print, rows[i].owner())
 				}
 				if _, err := tx.NewInsert().Model(&rows).Returning("id").Exec(ctx); err != nil {
@@ -213,9 +214,14 @@ func (l *ledger) write(ctx context.Context, db bun.IDB, operator string, known m
 	})
 }
 
-func (r ledgerRow) owner() []byte { return owner(r.Operator, r.Domain, r.Job) }
+func (r ledgerRow) owner() []byte {
+	if r.Withheld {
+		return owner(r.Operator, r.Domain, r.Job, "withheld")
+	}
+	return owner(r.Operator, r.Domain, r.Job)
+}
 
-// owner is what an entry is bound to: it cannot be moved to another operator, domain or job.
+// owner is what an entry is bound to: it cannot be moved to another operator, domain or job, nor made to have been released.
 func owner(parts ...string) []byte {
 	var text []byte
 	for _, part := range parts {

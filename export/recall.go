@@ -45,7 +45,7 @@ func (l *ledger) recallSome(ctx context.Context, operator, domain string, k int)
 	if h == nil {
 		bytes := 0
 		for _, other := range l.histories {
-			bytes += other.space.Bytes()
+			bytes += other.bytes()
 		}
 		if len(l.histories) >= heldHistories || bytes >= heldBytes {
 			return false, nil

@@ -39,7 +39,7 @@ func (a *Assessment) Settle(r guard.Release, quick sandbox.Table) Settlement {
 	j := a.judging(r, s.quick)
 	for i, row := range s.quick.Rows {
 		j.current = row
-		if s.open[i] = !j.settled(); s.open[i] {
+		if s.open[i] = j.value(guard.Near) != true && !j.settled(); s.open[i] {
 			s.some++
 		}
 	}

@@ -100,7 +100,7 @@ func (o *offer) print(t *terminal) error {
 	for _, c := range o.Checks {
 		t.say("Checks of %s: %d cells, withheld: %s", c.Release, c.Cells, withheld(c.Withheld))
 		if len(c.Together) > 0 {
-			t.say("Together with release %s, cells that were withheld would single out fewer units than the threshold.", strings.Join(c.Together, ", "))
+			t.say("Together with release %s, cells that were withheld would single out fewer units than the threshold, or say how many there are in a count that was withheld.", strings.Join(c.Together, ", "))
 		}
 		if c.UsedUp {
 			t.say("Some cells were withheld because too much was released before to decide on them for certain.")

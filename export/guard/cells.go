@@ -102,8 +102,11 @@ func (g *guardedQuery) outer(o once, from string, unique bool) string {
 	for i, a := range g.cells {
 		list = append(list, g.cellColumns(i, a)...)
 	}
-	list = append(list, g.printColumns()...)
-	return "SELECT " + strings.Join(o.shown(list), ", ") + " FROM " + from + " QUALIFY " + all
+	list = o.shown(append(list, g.printColumns()...))
+	if nearly := g.nearly(); nearly != "" {
+		list, all = hidden(list, all), nearly
+	}
+	return "SELECT " + strings.Join(list, ", ") + " FROM " + from + " QUALIFY " + all
 }
 
 // groupColumns renders what is said of a group as a whole: its values, whether groups are left out, E4 and the proofs.

@@ -2,6 +2,7 @@ package guard
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -27,6 +28,7 @@ const (
 // nothing do not hide a tenth.
 type Print struct {
 	Term string // as in Cell.Terms; "" for the rows themselves
+	Once []bool // by key: a unit counts once in it, so that it has as many parts as there are units
 
 	rows      string // SQL of the condition
 	distinct  int    // the key whose units are counted instead of rows, or -1
@@ -62,6 +64,9 @@ func (g *guardedQuery) takePrints() {
 func (g *guardedQuery) takePrint(p Print) int {
 	at := slices.IndexFunc(g.prints, func(q Print) bool { return p.Term == q.Term && p.rows == q.rows && p.distinct == q.distinct })
 	if at < 0 {
+		for k := range g.in.keys {
+			p.Once = append(p.Once, g.in.oneRowAUnit() || p.distinct == k)
+		}
 		at = len(g.prints)
 		g.prints = append(g.prints, p)
 	}
@@ -76,6 +81,42 @@ func (g *guardedQuery) contributions() (list []string) {
 		}
 	}
 	return list
+}
+
+// Room is by how much a count that was withheld for being small must be able to be smaller than the threshold allows,
+// for all that is known of it: a third of the threshold. Buzzigoli and Giusti, An algorithm to calculate the lower and
+// upper bounds of the elements of an array given its marginals (1999).
+func Room(k int) int { return max(1, k/3) }
+
+// nearly is the condition that no key of a group lacks more units than Room; it is empty where such groups are of no
+// use, since no fingerprint says how many units there are.
+func (g *guardedQuery) nearly() string {
+	if !slices.ContainsFunc(g.prints, func(p Print) bool { return p.Term == "" && slices.Contains(p.Once, true) }) {
+		return ""
+	}
+	var all []string
+	for k := range g.in.keys {
+		all = append(all, fmt.Sprintf("n%d >= %d", k, g.rules.K-Room(g.rules.K)))
+	}
+	return strings.Join(all, " AND ")
+}
+
+// Near is the column of groups that are brought although they have too few units.
+const Near = "near"
+
+// ofNear are the columns that a group with somewhat too few units is brought with.
+var ofNear = regexp.MustCompile(`^(w|[enp]\d+|F\d+_\d+)$`)
+
+// hidden renders the columns of groups of which some have too few units, and say nothing else.
+func hidden(list []string, enough string) []string {
+	out := make([]string, len(list), len(list)+1)
+	for i, item := range list {
+		name := item[strings.LastIndexByte(item, ' ')+1:]
+		if out[i] = item; !ofNear.MatchString(name) {
+			out[i] = fmt.Sprintf("CASE WHEN %s THEN %s END AS %s", enough, strings.TrimSuffix(item, " AS "+name), name)
+		}
+	}
+	return append(out, "NOT ("+enough+") AS "+Near)
 }
 
 // SamePrint stands for a fingerprint that is that of the rows of the first cell.

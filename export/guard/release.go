@@ -46,8 +46,10 @@ const (
 //
 //	F<p>_<k>        linear fingerprint p, for E6
 //	fits            whether there are no more fingerprints than can be audited
+//	near            true where the group has too few units and lacks no more than Room(k): it is brought without its name
+//	                and values, for E7
 //
-// F and fits are there in exact mode only; x, q and y in perturbed mode only.
+// F, fits and near are there in exact mode only; x, q and y in perturbed mode only.
 type Release struct {
 	Name   string   // the released table, as later queries read it
 	SQL    string   // brings all evidence

@@ -98,11 +98,15 @@ func New(k int, l Limits) (*Space, error) {
 	if err != nil {
 		return nil, err
 	}
+	return empty(f, k, l), nil
+}
+
+func empty(f field, k int, l Limits) *Space {
 	s := &Space{field: f, k: k, limits: l, turn: -1}
 	for range max(k, 1) {
 		s.sets = append(s.sets, &set{field: f, sight: math.MaxInt / 2})
 	}
-	return s, nil
+	return s
 }
 
 // Atoms is the number of atoms.
