@@ -26,6 +26,7 @@ type Settlement struct {
 
 // Settle looks at the bounds that a quick query brought. A cell passes by them only if it passes by the evidence.
 func (a *Assessment) Settle(r guard.Release, quick sandbox.Table) Settlement {
+	quick = r.QuickSame.In(quick)
 	s := Settlement{release: r, quick: quick, open: make([]bool, len(quick.Rows)), whole: len(quick.Rows) > guard.MostSettled}
 	for _, row := range quick.Rows {
 		s.whole = s.whole || len(row) != len(quick.Columns)
@@ -82,6 +83,7 @@ func (s Settlement) Open() (q sandbox.Query, ok bool) {
 // With gives the cells to be judged: those that are settled, and those that were open with all evidence. What is said
 // of all groups together, whether any was left out and how many values there are (E4), stands in the quick query's rows.
 func (s Settlement) With(exact sandbox.Table) (sandbox.Table, error) {
+	exact = s.release.Same.In(exact)
 	if s.whole {
 		return exact, nil
 	}

@@ -251,13 +251,13 @@ func TestBoundsThroughThePlan(t *testing.T) {
 	}
 }
 
-// What is added up over rows is the same number whether intake stored it or the guard makes it of the unit's name, and bounds
-// the number of rows from both sides.
+// What is added up over rows is the same number whether intake stored it or the guard makes it of the unit's name, and tells
+// the number of rows.
 func TestShortHashes(t *testing.T) {
 	w := newWorld(t)
 	for _, c := range []struct{ table, i string }{{"people", "0"}, {"sales", "0"}, {"sales", "1"}} {
-		rows := w.rowsOf(t, fmt.Sprintf(`SELECT bool_and(h = made AND h >= 2013265920) AND count(DISTINCT h) > 100 AS holds
-			FROM (SELECT __hash_%[2]s AS h, CAST((__unit_%[2]s >> 37) + 2013265920 AS INTEGER) AS made FROM "ds_%[1]s"."main"."data")`, c.table, c.i))
+		rows := w.rowsOf(t, fmt.Sprintf(`SELECT bool_and(h = made AND h BETWEEN 1073709056 AND 1073774591) AND count(DISTINCT h) > 100 AS holds
+			FROM (SELECT __short_%[2]s AS h, CAST((__unit_%[2]s >> 48) + 1073709056 AS INTEGER) AS made FROM "ds_%[1]s"."main"."data")`, c.table, c.i))
 		if rows[0]["holds"] != true {
 			t.Errorf("%s, key %s: %v", c.table, c.i, rows[0])
 		}
@@ -286,6 +286,19 @@ func TestRowsOfNothing(t *testing.T) {
 		}
 		if answers[0] != answers[1] || answers[0] != answers[2] {
 			t.Errorf("%s: %q", sql, answers)
+		}
+	}
+}
+
+// The sum of short hashes of different units says exactly how many they are, in groups of every size up to millions.
+func TestShortHashesCount(t *testing.T) {
+	w := newWorld(t)
+	for _, groups := range []int{1, 7, 3_000, 400_000} {
+		rows := w.rowsOf(t, fmt.Sprintf(`SELECT count(*) FILTER (WHERE n <> told) AS wrong, max(n) AS most FROM (
+			SELECT count(*) AS n, (sum(h) + 536870912) // 1073741824 AS told FROM (
+				SELECT i %% %d AS g, CAST((hash(i) >> 48) + 1073709056 AS INTEGER) AS h FROM range(4000000) AS r(i)) GROUP BY g)`, groups))
+		if fmt.Sprint(rows[0]["wrong"]) != "0" {
+			t.Errorf("%d groups: %v", groups, rows[0])
 		}
 	}
 }

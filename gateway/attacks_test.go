@@ -272,7 +272,7 @@ func plainEngine(t testing.TB, manifest, table string) func(testing.TB, string) 
 	t.Cleanup(func() { session.Close() })
 	return func(t testing.TB, sql string) [][]any {
 		t.Helper()
-		with := fmt.Sprintf(`WITH %s AS (SELECT * EXCLUDE (__unit_0, __hash_0) FROM "ds_%s"."main"."data")`, table, table)
+		with := fmt.Sprintf(`WITH %s AS (SELECT * EXCLUDE (__unit_0, __short_0) FROM "ds_%s"."main"."data")`, table, table)
 		if rest, ok := strings.CutPrefix(sql, "WITH "); ok {
 			sql = ", " + rest
 		}

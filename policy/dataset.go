@@ -55,7 +55,7 @@ type Unit struct {
 	Key    string `yaml:"key" json:"key"`
 	Unique bool   `yaml:"-" json:"unique"` // no unit has two rows; found at intake
 
-	Hashed bool `yaml:"-" json:"hashed,omitempty"` // a column beside the units' names holds the hashes of them that are added up
+	Hashed bool `yaml:"-" json:"short_hashes,omitempty"` // a column beside the units' names holds the hashes of them that are added up
 
 	// How much one unit has at most, found at intake; 0 where it is not known. They speak of single units, so nobody is shown them.
 	Most   int64              `yaml:"-" json:"most,omitempty"`   // rows

@@ -202,7 +202,7 @@ func (c intakeCase) mustHold(t *testing.T, v *Vault, taken Intake) {
 		t.Fatal(cause(err))
 	}
 	defer s.Close()
-	got, err := s.Query(t.Context(), Query{SQL: `SELECT * EXCLUDE ("__unit_0", "__hash_0") FROM "ds_t"."main"."data"`})
+	got, err := s.Query(t.Context(), Query{SQL: `SELECT * EXCLUDE ("__unit_0", "__short_0") FROM "ds_t"."main"."data"`})
 	if err != nil {
 		t.Fatal(cause(err))
 	}

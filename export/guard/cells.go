@@ -16,7 +16,7 @@ func (g *guardedQuery) values() []string {
 	}
 	for i, a := range g.cells {
 		x, y := fmt.Sprintf("p%d_0", i), fmt.Sprintf("p%d_1", i)
-		if len(a.args) == 1 {
+		if len(a.args) == 1 && !a.full() {
 			add(i, "count("+x+")", "b")
 		} else {
 			add(i, "count(*)", "b")
@@ -81,9 +81,9 @@ func (g *guardedQuery) noiseMaterial(i int, a cell) []string {
 
 // outer leaves out, inside the worker already, every group that fails E1 and every value that fails E2. The
 // export filter checks the same again, with the rest.
-func (g *guardedQuery) outer(o once, from string, unique bool) string {
+func (g *guardedQuery) outer(o once, from string, cells []string) (string, Same) {
 	source := "vals"
-	if unique {
+	if len(cells) > 0 {
 		source = "cells"
 	}
 	k := itoa(g.rules.K)
@@ -102,11 +102,12 @@ func (g *guardedQuery) outer(o once, from string, unique bool) string {
 	for i, a := range g.cells {
 		list = append(list, g.cellColumns(i, a)...)
 	}
-	list = o.shown(append(list, g.printColumns()...))
+	list, same := brought(o.shown(list), cells)
+	list = append(list, o.shown(g.printColumns())...)
 	if nearly := g.nearly(); nearly != "" {
 		list, all = hidden(list, all), nearly
 	}
-	return "SELECT " + strings.Join(list, ", ") + " FROM " + from + " QUALIFY " + all
+	return "SELECT " + strings.Join(list, ", ") + " FROM " + from + " QUALIFY " + all, same
 }
 
 // groupColumns renders what is said of a group as a whole: its values, whether groups are left out, E4 and the proofs.

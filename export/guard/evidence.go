@@ -65,21 +65,21 @@ func (g *guardedQuery) release() (*relation, error) {
 		return g.finishRelease(r, g.in, g.outputs, types)
 	}
 	r.Prints = g.prints
-	r.SQL = g.sql()
+	r.SQL, r.Same = g.sql()
 	switch {
 	case g.settledByBounds():
-		r.Quick = g.boundsSQL()
+		r.Quick, r.QuickSame = g.boundsSQL()
 		for _, k := range g.in.keys {
 			r.Bounds = append(r.Bounds, k.rows)
 		}
 	case saves:
 		g.quick = true
-		r.Quick = g.sql()
+		r.Quick, r.QuickSame = g.sql()
 		g.quick = false
 	}
 	if r.Quick != "" && namable(r.Groups) {
 		g.rest = true
-		r.Rest = g.sql()
+		r.Rest, _ = g.sql()
 	}
 	return g.finishRelease(r, g.in, g.outputs, types)
 }
@@ -93,7 +93,7 @@ func typeOf(sql string) typ {
 	return typ{ID: sql}
 }
 
-func (g *guardedQuery) sql() string {
+func (g *guardedQuery) sql() (string, Same) {
 	by := numbered("g", len(g.groups))
 	unique := g.in.oneRowAUnit()
 	o := once{}
@@ -103,10 +103,13 @@ func (g *guardedQuery) sql() string {
 		q = "WITH every AS (" + base + "), base AS (SELECT * FROM every SEMI JOIN " + quoteName(Open) + " AS o ON " + openGroups(len(g.groups)) + ")"
 	}
 	from := "cells"
+	var cells []string
 	if unique {
 		units := o.above(g.unitRows())
-		all := o.above(slices.Concat(by, g.values(), g.evidence(0), g.printed(0, false)))
-		q += ", cells AS (" + grouped(all, "(SELECT base.*, "+strings.Join(units, ", ")+" FROM base)", by) + ")"
+		var told []string
+		cells, told = counted(o.above(slices.Concat(by, g.values(), g.evidence(0), g.printed(0, false))))
+		q += ", cells AS (" + groupedUnits(cells, told, "(SELECT base.*, "+strings.Join(units, ", ")+" FROM base)", by) + ")"
+		cells = append(cells, told...)
 	} else {
 		q += ", vals AS (" + grouped(o.above(slices.Concat(by, g.values())), "base", by) + ")"
 		from = "vals"
@@ -124,7 +127,8 @@ func (g *guardedQuery) sql() string {
 		q += ", proofs AS (" + proofs + ")"
 		from += " CROSS JOIN proofs"
 	}
-	return g.audited(q + " " + g.outer(o, from, unique))
+	last, same := g.outer(o, from, cells)
+	return g.audited(q + " " + last), same
 }
 
 // proofs renders one row of what the joins rest on.
@@ -145,6 +149,15 @@ func grouped(list []string, from string, by []string) string {
 		sql += " GROUP BY " + strings.Join(by, ", ")
 	}
 	return sql
+}
+
+// groupedUnits is grouped where what is added up of units says how many there are.
+func groupedUnits(list, told []string, from string, by []string) string {
+	sql := grouped(list, from, by)
+	if len(told) == 0 {
+		return sql
+	}
+	return "SELECT *, " + strings.Join(told, ", ") + " FROM (" + sql + ")"
 }
 
 func sameGroups(a, b string, by []string) string {
@@ -325,11 +338,15 @@ func (g *guardedQuery) evidence(k int) []string {
 	}
 	add := func(sql, name string, i int) { list = append(list, fmt.Sprintf("%s AS %s%d_%d", sql, name, i, k)) }
 	for i, a := range g.cells {
-		contributes := fmt.Sprintf("r%d > 0", i)
+		takesPart := fmt.Sprintf("r%d > 0", i)
+		if g.in.oneRowAUnit() {
+			takesPart = fmt.Sprintf("f%d", i)
+		}
+		contributes := takesPart
 		if a.Kind == Sum || a.Kind == Average {
 			contributes += fmt.Sprintf(" AND d%d_0 <> 0", i)
 		}
-		units, among := "count(*) FILTER (WHERE "+contributes+")", fmt.Sprintf(" FILTER (WHERE r%d > 0)", i)
+		units, among := "count(*) FILTER (WHERE "+contributes+")", " FILTER (WHERE "+takesPart+")"
 		everybody := g.in.oneRowAUnit() && a.filter == "" && a.Kind == CountRows
 		if everybody {
 			units = "count(*)" // counted already

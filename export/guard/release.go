@@ -51,19 +51,20 @@ const (
 //
 // F, fits and near are there in exact mode only; x, q and y in perturbed mode only.
 type Release struct {
-	Name   string   // the released table, as later queries read it
-	SQL    string   // brings all evidence
-	Public string   // brings the units of the public part of each figure; empty where nothing in the question is secret
-	Quick  string   // brings bounds that settle most cells; empty where there is nothing to save
-	Rest   string   // brings all evidence for the groups in the table Open; empty where they cannot be named
-	Reads  []string // released tables that it reads
-	Data   []string // data sets that it reads
-	Proofs int      // columns p<i>, each of which must be true: a joined side did not multiply protected rows
-	Groups []Group
-	Keys   []string // the domain of each unit key
-	Bounds []Bound  // for each key, how many rows a unit has at most; set where the Quick query rests on it
-	Cells  []Cell
-	Prints []Print // exact mode: the fingerprints
+	Name            string   // the released table, as later queries read it
+	SQL             string   // brings all evidence
+	Public          string   // brings the units of the public part of each figure; empty where nothing in the question is secret
+	Quick           string   // brings bounds that settle most cells; empty where there is nothing to save
+	Rest            string   // brings all evidence for the groups in the table Open; empty where they cannot be named
+	Same, QuickSame Same     // columns that SQL and Rest, and Quick, do not bring since others are the same
+	Reads           []string // released tables that it reads
+	Data            []string // data sets that it reads
+	Proofs          int      // columns p<i>, each of which must be true: a joined side did not multiply protected rows
+	Groups          []Group
+	Keys            []string // the domain of each unit key
+	Bounds          []Bound  // for each key, how many rows a unit has at most; set where the Quick query rests on it
+	Cells           []Cell
+	Prints          []Print // exact mode: the fingerprints
 	// In private mode, the most groups that one unit adds to, and the most rows of it in each.
 	UnitGroups, UnitRows int
 }

@@ -54,14 +54,23 @@ func (g *guardedQuery) wholes(a cell) []string {
 	return list
 }
 
-// shortBits is how many bits a short hash has, the leading one included. So many sizes as leave a product with it room in
-// 64 bits are weighed by it, and somewhat greater ones by fewer bits of the unit's name.
-const shortBits = 31
+// A short hash is leading bits of a unit's name around a middle that is far larger, so that the sum over rows names them and
+// says how many there are.
+const (
+	shortBits   = 31 // the leading one included
+	shortMiddle = 1 << 30
+	shortHalf   = 1 << 15 // it lies no farther from the middle
+)
 
-// shortHash renders the short hash of a unit: leading bits of its name, raised so that the sum over rows bounds their
-// number. Intake stores the same as a column.
+// shortHash renders the short hash of a unit. Intake stores the same as a column.
 func shortHash(unit string) string {
-	return fmt.Sprintf("CAST((%s >> 37) + %d AS INTEGER)", unit, 1<<31-1<<27)
+	return fmt.Sprintf("CAST((%s >> 48) + %d AS INTEGER)", unit, shortMiddle-shortHalf)
+}
+
+// rowsOfUnits renders how many rows of different units a sum of short hashes is of. What the hashes lie off the middle adds up
+// to a row only with millions of units, and may then be taken for one in a billion groups.
+func rowsOfUnits(sum string) string {
+	return fmt.Sprintf("((COALESCE(%s, 0) + %d) // %d)", sum, shortMiddle/2, shortMiddle)
 }
 
 // weighted is the product of a term's size and the hash of a unit of key k. It has as many bits of the hash as leave
@@ -193,7 +202,8 @@ func (g *guardedQuery) numberOfRows() (least, enough string) {
 		}
 		if a.full() && len(a.Terms) > 0 && a.Terms[0].Even {
 			sum := fmt.Sprintf("weight%d_0_0", i)
-			return fmt.Sprintf("(%s + %d) // %d", sum, 1<<31-1, 1<<31), fmt.Sprintf("%s >= %d", sum, k*(1<<31-1<<27))
+			const most = shortMiddle + shortHalf
+			return fmt.Sprintf("(%s + %d) // %d", sum, most-1, most), fmt.Sprintf("%s >= %d", sum, k*(shortMiddle-shortHalf))
 		}
 	}
 	return "count(*)", fmt.Sprintf("n >= %d", k)
@@ -216,7 +226,7 @@ func (c Cell) Most() float64 {
 
 // boundsSQL renders one pass over the rows: how many there are, and how much. What that says of units, with what one
 // unit has at most, the export filter knows.
-func (g *guardedQuery) boundsSQL() string {
+func (g *guardedQuery) boundsSQL() (string, Same) {
 	by := numbered("g", len(g.groups))
 	list := append(append([]string{}, by...), g.values()...)
 	rows, enough := g.numberOfRows()
@@ -237,7 +247,11 @@ func (g *guardedQuery) boundsSQL() string {
 	for k := range g.in.keys {
 		list = append(list, g.printed(k, false)...)
 	}
-	q := "WITH base AS (" + g.base(g.rows()) + "), vals AS (" + grouped(list, "base", by) + ")"
+	var told []string
+	if g.in.oneRowAUnit() {
+		list, told = counted(list)
+	}
+	q := "WITH base AS (" + g.base(g.rows()) + "), vals AS (" + groupedUnits(list, told, "base", by) + ")"
 	from := "vals"
 	if proofs := g.proofs(); proofs != "" {
 		q += ", proofs AS (" + proofs + ")"
@@ -248,8 +262,9 @@ func (g *guardedQuery) boundsSQL() string {
 	for i, a := range g.cells {
 		out = append(out, g.boundColumns(i, a)...)
 	}
+	out, same := brought(out, append(list, told...))
 	out = append(out, g.printColumns()...)
-	return g.audited(q + " SELECT " + strings.Join(out, ", ") + " FROM " + from + " QUALIFY " + enough + fmt.Sprintf(" LIMIT %d", MostSettled+1))
+	return g.audited(q + " SELECT " + strings.Join(out, ", ") + " FROM " + from + " QUALIFY " + enough + fmt.Sprintf(" LIMIT %d", MostSettled+1)), same
 }
 
 func (g *guardedQuery) boundColumns(i int, a cell) []string {

@@ -90,7 +90,7 @@ func (c *checker) table(name string, bound sandbox.Bound, schema []policy.Datase
 func UnitColumn(i int) string { return "__unit_" + itoa(i) }
 
 // HashColumn names the column beside it that holds the short hash.
-func HashColumn(i int) string { return "__hash_" + itoa(i) }
+func HashColumn(i int) string { return "__short_" + itoa(i) }
 
 // keptColumn is what a column of the table may be used for from now on: never for more than before.
 func (c *checker) keptColumn(name string, v value, in *relation) (policy.Column, error) {

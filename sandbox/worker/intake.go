@@ -124,7 +124,7 @@ func createData(request wire.Intake) string {
 		columns = append(columns, quote(c.Name)+" "+c.Type)
 	}
 	for i := range request.Units {
-		columns = append(columns, fmt.Sprintf("__unit_%d UBIGINT NOT NULL", i), fmt.Sprintf("__hash_%d INTEGER NOT NULL", i))
+		columns = append(columns, fmt.Sprintf("__unit_%d UBIGINT NOT NULL", i), fmt.Sprintf("__short_%d INTEGER NOT NULL", i))
 	}
 	return "CREATE TABLE data (" + strings.Join(columns, ", ") + ")"
 }

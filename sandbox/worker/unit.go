@@ -49,7 +49,7 @@ func normalize(key string) string {
 	return strings.TrimSpace(strings.ToUpper(norm.NFKC.String(key)))
 }
 
-// short is the hash that is added up over rows: the leading 27 bits of a unit's name, raised so that the sum over r rows
-// is less than r times 2^31, and greater than 15/16 of it. It is narrow because to read it and to add it up is nearly all
-// that a guarded count costs more than a plain one; export/guard computes the same where a table has no such column.
-func short(name uint64) int32 { return int32(1<<31 - 1<<27 + name>>37) }
+// short is the hash that is added up over rows: the leading 16 bits of a unit's name, around 2^30, so that a sum over rows
+// says how many there are besides. It is narrow because to read it and to add it up is nearly all that a guarded count costs
+// more than a plain one; export/guard computes the same where a table has no such column.
+func short(name uint64) int32 { return int32(1<<30 - 1<<15 + name>>48) }
