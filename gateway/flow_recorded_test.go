@@ -22,6 +22,7 @@ import (
 // recording is what the processes said to one query, in order: how the engine understood it, and the tables.
 type recording struct {
 	SQL     string
+	Data    []policy.Dataset // as they were taken in
 	Bound   sandbox.Bound
 	Answers []sandbox.Table
 }
@@ -47,7 +48,9 @@ func recorded(t testing.TB, mode policy.Mode) map[string]recording {
 		if released, err := s.run(t.Context(), who, req); err != nil && flowCode(err) != "guard.raw-rows" {
 			t.Fatalf("record %s: %s %v", name, released.State(), err)
 		}
-		all[name] = s.said
+		said := s.said
+		said.Data = c.data
+		all[name] = said
 	}
 	tapes.all[mode] = all
 	return all
@@ -89,7 +92,7 @@ func (th *theatre) play(r recording, change func(*played)) *stage {
 		change(p)
 	}
 	return newStage(gateway.FlowParts{
-		Policy: p, Catalogue: playedCatalogue{}, Planners: p, Workers: (*playedWorkers)(p), Tables: noTables{}, Filter: th.filter, Log: (*playedLog)(p), Clock: fixedClock,
+		Policy: p, Catalogue: playedCatalogue{data: p.Data}, Planners: p, Workers: (*playedWorkers)(p), Tables: noTables{}, Filter: th.filter, Log: (*playedLog)(p), Clock: fixedClock,
 	}, th.queue, th.hook)
 }
 
@@ -150,10 +153,13 @@ func (p *played) SpendPrivacy(ctx context.Context, _ string, datasets []string) 
 }
 
 // playedCatalogue can only look up: a flow that asked it for more would panic.
-type playedCatalogue struct{ gateway.Catalogue }
+type playedCatalogue struct {
+	gateway.Catalogue
+	data []policy.Dataset
+}
 
-func (playedCatalogue) Dataset(ctx context.Context, name string) (policy.Dataset, error) {
-	for _, d := range cityData {
+func (c playedCatalogue) Dataset(ctx context.Context, name string) (policy.Dataset, error) {
+	for _, d := range c.data {
 		if d.Name == name {
 			return d, ctx.Err()
 		}
