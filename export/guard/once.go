@@ -16,6 +16,9 @@ var (
 
 // of gives SQL over the layers below, which holds no text of an analyst's.
 func (o once) of(sql string) string {
+	if len(o) == 0 { // nothing was left out yet
+		return sql
+	}
 	return columnName.ReplaceAllStringFunc(sql, func(name string) string {
 		if first, again := o[name]; again {
 			return first

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -64,6 +65,7 @@ func (c *checker) setApart(v value, since int) value {
 		c.atoms = c.atoms[:since]
 		v.raw = true
 	case boolean && (v.raw || !v.public):
+		c.met++
 		c.atoms = append(c.atoms[:since], secretAtom{keys: []string{v.sql}, sense: v.secret, parts: v.parts})
 		v.raw, v.parts = false, nil
 		if c.assumed != nil {
@@ -128,6 +130,7 @@ func (g *guardedQuery) audit(base []secretAtom, ofCell [][]secretAtom) error {
 	if g.assumed != nil {
 		if len(g.program.Releases) == g.assumed.release {
 			g.renderPublic(base, ofCell)
+			return errRendered
 		}
 		return nil
 	}
@@ -158,6 +161,9 @@ func distinctAtoms(lists ...[]secretAtom) (all []secretAtom) {
 	return all
 }
 
+// errRendered ends the typing of a plan under an assumption: what comes after the release is not asked for.
+var errRendered = errors.New("the public part is rendered")
+
 // publicParts types the plan again under every assignment that a release needs, and gives each release the query for
 // its public part.
 func (c *checker) publicParts(plan *node, schema []policy.Dataset) error {
@@ -165,8 +171,11 @@ func (c *checker) publicParts(plan *node, schema []policy.Dataset) error {
 		var all []string
 		for _, p := range assignments(r, figures) {
 			again := newChecker(c.sql, schema, c.rules, c.mode)
-			again.assumed = p
-			if _, err := again.relation(plan); err != nil {
+			again.assumed, again.unchanged = p, c.unchanged
+			switch _, err := again.relation(plan); {
+			case err == nil:
+				return problem.New("internal").Because(errors.New("a release was not met when the plan was typed again"))
+			case !errors.Is(err, errRendered):
 				return err
 			}
 			all = append(all, p.sql...)
