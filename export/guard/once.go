@@ -9,10 +9,7 @@ import (
 // expression once: what it would compute again is left out, and the layers above read the first.
 type once map[string]string // the column that is read instead of one that was left out
 
-var (
-	columnName = regexp.MustCompile(`\b[a-z]+\d+(?:_\d+)*\b`)
-	digits     = regexp.MustCompile(`\d+`)
-)
+var columnName = regexp.MustCompile(`\b[a-z]+\d+(?:_\d+)*\b`)
 
 // of gives SQL over the layers below, which holds no text of an analyst's.
 func (o once) of(sql string) string {
@@ -38,7 +35,7 @@ func (o once) layer(list []string) []string {
 			continue
 		}
 		expression, name := item[:at], item[at+len(" AS "):]
-		kind := digits.ReplaceAllString(name, "") // a value never stands for a check, though both may count the same
+		kind := strings.Map(exceptDigits, name) // a value never stands for a check, though both may count the same
 		if first, again := seen[kind+" "+expression]; again {
 			o[name] = first
 			continue
@@ -47,6 +44,13 @@ func (o once) layer(list []string) []string {
 		kept = append(kept, item)
 	}
 	return kept
+}
+
+func exceptDigits(r rune) rune {
+	if r >= '0' && r <= '9' {
+		return -1
+	}
+	return r
 }
 
 // above is layer over layers that left something out.

@@ -315,15 +315,21 @@ func (g *guardedQuery) publicSQL(cell, key int, condition string, parts []string
 		name := "e" + itoa(i)
 		inner, by = append(inner, p+" AS "+name), append(by, name)
 	}
-	rows := "SELECT " + strings.Join(inner, ", ") + " FROM " + g.in.from + " WHERE " + strings.Join(append([]string{condition}, g.in.where...), " AND ")
 	units := "count(DISTINCT k)"
 	if g.in.oneRowAUnit() {
 		units = "count(*)"
 	}
 	pieces := append(slices.Clone(by), fmt.Sprintf("k & %d AS part", PublicParts-1),
 		fmt.Sprintf("sum(CAST(k >> %d AS HUGEINT)) AS p", publicShift), units+" AS n")
-	of := grouped(pieces, "("+rows+") WHERE k IS NOT NULL", append(slices.Clone(by), "part"))
-	return "(" + grouped(append(outer, "sum(n) AS n", "string_agg(part || '=' || p, ' ') AS F"), "("+of+")", by) + " HAVING sum(n) > 0)"
+	outer = append(outer, "sum(n) AS n", "string_agg(part || '=' || p, ' ') AS F")
+	group := ""
+	if len(by) > 0 {
+		group = " GROUP BY " + strings.Join(by, ", ")
+	}
+	// In one piece: the relation's own SQL is long, and there is one such query for each figure and assumption.
+	return "(SELECT " + strings.Join(outer, ", ") + " FROM (SELECT " + strings.Join(pieces, ", ") + " FROM (SELECT " + strings.Join(inner, ", ") +
+		" FROM " + g.in.from + " WHERE " + strings.Join(append([]string{condition}, g.in.where...), " AND ") +
+		") WHERE k IS NOT NULL GROUP BY " + strings.Join(append(slices.Clone(by), "part"), ", ") + ")" + group + " HAVING sum(n) > 0)"
 }
 
 var alias = regexp.MustCompile(`\bt[0-9]+\.`)
