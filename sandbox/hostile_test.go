@@ -93,8 +93,11 @@ func TestHostilePlanner(t *testing.T) {
 		{"a word that is not the person's", `{"failure":{"class":"text","text":{"kind":"unknown-column","name":"secret","offset":7}}}`, "sql.unknown-column", `"?"`},
 		{"a word that is", `{"failure":{"class":"text","text":{"kind":"unknown-column","name":"abc","offset":7}}}`, "sql.unknown-column", `"abc"`},
 		{"a place far away", `{"failure":{"class":"text","text":{"kind":"syntax","offset":99999}}}`, "sql.syntax", ""},
-		{"no plan", `{"bound":{"plan":{},"names":[],"types":[]}}`, "sandbox.job-failed", ""},
-		{"names without types", `{"bound":{"plan":{},"names":["a"],"types":[]}}`, "sandbox.job-failed", ""},
+		{"no plan", `{"bound":{"bytes":0,"names":["a"],"types":["B"]}}`, "sandbox.job-failed", ""},
+		{"less than no plan", `{"bound":{"bytes":-1,"names":["a"],"types":["B"]}}`, "sandbox.job-failed", ""},
+		{"a plan larger than allowed", `{"bound":{"bytes":1048577,"names":["a"],"types":["B"]}}`, "sandbox.job-failed", ""},
+		{"no columns", `{"bound":{"bytes":2,"names":[],"types":[]}}`, "sandbox.job-failed", ""},
+		{"names without types", `{"bound":{"bytes":2,"names":["a"],"types":[]}}`, "sandbox.job-failed", ""},
 		{"a table", `{"table":{"columns":[],"rows":[]}}`, "sandbox.job-failed", ""},
 		{"failure on its own", `{"failure":{"class":"internal"}}`, "sql.too-large", ""},
 	}
@@ -116,6 +119,19 @@ func TestHostilePlanner(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A plan may end before its announced length.
+func TestHostilePlan(t *testing.T) {
+	half := frame("{}") + frame("{}") + frame(`{"bound":{"bytes":2,"names":["a"],"types":["B"]}}`) + "printf '{' >&4\n" + hang
+	s, err := NewPlanner(script(t, half), DefaultLimits).Start(t.Context(), schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Bind(t.Context(), "SELECT abc")
+	s.Close()
+	mustBeGone(t, s.process)
+	jobFailedBecause(t, err, "wall clock")
 }
 
 func TestHostileIntake(t *testing.T) {

@@ -1,10 +1,12 @@
 package sandbox
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -133,11 +135,20 @@ func (s *Planning) Bind(ctx context.Context, sql string) (Bound, error) {
 		return Bound{}, jobFailed(context.Cause(ctx))
 	case err != nil:
 		return Bound{}, tooLarge(err)
-	case reply.Bound == nil || len(reply.Bound.Names) != len(reply.Bound.Types) || len(reply.Bound.Names) == 0:
+	case reply.Bound == nil || len(reply.Bound.Names) != len(reply.Bound.Types) || len(reply.Bound.Names) == 0 ||
+		reply.Bound.Bytes < 1 || reply.Bound.Bytes > s.limits.Bytes:
 		s.process.kill(errProtocol)
 		return Bound{}, jobFailed(errProtocol)
 	}
-	return Bound(*reply.Bound), nil
+	var plan bytes.Buffer
+	err = s.process.stream(ctx, bindWall, reply.Bound.Bytes, func(r io.Reader) error {
+		_, err := plan.ReadFrom(r)
+		return err
+	})
+	if err != nil {
+		return Bound{}, jobFailed(err)
+	}
+	return Bound{Plan: plan.Bytes(), Names: reply.Bound.Names, Types: reply.Bound.Types}, nil
 }
 
 // Finish runs the platform's SQL over cells that were released, for what an analyst's query does after its

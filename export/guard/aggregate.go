@@ -1,9 +1,11 @@
 package guard
 
 import (
-	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"weir/internal/problem"
 )
@@ -429,10 +431,11 @@ func boundConstant(e *expr) (string, error) {
 		return quoteText(*joined.Separator), nil
 	}
 	var fractions struct {
-		Quantiles []json.Number `json:"quantiles"`
+		Quantiles []jsontext.Value `json:"quantiles"`
 	}
 	var list []string
-	if decodeStrict(e.Function, &fractions) == nil {
+	notNumber := func(q jsontext.Value) bool { return q.Kind() != jsontext.KindNumber }
+	if decodeStrict(e.Function, &fractions) == nil && !slices.ContainsFunc(fractions.Quantiles, notNumber) {
 		for _, q := range fractions.Quantiles {
 			list = append(list, q.String())
 		}

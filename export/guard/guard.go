@@ -54,13 +54,15 @@ type checker struct {
 	plan     *node
 
 	// For the public parts of releases; see public.go.
-	atoms   []secretAtom // conditions on secrets that were met so far
-	audits  [][]audited  // of each release
-	assumed *assumption  // what is assumed, when the plan is typed again
+	atoms     []secretAtom        // conditions on secrets that were met so far
+	audits    [][]audited         // of each release
+	assumed   *assumption         // what is assumed, when the plan is typed again
+	met       int                 // how often an assumption would have been asked for
+	unchanged map[*node]unchanged // what no assumption changes
 }
 
 func newChecker(sql string, schema []policy.Dataset, rules policy.Rules, mode policy.Mode) *checker {
-	c := &checker{sql: sql, schema: map[string]policy.Dataset{}, rules: rules, mode: mode, ctes: map[uint64]*relation{}, literals: map[string]bool{}}
+	c := &checker{sql: sql, schema: map[string]policy.Dataset{}, rules: rules, mode: mode, ctes: map[uint64]*relation{}, literals: map[string]bool{}, unchanged: map[*node]unchanged{}}
 	for _, d := range schema {
 		c.schema[d.Name] = d
 	}

@@ -13,13 +13,13 @@ import (
 // expression once: what it would compute again is left out, and the layers above read the first.
 type once map[string]string // the column that is read instead of one that was left out
 
-var (
-	columnName = regexp.MustCompile(`\b[a-z]+\d+(?:_\d+)*\b`)
-	digits     = regexp.MustCompile(`\d+`)
-)
+var columnName = regexp.MustCompile(`\b[a-z]+\d+(?:_\d+)*\b`)
 
 // of gives SQL over the layers below, which holds no text of an analyst's.
 func (o once) of(sql string) string {
+	if len(o) == 0 { // nothing was left out yet
+		return sql
+	}
 	return columnName.ReplaceAllStringFunc(sql, func(name string) string {
 		if first, again := o[name]; again {
 			return first
@@ -39,7 +39,7 @@ func (o once) layer(list []string) []string {
 			continue
 		}
 		expression, name := item[:at], item[at+len(" AS "):]
-		kind := digits.ReplaceAllString(name, "") // a value never stands for a check, though both may count the same
+		kind := strings.Map(exceptDigits, name) // a value never stands for a check, though both may count the same
 		if first, again := seen[kind+" "+expression]; again {
 			o[name] = first
 			continue
@@ -48,6 +48,13 @@ func (o once) layer(list []string) []string {
 		kept = append(kept, item)
 	}
 	return kept
+}
+
+func exceptDigits(r rune) rune {
+	if r >= '0' && r <= '9' {
+		return -1
+	}
+	return r
 }
 
 // above is layer over layers that left something out.

@@ -17,8 +17,11 @@ func (c *checker) relation(n *node) (*relation, error) {
 	if n == nil {
 		return nil, problem.New("guard.unknown-plan", "what", "missing operator")
 	}
+	if r, ok := c.again(n); ok {
+		return r, nil
+	}
 	t := &Typed{Operator: operatorName(n)}
-	mark, since := len(c.trace), len(c.atoms)
+	mark, since, met := len(c.trace), len(c.atoms), c.met
 	if mark > maxDepth {
 		return nil, problem.New("guard.too-complex")
 	}
@@ -37,6 +40,9 @@ func (c *checker) relation(n *node) (*relation, error) {
 	r.atoms = slices.Clone(c.atoms[since:])
 	if r.kind != protected {
 		r.atoms, c.atoms = nil, c.atoms[:since] // what was released does not tell secrets any more
+	}
+	if c.met == met {
+		c.keep(n, r)
 	}
 	return r, nil
 }

@@ -1,10 +1,12 @@
 package guard
 
 import (
-	"bytes"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // The engine's bound plan, as json_serialize_plan writes it. Decoding refuses a field that is not listed here:
@@ -16,25 +18,24 @@ type node struct {
 	Type     string  `json:"type"`
 	Children []*node `json:"children"`
 
-	Expressions json.RawMessage `json:"expressions"` // a list of expressions; of lists of them for VALUES
-	read        []*expr         // the list, once it was read: a plan is typed several times
+	Expressions exprs `json:"expressions"`
 
 	// LOGICAL_GET
-	Name        string          `json:"name"`
-	Names       []string        `json:"names"`
-	Columns     []columnIndex   `json:"column_indexes"`
-	Returned    []typ           `json:"returned_types"`
-	Function    json.RawMessage `json:"function_data"`
-	Parameters  []constant      `json:"parameters"`
-	Filters     *tableFilters   `json:"table_filters"`
-	Extra       *extraInfo      `json:"extra_info"`
-	Ordinality  *uint64         `json:"ordinality_idx"`
-	Projection  []uint64        `json:"projection_ids"`
-	Projected   []uint64        `json:"projected_input"`
-	RowGroups   any             `json:"row_group_order_options"`
-	InputTypes  []typ           `json:"input_table_types"`
-	InputNames  []string        `json:"input_table_names"`
-	NamedParams any             `json:"named_parameters"`
+	Name        string         `json:"name"`
+	Names       []string       `json:"names"`
+	Columns     []columnIndex  `json:"column_indexes"`
+	Returned    []typ          `json:"returned_types"`
+	Function    jsontext.Value `json:"function_data"`
+	Parameters  []constant     `json:"parameters"`
+	Filters     *tableFilters  `json:"table_filters"`
+	Extra       *extraInfo     `json:"extra_info"`
+	Ordinality  *uint64        `json:"ordinality_idx"`
+	Projection  []uint64       `json:"projection_ids"`
+	Projected   []uint64       `json:"projected_input"`
+	RowGroups   any            `json:"row_group_order_options"`
+	InputTypes  []typ          `json:"input_table_types"`
+	InputNames  []string       `json:"input_table_names"`
+	NamedParams any            `json:"named_parameters"`
 
 	// LOGICAL_FILTER and joins
 	ProjectionMap   []uint64   `json:"projection_map"`
@@ -180,9 +181,9 @@ type field struct {
 }
 
 type constant struct {
-	Type  typ             `json:"type"`
-	Null  bool            `json:"is_null"`
-	Value json.RawMessage `json:"value"`
+	Type  typ            `json:"type"`
+	Null  bool           `json:"is_null"`
+	Value jsontext.Value `json:"value"`
 }
 
 type expr struct {
@@ -209,14 +210,14 @@ type expr struct {
 	LowerInc bool      `json:"lower_inclusive"`
 	UpperInc bool      `json:"upper_inclusive"`
 
-	Name         string          `json:"name"`
-	Arguments    []any           `json:"arguments"`
-	OriginalArgs []any           `json:"original_arguments"`
-	CatalogName  string          `json:"catalog_name"`
-	SchemaName   string          `json:"schema_name"`
-	HasSerialize bool            `json:"has_serialize"`
-	IsOperator   bool            `json:"is_operator"`
-	Function     json.RawMessage `json:"function_data"` // differs by function; a rule that needs it reads it
+	Name         string         `json:"name"`
+	Arguments    []any          `json:"arguments"`
+	OriginalArgs []any          `json:"original_arguments"`
+	CatalogName  string         `json:"catalog_name"`
+	SchemaName   string         `json:"schema_name"`
+	HasSerialize bool           `json:"has_serialize"`
+	IsOperator   bool           `json:"is_operator"`
+	Function     jsontext.Value `json:"function_data"` // differs by function; a rule that needs it reads it
 
 	AggregateType string     `json:"aggregate_type"`
 	Filter        *expr      `json:"filter"`
@@ -252,7 +253,35 @@ type check struct {
 	Then *expr `json:"then_expr"`
 }
 
-func decodePlan(text json.RawMessage) (*node, error) {
+// exprs are a list of expressions, or the rows of VALUES.
+type exprs struct {
+	list []*expr
+	rows [][]*expr
+}
+
+// UnmarshalJSONFrom reads either in one pass: a plan is mostly expressions.
+func (e *exprs) UnmarshalJSONFrom(from *jsontext.Decoder) error {
+	if start, err := from.ReadToken(); err != nil || start.Kind() != '[' {
+		return errors.Join(err, errors.New("expressions are no list"))
+	}
+	for from.PeekKind() != ']' {
+		var err error
+		if from.PeekKind() == '[' {
+			e.rows = append(e.rows, nil)
+			err = json.UnmarshalDecode(from, &e.rows[len(e.rows)-1])
+		} else {
+			e.list = append(e.list, nil)
+			err = json.UnmarshalDecode(from, &e.list[len(e.list)-1])
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err := from.ReadToken()
+	return err
+}
+
+func decodePlan(text []byte) (*node, error) {
 	var n node
 	if err := decodeStrict(text, &n); err != nil {
 		return nil, fmt.Errorf("plan of the engine: %w", err)
@@ -263,38 +292,23 @@ func decodePlan(text json.RawMessage) (*node, error) {
 	return &n, nil
 }
 
+// decodeStrict refuses unknown and repeated fields, and whatever follows the value.
 func decodeStrict(text []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	return d.Decode(into)
+	return json.Unmarshal(text, into, json.RejectUnknownMembers(true))
 }
 
-// exprs reads the node's list of expressions.
+// exprs gives the node's list of expressions, which may be changed: a plan is typed several times.
 func (n *node) exprs() ([]*expr, error) {
-	if len(n.Expressions) == 0 || n.read != nil {
-		return slices.Clone(n.read), nil
+	if len(n.Expressions.rows) > 0 {
+		return nil, fmt.Errorf("expressions of %s are rows", n.Type)
 	}
-	var list []*expr
-	if err := decodeStrict(n.Expressions, &list); err != nil {
-		return nil, fmt.Errorf("expressions of %s: %w", n.Type, err)
-	}
-	if err := wholeList(list); err != nil {
-		return nil, fmt.Errorf("expressions of %s: %w", n.Type, err)
-	}
-	n.read = list
-	return slices.Clone(list), nil
+	return slices.Clone(n.Expressions.list), nil
 }
 
-// rows reads the lists of expressions that VALUES holds.
+// rows gives the lists of expressions that VALUES holds.
 func (n *node) rows() ([][]*expr, error) {
-	var rows [][]*expr
-	if err := decodeStrict(n.Expressions, &rows); err != nil {
-		return nil, fmt.Errorf("rows of %s: %w", n.Type, err)
+	if len(n.Expressions.list) > 0 {
+		return nil, fmt.Errorf("rows of %s are expressions", n.Type)
 	}
-	for _, row := range rows {
-		if err := wholeList(row); err != nil {
-			return nil, fmt.Errorf("rows of %s: %w", n.Type, err)
-		}
-	}
-	return rows, nil
+	return n.Expressions.rows, nil
 }

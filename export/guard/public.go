@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -64,6 +65,7 @@ func (c *checker) setApart(v value, since int) value {
 		c.atoms = c.atoms[:since]
 		v.raw = true
 	case boolean && (v.raw || !v.public):
+		c.met++
 		c.atoms = append(c.atoms[:since], secretAtom{keys: []string{v.sql}, sense: v.secret, parts: v.parts})
 		v.raw, v.parts = false, nil
 		if c.assumed != nil {
@@ -128,6 +130,7 @@ func (g *guardedQuery) audit(base []secretAtom, ofCell [][]secretAtom) error {
 	if g.assumed != nil {
 		if len(g.program.Releases) == g.assumed.release {
 			g.renderPublic(base, ofCell)
+			return errRendered
 		}
 		return nil
 	}
@@ -158,6 +161,9 @@ func distinctAtoms(lists ...[]secretAtom) (all []secretAtom) {
 	return all
 }
 
+// errRendered ends the typing of a plan under an assumption: what comes after the release is not asked for.
+var errRendered = errors.New("the public part is rendered")
+
 // publicParts types the plan again under every assignment that a release needs, and gives each release the query for
 // its public part.
 func (c *checker) publicParts(plan *node, schema []policy.Dataset) error {
@@ -165,8 +171,11 @@ func (c *checker) publicParts(plan *node, schema []policy.Dataset) error {
 		var all []string
 		for _, p := range assignments(r, figures) {
 			again := newChecker(c.sql, schema, c.rules, c.mode)
-			again.assumed = p
-			if _, err := again.relation(plan); err != nil {
+			again.assumed, again.unchanged = p, c.unchanged
+			switch _, err := again.relation(plan); {
+			case err == nil:
+				return problem.New("internal").Because(errors.New("a release was not met when the plan was typed again"))
+			case !errors.Is(err, errRendered):
 				return err
 			}
 			all = append(all, p.sql...)
@@ -306,15 +315,21 @@ func (g *guardedQuery) publicSQL(cell, key int, condition string, parts []string
 		name := "e" + itoa(i)
 		inner, by = append(inner, p+" AS "+name), append(by, name)
 	}
-	rows := "SELECT " + strings.Join(inner, ", ") + " FROM " + g.in.from + " WHERE " + strings.Join(append([]string{condition}, g.in.where...), " AND ")
 	units := "count(DISTINCT k)"
 	if g.in.oneRowAUnit() {
 		units = "count(*)"
 	}
 	pieces := append(slices.Clone(by), fmt.Sprintf("k & %d AS part", PublicParts-1),
 		fmt.Sprintf("sum(CAST(k >> %d AS HUGEINT)) AS p", publicShift), units+" AS n")
-	of := grouped(pieces, "("+rows+") WHERE k IS NOT NULL", append(slices.Clone(by), "part"))
-	return "(" + grouped(append(outer, "sum(n) AS n", "string_agg(part || '=' || p, ' ') AS F"), "("+of+")", by) + " HAVING sum(n) > 0)"
+	outer = append(outer, "sum(n) AS n", "string_agg(part || '=' || p, ' ') AS F")
+	group := ""
+	if len(by) > 0 {
+		group = " GROUP BY " + strings.Join(by, ", ")
+	}
+	// In one piece: the relation's own SQL is long, and there is one such query for each figure and assumption.
+	return "(SELECT " + strings.Join(outer, ", ") + " FROM (SELECT " + strings.Join(pieces, ", ") + " FROM (SELECT " + strings.Join(inner, ", ") +
+		" FROM " + g.in.from + " WHERE " + strings.Join(append([]string{condition}, g.in.where...), " AND ") +
+		") WHERE k IS NOT NULL GROUP BY " + strings.Join(append(slices.Clone(by), "part"), ", ") + ")" + group + " HAVING sum(n) > 0)"
 }
 
 var alias = regexp.MustCompile(`\bt[0-9]+\.`)

@@ -1,12 +1,13 @@
 package guard
 
 import (
-	"encoding/json"
 	"fmt"
 	"math/big"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
 )
 
 var integerTypes = map[string]bool{
@@ -244,7 +245,7 @@ func (c constant) text() (string, error) {
 }
 
 // wholeNumber reads a number, or the two halves in which the engine writes 128 bits.
-func wholeNumber(raw json.RawMessage) (*big.Int, error) {
+func wholeNumber(raw []byte) (*big.Int, error) {
 	if n, ok := new(big.Int).SetString(strings.TrimSpace(string(raw)), 10); ok {
 		return n, nil
 	}

@@ -1,6 +1,9 @@
 package guard
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // A plan comes from a process that reads people's text, so it may have holes where the engine leaves none. They are
 // found here, before any rule looks at the plan; a rule may take it that what its operator must have is there.
@@ -14,7 +17,7 @@ func (n *node) whole() error {
 			return err
 		}
 	}
-	for _, list := range [][]*expr{n.Duplicate, n.Groups, n.Targets, n.KeyTargets} {
+	for _, list := range append(slices.Clone(n.Expressions.rows), n.Expressions.list, n.Duplicate, n.Groups, n.Targets, n.KeyTargets) {
 		if err := wholeList(list); err != nil {
 			return err
 		}

@@ -183,9 +183,9 @@ type Refusal struct {
 
 // Bound is a text as the engine understood it.
 type Bound struct {
-	Plan  json.RawMessage `json:"plan"`
-	Names []string        `json:"names"`
-	Types []string        `json:"types"`
+	Bytes int64    `json:"bytes"` // of the plan, which follows as the engine wrote it
+	Names []string `json:"names"`
+	Types []string `json:"types"`
 }
 
 // Send writes one frame: four bytes of length, most significant first, then JSON.
@@ -210,7 +210,7 @@ func Send(w io.Writer, message any, limit int64) error {
 // Stream copies exactly size bytes, which follow a reply that announced them. It uses no more than reading and
 // writing: what copies inside the kernel a worker may not call.
 func Stream(w io.Writer, r io.Reader, size int64) error {
-	n, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{io.LimitReader(r, size)}, make([]byte, 1<<20))
+	n, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{io.LimitReader(r, size)}, make([]byte, max(1, min(size, 1<<20))))
 	if err == nil && n < size {
 		err = io.ErrUnexpectedEOF
 	}

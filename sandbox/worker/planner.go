@@ -3,9 +3,11 @@ package worker
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -18,42 +20,62 @@ import (
 // before it learns even the names of tables, so it may have waited for them for any time.
 func newPlanner() handler {
 	ctx := context.Background()
-	var e, prepares *engine // one database
+	var p *planner
 	created := false
 	return func(request wire.Request) (wire.Reply, int64) {
 		switch {
-		case e == nil && request.Open != nil && !request.Open.Keeps:
+		case p == nil && request.Open != nil && !request.Open.Keeps:
 			var err error
-			if e, err = openEngine(ctx, *request.Open); err == nil {
-				err = e.run(ctx, noJoinOrder)
-			}
-			if err == nil {
-				prepares, err = e.another(ctx, utc, noOptimizer)
-			}
-			if err == nil {
-				err = e.shut(ctx)
-			}
-			if err != nil {
+			if p, err = openPlanner(ctx, *request.Open); err != nil {
 				return failed(err), smallReply
 			}
 			return wire.Reply{}, smallReply
-		case e != nil && !created && request.Create != nil:
-			if err := create(ctx, e, request.Create.Tables); err != nil {
+		case p != nil && !created && request.Create != nil:
+			if err := create(ctx, p.engine, request.Create.Tables); err != nil {
 				return failed(err), smallReply
 			}
 			created = true
 			return wire.Reply{}, smallReply
 		case created && request.Bind != nil:
-			return bind(ctx, e, prepares, request.Bind.SQL), e.open.Bytes
+			return p.bind(ctx, request.Bind.SQL), p.open.Bytes
 		case created && request.Query != nil:
-			table, err := e.query(ctx, *request.Query)
+			table, err := p.query(ctx, *request.Query)
 			if err != nil {
 				return failed(err), smallReply
 			}
-			return wire.Reply{Table: table}, e.open.Bytes
+			return wire.Reply{Table: table}, p.open.Bytes
 		}
 		return failed(errProtocol), smallReply
 	}
+}
+
+// planner is an engine with what it asks about every text, so that the questions are not planned each time.
+type planner struct {
+	*engine
+	prepares         *engine // another connection to its database
+	statements, plan *sql.Stmt
+}
+
+// openPlanner opens the engine and shuts it.
+func openPlanner(ctx context.Context, o wire.Open) (*planner, error) {
+	e, err := openEngine(ctx, o)
+	if err == nil {
+		err = e.run(ctx, noJoinOrder)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p := &planner{engine: e}
+	if p.prepares, err = e.another(ctx, utc, noOptimizer); err != nil {
+		return nil, err
+	}
+	if p.statements, err = e.conn.PrepareContext(ctx, "SELECT json_serialize_sql($1::VARCHAR)::VARCHAR"); err != nil {
+		return nil, err
+	}
+	if p.plan, err = e.conn.PrepareContext(ctx, "SELECT json_serialize_plan($1::VARCHAR, optimize := false)::VARCHAR"); err != nil {
+		return nil, err
+	}
+	return p, e.shut(ctx)
 }
 
 // noJoinOrder spares the planner the search for the best order of joins, which for ten of them takes a quarter of a
@@ -81,29 +103,44 @@ func create(ctx context.Context, e *engine, tables []wire.Schema) error {
 //
 // The first question is json_serialize_sql, since it only parses: other ways into the engine already act on some
 // statements (PRAGMA, IMPORT, PIVOT) while they take a text apart. What is not exactly one SELECT ends there.
-func bind(ctx context.Context, e, prepares *engine, text string) wire.Reply {
+func (p *planner) bind(ctx context.Context, text string) wire.Reply {
 	text = plainSpaces(text)
-	if refusal, err := parse(ctx, e, text); err != nil {
+	if refusal, err := p.parse(ctx, text); err != nil {
 		return failed(err)
 	} else if refusal != nil {
 		return refused(*refusal)
 	}
-	var answer serialized
-	if err := e.ask(ctx, "json_serialize_plan($1::VARCHAR, optimize := false)", text, &answer); err != nil {
+	var reply string
+	if err := p.plan.QueryRowContext(ctx, text).Scan(&reply); err != nil {
 		return failed(err)
 	}
-	if answer.Error {
+	plan, bound := onlyPlan(reply)
+	switch {
+	case !bound:
+		var answer serialized
+		if err := json.Unmarshal([]byte(reply), &answer); err != nil || !answer.Error {
+			return failed(errors.Join(err, errProtocol))
+		}
 		return refused(answer.refusal(text))
+	case int64(len(plan)) > p.open.Bytes:
+		return failed(errResultTooLarge)
 	}
-	if len(answer.Plans) != 1 {
-		return refused(wire.Refusal{Kind: "several-statements", Offset: -1})
-	}
-	bound := wire.Bound{Plan: answer.Plans[0]}
-	err := prepares.conn.Raw(func(conn any) error { return columns(conn.(*duckdb.Conn), text, &bound) })
+	meaning := wire.Bound{Bytes: int64(len(plan))}
+	err := p.prepares.conn.Raw(func(conn any) error { return columns(conn.(*duckdb.Conn), text, &meaning) })
 	if err != nil {
 		return refused(wire.Refusal{Kind: "other", Offset: -1})
 	}
-	return wire.Reply{Bound: &bound}
+	return wire.Reply{Bound: &meaning, Body: io.NopCloser(strings.NewReader(plan))}
+}
+
+// onlyPlan takes a plan out of the engine's answer as it is. Whoever judges the plan reads it, and refuses anything
+// beside the one; here it is only handed on.
+func onlyPlan(reply string) (plan string, bound bool) {
+	plan, bound = strings.CutPrefix(reply, `{"error":false,"plans":[`)
+	if !bound {
+		return "", false
+	}
+	return strings.CutSuffix(plan, `]}`)
 }
 
 func refused(r wire.Refusal) wire.Reply {
@@ -120,22 +157,17 @@ type serialized struct {
 	Name       string            `json:"name"`
 	Entry      string            `json:"type"`
 	Statements []json.RawMessage `json:"statements"`
-	Plans      []json.RawMessage `json:"plans"`
-}
-
-func (e *engine) ask(ctx context.Context, call, text string, answer *serialized) error {
-	var reply string
-	if err := e.conn.QueryRowContext(ctx, "SELECT "+call+"::VARCHAR", text).Scan(&reply); err != nil {
-		return err
-	}
-	return json.Unmarshal([]byte(reply), answer)
 }
 
 // parse refuses what is not exactly one SELECT. SUMMARIZE, DESCRIBE and SHOW are SELECTs to the engine, also
 // inside FROM; they show in the syntax tree.
-func parse(ctx context.Context, e *engine, text string) (*wire.Refusal, error) {
+func (p *planner) parse(ctx context.Context, text string) (*wire.Refusal, error) {
+	var reply string
+	if err := p.statements.QueryRowContext(ctx, text).Scan(&reply); err != nil {
+		return nil, err
+	}
 	var answer serialized
-	if err := e.ask(ctx, "json_serialize_sql($1::VARCHAR)", text, &answer); err != nil {
+	if err := json.Unmarshal([]byte(reply), &answer); err != nil {
 		return nil, err
 	}
 	switch {

@@ -57,7 +57,10 @@ func Main(mode string) int {
 
 // bodyLength is how many bytes a reply announces to follow it.
 func bodyLength(reply wire.Reply) int64 {
-	if reply.Kept != nil {
+	switch {
+	case reply.Bound != nil:
+		return reply.Bound.Bytes
+	case reply.Kept != nil:
 		return reply.Kept.Bytes
 	}
 	return reply.Taken.Bytes
