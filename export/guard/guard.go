@@ -57,7 +57,8 @@ type checker struct {
 	atoms     []secretAtom        // conditions on secrets that were met so far
 	audits    [][]audited         // of each release
 	assumed   *assumption         // what is assumed, when the plan is typed again
-	met       int                 // how often an assumption would have been asked for
+	asked     []string            // and how they are written, each time, without assumptions
+	met       int                 // how many that were so far
 	unchanged map[*node]unchanged // what no assumption changes
 }
 

@@ -163,8 +163,7 @@ func (j *joining) besideSecret() bool {
 		v := &beside.cols[i]
 		v.secret, v.semi, v.raw, v.public = j.secret, j.semi, true, false
 	}
-	j.met++
-	j.atoms = append(j.atoms, secretAtom{keys: []string{"join of " + beside.from}, sense: j.secret})
+	j.atoms = append(j.atoms, secretAtom{keys: []string{j.asks("join of " + beside.from)}, sense: j.secret})
 	return true
 }
 

@@ -124,7 +124,9 @@ func brought(list, below []string) (kept []string, same Same) {
 func (s Same) In(t sandbox.Table) sandbox.Table {
 	t.Rows = slices.Clone(t.Rows)
 	for _, name := range slices.Sorted(maps.Keys(s)) {
-		there := func(name string) int { return slices.IndexFunc(t.Columns, func(c sandbox.Column) bool { return c.Name == name }) }
+		there := func(name string) int {
+			return slices.IndexFunc(t.Columns, func(c sandbox.Column) bool { return c.Name == name })
+		}
 		at := there(s[name])
 		if at < 0 || there(name) >= 0 {
 			continue

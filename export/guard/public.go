@@ -65,16 +65,28 @@ func (c *checker) setApart(v value, since int) value {
 		c.atoms = c.atoms[:since]
 		v.raw = true
 	case boolean && (v.raw || !v.public):
-		c.met++
-		c.atoms = append(c.atoms[:since], secretAtom{keys: []string{v.sql}, sense: v.secret, parts: v.parts})
+		name := c.asks(v.sql)
+		c.atoms = append(c.atoms[:since], secretAtom{keys: []string{name}, sense: v.secret, parts: v.parts})
 		v.raw, v.parts = false, nil
 		if c.assumed != nil {
-			if holds, known := c.assumed.holds[v.sql]; known {
+			if holds, known := c.assumed.holds[name]; known {
 				v.sql = holds
 			}
 		}
 	}
 	return v
+}
+
+// asks names a condition on secrets by its SQL as it is without assumptions. A plan that is typed again asks for the same ones
+// in the same order, but what stands in a larger condition may be assumed by then.
+func (c *checker) asks(sql string) (name string) {
+	if c.assumed == nil {
+		c.asked = append(c.asked, sql)
+	}
+	if c.met++; c.met > len(c.asked) { // never; and if it did, nothing would be assumed of it
+		return sql
+	}
+	return c.asked[c.met-1]
 }
 
 // derives says of a value what it is made of.
@@ -171,7 +183,7 @@ func (c *checker) publicParts(plan *node, schema []policy.Dataset) error {
 		var all []string
 		for _, p := range assignments(r, figures) {
 			again := newChecker(c.sql, schema, c.rules, c.mode)
-			again.assumed, again.unchanged = p, c.unchanged
+			again.assumed, again.unchanged, again.asked = p, c.unchanged, c.asked
 			switch _, err := again.relation(plan); {
 			case err == nil:
 				return problem.New("internal").Because(errors.New("a release was not met when the plan was typed again"))
