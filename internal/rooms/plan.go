@@ -168,6 +168,7 @@ var Plan = []Room{
 		Path:  "sandbox/isolate",
 		Holds: "the walls that the operating system puts around a child",
 		May:   nil,
+		Tests: []string{"sandbox/wire"}, // to time a child that answers
 		Never: []Wall{
 			{all(front, judge, keeper, []string{"sandbox/worker", "sandbox/wire"}, rules, log, database, speech),
 				"it runs first in every child and must be readable alone"},
