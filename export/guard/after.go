@@ -49,7 +49,7 @@ func (c *checker) window(n *node) (*relation, error) {
 			}
 		}
 		if v.sort == measureValue {
-			v.poly = polynomialOf(atom{id: v.name, sql: "CAST(" + v.sql + " AS DOUBLE)"})
+			v.poly = c.measure(atom{of: v.name, sql: "CAST(" + v.sql + " AS DOUBLE)"})
 		}
 		w.cols = append(w.cols, v)
 	}
@@ -86,7 +86,9 @@ func (c *checker) unitWindow(e *expr, in *relation) (value, error) {
 	}
 	v.semi, v.raw = true, true
 	if e.Type == "WINDOW_AGGREGATE" && e.Return.numeric() && e.Filters == nil && len(e.Orders) == 0 && len(args) == 1 && args[0].sort == measureValue {
-		v.sort, v.name = measureValue, "window "+c.atomID(e.Name+" of", args...)
+		if v.name = computed; bareMeasures(args) {
+			v.sort, v.name = measureValue, drawnForFact(e.Name, args)
+		}
 	}
 	return v, nil
 }

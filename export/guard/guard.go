@@ -48,6 +48,7 @@ type checker struct {
 	outer    []*relation // what the correlated subqueries around refer to, the innermost last
 	aliases  int
 	blocks   int
+	measures int // measures that were met, each with a name of its own
 	program  Program
 	trace    []*Typed
 	literals map[string]bool

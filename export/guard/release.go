@@ -379,6 +379,9 @@ func (c *checker) measured(e *expr, a cell, args []value) (cell, error) {
 	for _, v := range args {
 		a.filter = and(a.filter, "("+v.sql+" IS NOT NULL)")
 	}
+	for i := range args {
+		args[i].sql = c.asPolynomial(args[i])
+	}
 	a.args = args
 	if a.Kind == Moment || a.Kind == Quantile {
 		for _, v := range args {
@@ -394,7 +397,7 @@ func (c *checker) measured(e *expr, a cell, args []value) (cell, error) {
 		a.Constant = args[0].poly.terms[""].coefficient
 		for _, name := range args[0].poly.measures() {
 			t := args[0].poly.terms[name]
-			a.Terms = append(a.Terms, Term{Name: name, Coefficient: t.coefficient})
+			a.Terms = append(a.Terms, Term{Name: args[0].poly.drawnFor(t), Coefficient: t.coefficient})
 			a.terms = append(a.terms, args[0].poly.termSQL(t))
 		}
 	}
@@ -413,13 +416,13 @@ func (c *checker) denyArgument(e *expr, v value) error {
 	return c.deny(e, "guard.not-arithmetic", "function", e.Name)
 }
 
-// bareMeasure tells the measure that a polynomial is, if it is just that.
+// bareMeasure tells what the noise of a polynomial is drawn for, if it is just one measure or product of measures.
 func bareMeasure(p polynomial) (string, bool) {
 	names := p.measures()
 	if len(names) != 1 || len(p.terms) != 1 || p.terms[names[0]].coefficient != 1 {
 		return "", false
 	}
-	return names[0], true
+	return p.drawnFor(p.terms[names[0]]), true
 }
 
 func and(a, b string) string {
