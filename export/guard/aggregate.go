@@ -227,6 +227,11 @@ func (c *checker) arguments(e *expr, list []*expr, distinct bool, orders []order
 		return "", err
 	}
 	texts := sqlOf(args)
+	for i, v := range args {
+		if in.kind == protected {
+			texts[i] = computable(e.Name, v)
+		}
+	}
 	if len(e.OriginalArgs) > len(e.Children) {
 		constant, err := boundConstant(e)
 		if err != nil {
@@ -352,7 +357,7 @@ func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []va
 			switch {
 			case e.Name == "count_star":
 				fact.bound = rows.ofMany()
-			case len(args) == 1:
+			case len(args) == 1 && w.ofRows(e.Name):
 				if fact = fact.like(args[0], 0); in.oneRowAUnit() {
 					fact = fact.sameRow(args[0])
 				}

@@ -91,6 +91,16 @@ func (a atom) bounded(d policy.Dataset, col policy.Column, sql string, t typ) at
 	return a
 }
 
+// ofRows reports whether a fact about a unit has no greater size than its rows in the data set have in all. Its sum has,
+// its mean, its extremes; not its variance, and not the sum of rows that a join gives several times.
+func (r *relation) ofRows(function string) bool {
+	switch function {
+	case "sum", "sum_no_overflow", "avg", "mean", "min", "max", "median":
+		return !r.weighted && !r.fansOut()
+	}
+	return false
+}
+
 // like gives a per-unit fact the bound of the one measure that it is made of: a unit's sums of its rows, or its
 // means, extremes or different values, have no greater total than its rows.
 func (a atom) like(of value, block int) atom {

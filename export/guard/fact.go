@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -36,6 +37,38 @@ func drawnForFact(function string, args []value) string {
 
 // computed names a fact that is no measure, for it was made of arithmetic.
 const computed = "(…)"
+
+// computable renders an argument of an aggregate without the values that the engine would fail on: it does on a sum that
+// overflows, and on a variance that is no number. No TRY can be put around an aggregate, and a failure would be an answer.
+func computable(function string, v value) string {
+	within := func(digits int) string {
+		return fmt.Sprintf("CASE WHEN TRY(abs(%s)) < 1e%d THEN %s END", v.sql, digits, v.sql)
+	}
+	switch floats := v.typ.ID == "DOUBLE" || v.typ.ID == "FLOAT"; {
+	case floats && adds[function]:
+		return within(100)
+	case floats && (squares[function] || strings.HasPrefix(function, "quantile")):
+		return within(60) // squares, products and quotients of them are formed
+	case !adds[function]:
+	case v.typ.ID == "HUGEINT" || v.typ.ID == "UHUGEINT":
+		return within(28) // of which 2^33 make a sum
+	case v.typ.ID == "DECIMAL" && v.typ.Info.Width > 18:
+		return within(28 - v.typ.Info.Scale)
+	}
+	return v.sql
+}
+
+var adds, squares = set("sum", "sum_no_overflow", "avg", "mean"), set("stddev", "stddev_samp", "stddev_pop", "variance", "var_samp", "var_pop", "corr",
+	"covar_pop", "covar_samp", "regr_slope", "regr_intercept", "regr_r2", "regr_count", "regr_avgx", "regr_avgy", "regr_sxx", "regr_syy", "regr_sxy",
+	"median")
+
+func set(names ...string) map[string]bool {
+	all := map[string]bool{}
+	for _, name := range names {
+		all[name] = true
+	}
+	return all
+}
 
 // bareMeasures reports whether all values are measures as they are.
 func bareMeasures(list []value) bool {
@@ -80,7 +113,10 @@ func (c *checker) sumOfFacts(e *expr, arg value, w *relation, closed string, at 
 		default:
 			of.poly = polynomial{terms: map[string]term{name: {1, t.exponents}}, known: arg.poly.known}
 			fact := atom{of: of.poly.drawnFor(t), within: withinUnit(e.Name, []value{of}), reach: w.reachOfFact(e.Name, []value{of})}
-			column(strings.TrimSuffix(e.Name, "_no_overflow")+"("+arg.poly.termSQL(t)+")", fact.like(of, 0), t.coefficient)
+			if w.ofRows(e.Name) {
+				fact = fact.like(of, 0)
+			}
+			column(strings.TrimSuffix(e.Name, "_no_overflow")+"("+computable("sum", value{sql: arg.poly.termSQL(t), typ: typ{ID: "DOUBLE"}})+")", fact, t.coefficient)
 		}
 	}
 	return p, columns

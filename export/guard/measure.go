@@ -49,6 +49,8 @@ const (
 	maxDegree  = 2 // of one term, numerator and denominator each
 	maxFactors = 3 // of a term without powers, as in price * (1 - discount) * (1 + tax)
 	maxTerms   = 8
+
+	maxCoefficient = 1e30 // larger ones say nothing of people, and figures of them no number can hold
 )
 
 // measure makes a polynomial of an atom that no other one has the values of.
@@ -240,6 +242,9 @@ func (p polynomial) bounded() bool {
 		return false
 	}
 	for _, t := range p.terms {
+		if size := math.Abs(t.coefficient); size > maxCoefficient || size != 0 && size < 1/maxCoefficient {
+			return false
+		}
 		up, down, power := 0, 0, 0
 		for _, e := range t.exponents {
 			up += max(e, 0)

@@ -376,11 +376,10 @@ func (c *checker) measured(e *expr, a cell, args []value) (cell, error) {
 	if len(args) == 0 || len(args) > 2 || (a.Kind != Moment && len(args) != 1) {
 		return a, c.deny(e, "guard.aggregate", "function", e.Name)
 	}
-	for _, v := range args {
-		a.filter = and(a.filter, "("+v.sql+" IS NOT NULL)")
-	}
-	for i := range args {
-		args[i].sql = c.asPolynomial(args[i])
+	for i, v := range args {
+		v.sql = c.asPolynomial(v)
+		args[i].sql = computable(e.Name, v)
+		a.filter = and(a.filter, "("+args[i].sql+" IS NOT NULL)")
 	}
 	a.args = args
 	if a.Kind == Moment || a.Kind == Quantile {
@@ -398,7 +397,7 @@ func (c *checker) measured(e *expr, a cell, args []value) (cell, error) {
 		for _, name := range args[0].poly.measures() {
 			t := args[0].poly.terms[name]
 			a.Terms = append(a.Terms, Term{Name: args[0].poly.drawnFor(t), Coefficient: t.coefficient})
-			a.terms = append(a.terms, args[0].poly.termSQL(t))
+			a.terms = append(a.terms, computable(e.Name, value{sql: args[0].poly.termSQL(t), typ: typ{ID: "DOUBLE"}}))
 		}
 	}
 	return a, nil
