@@ -70,6 +70,11 @@ var spellings = []struct {
 		"SELECT sex, sum(s - m::DOUBLE) FROM (SELECT pid, sex, sum(hours) AS s, max(hours) AS m FROM people, range(2) WHERE city = 'c0' GROUP BY ALL) GROUP BY 1",
 		"SELECT a.sex, sum(2 * a.hours - b.hours::DOUBLE) FROM people a JOIN people b USING (pid) WHERE a.city = 'c0' GROUP BY 1",
 	}},
+	{"covariance", 1e-6, []string{
+		"SELECT sex, covar_pop(age, hours) FROM people WHERE city = 'c0' GROUP BY sex",
+		"SELECT sex, covar_pop(hours, age) FROM people WHERE city = 'c0' GROUP BY sex",
+		"SELECT a.sex, covar_pop(b.hours, a.age) FROM people a JOIN people b USING (pid) WHERE a.city = 'c0' GROUP BY 1",
+	}},
 	{"products", 1e-6, []string{
 		"SELECT sex, sum(age * hours::DOUBLE) FROM people WHERE city = 'c0' GROUP BY sex",
 		"SELECT sex, sum(f::DOUBLE) FROM (SELECT pid, sex, sum(age * hours) AS f FROM people WHERE city = 'c0' GROUP BY ALL) GROUP BY 1",

@@ -48,7 +48,8 @@ type checker struct {
 	outer    []*relation // what the correlated subqueries around refer to, the innermost last
 	aliases  int
 	blocks   int
-	measures int // measures that were met, each with a name of its own
+	measures int                // measures that were met, each with a name of its own
+	made     map[string]float64 // how many rows the query makes by itself, by the call that does
 	program  Program
 	trace    []*Typed
 	literals map[string]bool
@@ -61,7 +62,7 @@ type checker struct {
 }
 
 func newChecker(sql string, schema []policy.Dataset, rules policy.Rules, mode policy.Mode) *checker {
-	c := &checker{sql: sql, schema: map[string]policy.Dataset{}, rules: rules, mode: mode, ctes: map[uint64]*relation{}, literals: map[string]bool{}}
+	c := &checker{sql: sql, schema: map[string]policy.Dataset{}, rules: rules, mode: mode, ctes: map[uint64]*relation{}, literals: map[string]bool{}, made: map[string]float64{}}
 	for _, d := range schema {
 		c.schema[d.Name] = d
 	}

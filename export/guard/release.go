@@ -152,6 +152,9 @@ func (c *checker) guarded(in *relation, groupExprs []*expr, groups []value, list
 		}
 	}
 	in.settle()
+	if c.makesMany() {
+		return nil, c.deny(nil, "guard.many-rows")
+	}
 	if err := c.hold(nil, in, nil); err != nil {
 		return nil, err
 	}
