@@ -3,6 +3,7 @@ package export
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"weir/export/guard"
@@ -73,7 +74,9 @@ func (j *judging) noisyMoments(i int, c guard.Cell) (figures, errors []float64, 
 	if err != nil {
 		return nil, nil, err
 	}
-	e := product * j.filter.noise.draw("product", set, c.Terms[0].Name, c.Terms[1].Name)
+	names := []string{c.Terms[0].Name, c.Terms[1].Name}
+	slices.Sort(names) // a covariance is the same either way round
+	e := product * j.filter.noise.draw("product", set, names[0], names[1])
 	figures = append(figures, exact*covariance+e)
 	return figures, append(errors, normalBound(noiseSD*c.Reach*c.Terms[0].Spread*c.Terms[1].Spread, draws)), nil
 }

@@ -49,7 +49,7 @@ func (c *checker) window(n *node) (*relation, error) {
 			}
 		}
 		if v.sort == measureValue {
-			v.poly = polynomialOf(atom{id: v.name, sql: "CAST(" + v.sql + " AS DOUBLE)"})
+			v.poly = c.measure(atom{of: v.name, sql: "CAST(" + v.sql + " AS DOUBLE)"})
 		}
 		w.cols = append(w.cols, v)
 	}
@@ -74,6 +74,11 @@ func (c *checker) unitWindow(e *expr, in *relation) (value, error) {
 	if err != nil {
 		return value{}, err
 	}
+	if counted := map[string]int{"WINDOW_NTILE": 0, "WINDOW_NTH_VALUE": 1}; len(e.Children) > 0 {
+		if at, ok := counted[e.Type]; ok && (at >= len(args) || !wholeConstant(args[at], 1)) {
+			return value{}, c.deny(e, "guard.window-frame")
+		}
+	}
 	v := derived("", e.Return, "window", args...)
 	v.sort, v.sides = plainValue, in.with // it may tell the rows of a side apart
 	for _, o := range e.Orders {
@@ -86,7 +91,9 @@ func (c *checker) unitWindow(e *expr, in *relation) (value, error) {
 	}
 	v.semi, v.raw = true, true
 	if e.Type == "WINDOW_AGGREGATE" && e.Return.numeric() && e.Filters == nil && len(e.Orders) == 0 && len(args) == 1 && args[0].sort == measureValue {
-		v.sort, v.name = measureValue, "window "+c.atomID(e.Name+" of", args...)
+		if v.name = computed; bareMeasures(args) {
+			v.sort, v.name = measureValue, drawnForFact(e.Name, args)
+		}
 	}
 	return v, nil
 }
@@ -149,7 +156,7 @@ func (c *checker) overClause(e *expr, in *relation) (string, error) {
 		parts = append(parts, "PARTITION BY "+strings.Join(by, ", "))
 	}
 	if len(e.Orders) > 0 {
-		terms, err := c.orderTerms(e.Orders, in)
+		terms, err := c.frameOrder(e, in)
 		if err != nil {
 			return "", err
 		}
@@ -175,6 +182,25 @@ func (c *checker) overClause(e *expr, in *relation) (string, error) {
 		parts = append(parts, fmt.Sprintf("%s BETWEEN %s AND %s%s", unit, start, end, exclude))
 	}
 	return strings.Join(parts, " "), nil
+}
+
+// frameOrder renders the order of a window. The engine adds the distances of a RANGE frame to the order's value in each row,
+// and fails where that overflows: over protected rows it is made a DOUBLE, which does not.
+func (c *checker) frameOrder(e *expr, in *relation) (string, error) {
+	terms, values, err := c.ordering(e.Orders, in)
+	if err != nil || in.kind != protected || !strings.HasSuffix(e.Start, "ING_RANGE") && !strings.HasSuffix(e.End, "ING_RANGE") {
+		return strings.Join(terms, ", "), err
+	}
+	if len(terms) != 1 || !values[0].typ.numeric() {
+		return "", c.deny(e, "guard.window-frame")
+	}
+	return "CAST(" + values[0].sql + " AS DOUBLE)" + strings.TrimPrefix(terms[0], values[0].sql), nil
+}
+
+// wholeConstant reports whether a value is a number that the analyst wrote, and no less than that.
+func wholeConstant(v value, least float64) bool {
+	t, constant := v.poly.terms[""]
+	return v.sort == constantValue && constant && t.coefficient >= least && t.coefficient <= 1e15
 }
 
 // bound renders one end of a window frame. The engine has added a RANGE offset to the order key already; there
@@ -204,6 +230,9 @@ func (c *checker) bound(e *expr, kind string, at *expr, in *relation) (text, uni
 			v, err := c.values(e, []*expr{at}, in)
 			if err != nil {
 				return "", "", err
+			}
+			if in.kind == protected && !wholeConstant(v[0], 0) {
+				return "", "", c.deny(e, "guard.window-frame")
 			}
 			return v[0].sql + " " + side, unit, nil
 		}

@@ -5,8 +5,8 @@ package guard
 
 // unchanged is a relation that no assumption changes, with what its typing counted up to.
 type unchanged struct {
-	relation        *relation
-	aliases, blocks int
+	relation                  *relation
+	aliases, blocks, measures int
 }
 
 // keep notes the relation of an operator that met no secret, if those beneath it are noted as well. Other operators
@@ -22,14 +22,14 @@ func (c *checker) keep(n *node, r *relation) {
 			return
 		}
 	}
-	c.unchanged[n] = unchanged{r, c.aliases, c.blocks}
+	c.unchanged[n] = unchanged{r, c.aliases, c.blocks, c.measures}
 }
 
 // again gives what was noted, where a plan is typed again. Operators take copies of the relations that they change.
 func (c *checker) again(n *node) (*relation, bool) {
 	s, ok := c.unchanged[n]
 	if ok = ok && c.assumed != nil; ok {
-		c.aliases, c.blocks = s.aliases, s.blocks
+		c.aliases, c.blocks, c.measures = s.aliases, s.blocks, s.measures
 	}
 	return s.relation, ok
 }

@@ -229,6 +229,11 @@ func (c *checker) arguments(e *expr, list []*expr, distinct bool, orders []order
 		return "", err
 	}
 	texts := sqlOf(args)
+	for i, v := range args {
+		if in.kind == protected {
+			texts[i] = computable(e.Name, v)
+		}
+	}
 	if len(e.OriginalArgs) > len(e.Children) {
 		constant, err := boundConstant(e)
 		if err != nil {
@@ -316,8 +321,10 @@ func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []va
 		by = append(by, v.sql)
 		unique = unique && v.sort == keyValue
 		v.sql, v.cond, v.poly = closed+".c"+itoa(i), nil, polynomial{}
-		if v.sort == measureValue {
-			v.poly = polynomialOf(atom{id: c.atomID("group", g), sql: "CAST(" + v.sql + " AS DOUBLE)", within: g.poly.within(), reach: g.poly.reach()}.like(g, 0))
+		if of, bare := bareMeasure(g.poly); v.sort == measureValue && bare {
+			v.poly = c.measure(atom{of: of, sql: "CAST(" + v.sql + " AS DOUBLE)", within: g.poly.within(), reach: g.poly.reach()}.like(g, 0))
+		} else if v.sort == measureValue {
+			v.sort = plainValue // x + 1, x + 2, … would each have noise of its own
 		}
 		out.cols = append(out.cols, v)
 	}
@@ -342,17 +349,22 @@ func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []va
 		place := "c" + itoa(len(groups)+i)
 		cols = append(cols, sql+" AS "+place)
 		v.sql = closed + "." + place
-		if v.sort == measureValue {
-			fact := atom{id: v.name, sql: "CAST(" + v.sql + " AS DOUBLE)", within: withinUnit(e.Name, args), reach: w.reachOfFact(e.Name, args)}
+		switch {
+		case v.sort == measureValue && linear(e, args):
+			var parts []string
+			v.poly, parts = c.sumOfFacts(e, args[0], w, closed, len(cols))
+			cols = append(cols, parts...)
+		case v.sort == measureValue:
+			fact := atom{of: drawnForFact(e.Name, args), sql: "CAST(" + v.sql + " AS DOUBLE)", within: withinUnit(e.Name, args), reach: w.reachOfFact(e.Name, args)}
 			switch {
 			case e.Name == "count_star":
-				fact.bound = rows
-			case len(args) == 1:
+				fact.bound = rows.ofMany()
+			case len(args) == 1 && w.ofRows(e.Name):
 				if fact = fact.like(args[0], 0); in.oneRowAUnit() {
 					fact = fact.sameRow(args[0])
 				}
 			}
-			v.poly = polynomialOf(fact)
+			v.poly = c.measure(fact)
 		}
 		out.cols = append(out.cols, v)
 	}
@@ -396,30 +408,13 @@ func (c *checker) unitFact(e *expr, w *relation) (sql string, v value, args []va
 	for _, a := range args {
 		measured = measured && (a.sort == measureValue || a.sort == constantValue)
 	}
-	if counts || measured {
+	switch {
+	case counts || measured && (bareMeasures(args) || linear(e, args)):
 		v.sort = measureValue
-		v.name = c.atomID(e.Name, args...)
+	case measured:
+		v.name = computed
 	}
 	return sql, v, args, nil
-}
-
-// atomID names a per-unit fact after what it is made of, so that the same fact reached again has the same name:
-// a sum of a unit's sums is that sum.
-func (c *checker) atomID(function string, args ...value) string {
-	parts := make([]string, 0, len(args))
-	for _, a := range args {
-		if measure, bare := bareMeasure(a.poly); bare {
-			parts = append(parts, strings.TrimSuffix(measure, "^1"))
-		} else if terms := a.poly.measures(); len(terms) > 0 {
-			parts = append(parts, strings.Join(terms, "+"))
-		}
-	}
-	inside := strings.Join(parts, ",")
-	switch function {
-	case "sum", "avg", "mean", "min", "max", "group", "any_value":
-		return inside
-	}
-	return function + "(" + inside + ")"
 }
 
 // boundConstant gives the constant argument that the engine took out of an aggregate's arguments when it bound it.

@@ -27,6 +27,15 @@ const leastMany = 3
 
 func (b Bound) known() bool { return b.Most > 0 }
 
+// ofMany is the bound on a number of rows that noise may be drawn by. Where a unit has one row, their number is that of
+// the units, which has one draw already.
+func (b Bound) ofMany() Bound {
+	if b.Data < leastMany {
+		return Bound{}
+	}
+	return b
+}
+
 // times is the bound where each row meets up to n others.
 func (b Bound) times(n float64) Bound { return Bound{b.Most * n, b.Data} }
 
@@ -82,11 +91,20 @@ func (a atom) bounded(d policy.Dataset, col policy.Column, sql string, t typ) at
 	return a
 }
 
+// ofRows reports whether a fact about a unit has no greater size than its rows in the data set have in all. Its sum has,
+// its mean, its extremes; not its variance, and not the sum of rows that a join gives several times.
+func (r *relation) ofRows(function string) bool {
+	switch function {
+	case "sum", "sum_no_overflow", "avg", "mean", "min", "max", "median":
+		return !r.weighted && !r.fansOut()
+	}
+	return false
+}
+
 // like gives a per-unit fact the bound of the one measure that it is made of: a unit's sums of its rows, or its
 // means, extremes or different values, have no greater total than its rows.
 func (a atom) like(of value, block int) atom {
-	if _, bare := bareMeasure(of.poly); bare {
-		from := of.poly.atoms()[0]
+	if from, alone := of.poly.onlyAtom(); alone { // a product has no bound from its factors
 		a.bound, a.block, a.digits, a.single = from.bound, block, from.digits, from.single
 	}
 	return a
@@ -109,8 +127,7 @@ func (p polynomial) asColumn(v value, column string) polynomial {
 
 // sameRow gives a fact about units that have one row each what is known of the row.
 func (a atom) sameRow(of value) atom {
-	if _, bare := bareMeasure(of.poly); bare {
-		from := of.poly.atoms()[0]
+	if from, alone := of.poly.onlyAtom(); alone {
 		a.even, a.present = from.even, from.present
 	}
 	return a

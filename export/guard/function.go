@@ -22,6 +22,9 @@ func (c *checker) function(e *expr, in *relation) (value, error) {
 	if err != nil {
 		return value{}, err
 	}
+	if e.Name == "range" || e.Name == "generate_series" {
+		c.makesList(sql, e.Children)
+	}
 	if e.Name != "error" && !total[e.Name] {
 		sql = "TRY(" + sql + ")"
 	}

@@ -48,6 +48,8 @@ type checker struct {
 	outer    []*relation // what the correlated subqueries around refer to, the innermost last
 	aliases  int
 	blocks   int
+	measures int                // measures that were met, each with a name of its own
+	made     map[string]float64 // how many rows the query makes by itself, by the call that does
 	program  Program
 	trace    []*Typed
 	literals map[string]bool
@@ -63,7 +65,8 @@ type checker struct {
 }
 
 func newChecker(sql string, schema []policy.Dataset, rules policy.Rules, mode policy.Mode) *checker {
-	c := &checker{sql: sql, schema: map[string]policy.Dataset{}, rules: rules, mode: mode, ctes: map[uint64]*relation{}, literals: map[string]bool{}, unchanged: map[*node]unchanged{}}
+	c := &checker{sql: sql, schema: map[string]policy.Dataset{}, rules: rules, mode: mode, ctes: map[uint64]*relation{}, literals: map[string]bool{}}
+	c.made, c.unchanged = map[string]float64{}, map[*node]unchanged{}
 	for _, d := range schema {
 		c.schema[d.Name] = d
 	}

@@ -33,6 +33,7 @@ func (c *checker) join(n *node) (*relation, error) {
 }
 
 func (j *joining) typed() (*relation, error) {
+	j.apart(j.right)
 	steers := j.node.JoinType == "MARK" || j.node.JoinType == "SEMI" || j.node.JoinType == "ANTI"
 	switch {
 	case j.node.Type == "LOGICAL_POSITIONAL_JOIN":

@@ -1,11 +1,14 @@
 package guard
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
+
+	"weir/policy"
 )
 
 // An aggregate's argument is arithmetic over measures and constants. It is kept as a polynomial in the measures,
@@ -14,7 +17,8 @@ import (
 
 // atom is a measure as the provider declared it, or a per-unit fact made of one.
 type atom struct {
-	id  string // "data set.column": the same however the measure is reached
+	id  string // tells its values from any others: two columns of it, or of two rows, do not cancel
+	of  string // what its noise is drawn for, "data set.column^1": the same however the measure is reached
 	sql string // its value as DOUBLE
 	// within is the range of its values as far as one is declared, for private mode.
 	within *Range
@@ -45,7 +49,16 @@ const (
 	maxDegree  = 2 // of one term, numerator and denominator each
 	maxFactors = 3 // of a term without powers, as in price * (1 - discount) * (1 + tax)
 	maxTerms   = 8
+
+	maxCoefficient = 1e30 // larger ones say nothing of people, and figures of them no number can hold
 )
+
+// measure makes a polynomial of an atom that no other one has the values of.
+func (c *checker) measure(a atom) polynomial {
+	c.measures++
+	a.id = "x" + itoa(c.measures)
+	return polynomialOf(a)
+}
 
 func polynomialOf(a atom) polynomial {
 	return polynomial{
@@ -72,26 +85,64 @@ func constantPolynomial(c float64) polynomial {
 	return polynomial{terms: map[string]term{"": {coefficient: c}}}
 }
 
-// isAtom reports whether the polynomial is one measure as it is.
-func (p polynomial) isAtom() bool {
+// onlyAtom is the measure that the polynomial is as it is, if it is one.
+func (p polynomial) onlyAtom() (atom, bool) {
 	for _, t := range p.terms {
 		if len(p.terms) != 1 || t.coefficient != 1 || len(t.exponents) != 1 {
-			return false
+			return atom{}, false
 		}
-		for _, e := range t.exponents {
-			return e == 1
+		for id, e := range t.exponents {
+			return p.known[id], e == 1
 		}
 	}
-	return false
+	return atom{}, false
 }
 
-// origin names a measure after what it is made of, so that its noise is the same wherever it goes on as a column.
+func (p polynomial) isAtom() bool {
+	_, alone := p.onlyAtom()
+	return alone
+}
+
+// origin names a measure after what it is made of, so that its noise is the same wherever it goes on as a column. What
+// is computed has its coefficients in the name: noise that is drawn for x and for -x alike would cancel.
 func (p polynomial) origin() string {
-	id := strings.Join(p.measures(), "+")
 	if p.isAtom() {
-		return strings.TrimSuffix(id, "^1")
+		return strings.TrimSuffix(p.drawnFor(p.terms[p.measures()[0]]), "^1")
 	}
-	return "of " + id
+	var parts []string
+	for _, t := range p.terms {
+		parts = append(parts, strconv.FormatFloat(t.coefficient, 'g', -1, 64)+"*"+p.drawnFor(t))
+	}
+	slices.Sort(parts)
+	return "of " + strings.Join(parts, "+")
+}
+
+// drawnFor is the name under which a term's noise is drawn: which measures are in it, and not in which columns or rows
+// they are met.
+func (p polynomial) drawnFor(t term) string {
+	var parts []string
+	for name, exponent := range p.powers(t) {
+		if exponent != 1 {
+			name = strings.TrimSuffix(name, "^1") + "^" + strconv.Itoa(exponent)
+		}
+		parts = append(parts, name)
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, "*")
+}
+
+// powers are the exponents of a term by what noise is drawn for, its denominator apart.
+func (p polynomial) powers(t term) map[string]int {
+	up, down := map[string]int{}, map[string]int{}
+	for id, e := range t.exponents {
+		if of := p.known[id].of; e > 0 {
+			up[of] += e
+		} else {
+			down["1/"+of] -= e
+		}
+	}
+	maps.Copy(up, down)
+	return up
 }
 
 func (p polynomial) isZero() bool { return len(p.terms) == 0 }
@@ -191,10 +242,15 @@ func (p polynomial) bounded() bool {
 		return false
 	}
 	for _, t := range p.terms {
+		if size := math.Abs(t.coefficient); size > maxCoefficient || size != 0 && size < 1/maxCoefficient {
+			return false
+		}
 		up, down, power := 0, 0, 0
 		for _, e := range t.exponents {
 			up += max(e, 0)
 			down += max(-e, 0)
+		}
+		for _, e := range p.powers(t) { // of a measure, in whichever columns
 			power = max(power, e)
 		}
 		if up > maxDegree && (up > maxFactors || power > 1 || down > 0) || down > maxDegree {
@@ -231,6 +287,22 @@ func (p polynomial) termSQL(t term) string {
 		sql = "(" + sql + " / NULLIF(" + d + ", 0))"
 	}
 	return sql
+}
+
+// asPolynomial renders arithmetic in floating point as the polynomial whose parts noise is drawn for. The two differ by what the
+// engine rounds on the way: (x + 1e17) - 1e17 is x in steps of sixteen, and the sums of both would carry the same noise.
+func (c *checker) asPolynomial(v value) string {
+	a, alone := v.poly.onlyAtom()
+	if c.mode != policy.Perturbed || v.typ.ID != "DOUBLE" && v.typ.ID != "FLOAT" || v.sort != measureValue || alone && a.sql == "CAST("+v.sql+" AS DOUBLE)" {
+		return v.sql
+	}
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(v.poly.terms)) {
+		t := v.poly.terms[name]
+		parts = append(parts, fmt.Sprintf("CAST(%s AS DOUBLE) * %s", strconv.FormatFloat(t.coefficient, 'g', -1, 64), v.poly.termSQL(t)))
+	}
+	t, _ := v.typ.sql()
+	return "CASE WHEN " + v.sql + " IS NOT NULL THEN TRY_CAST(TRY(" + strings.Join(parts, " + ") + ") AS " + t + ") END"
 }
 
 // measures are the terms that are no constant, in canonical order.

@@ -170,7 +170,7 @@ func (c *checker) scan(n *node) (*relation, error) {
 		if !ok {
 			return nil, problem.New("guard.unknown-plan", "what", "scan of a column without a grant")
 		}
-		r.cols = append(r.cols, columnValue(d, col, alias+"."+quoteName(name), n.Returned[index.Index]))
+		r.cols = append(r.cols, c.columnValue(d, col, alias+"."+quoteName(name), n.Returned[index.Index]))
 	}
 	return r, nil
 }

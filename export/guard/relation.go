@@ -273,7 +273,7 @@ func union(a, b map[string]bool) map[string]bool {
 }
 
 // columnValue types a column of a granted data set.
-func columnValue(d policy.Dataset, col policy.Column, sql string, t typ) value {
+func (c *checker) columnValue(d policy.Dataset, col policy.Column, sql string, t typ) value {
 	v := value{sql: sql, typ: t, name: col.Name, key: -1, sensitive: col.Class == policy.Sensitive, strict: !d.Open, present: col.Present, margin: noMargin}
 	v.secret, v.semi = v.sensitive, col.Class == policy.Measure
 	v.raw, v.public = v.secret || v.semi, !v.secret && !v.semi
@@ -290,12 +290,12 @@ func columnValue(d policy.Dataset, col policy.Column, sql string, t typ) value {
 	case col.Class == policy.FreeText:
 		v.sort = textValue
 	case col.IsMeasure() && t.numeric():
-		id := d.Name + "." + col.Name
+		of := d.Name + "." + col.Name
 		if col.Origin != "" {
-			id = col.Origin
+			of = col.Origin
 		}
 		v.sort = measureValue
-		v.poly = polynomialOf(atom{id: id, sql: "CAST(" + sql + " AS DOUBLE)", within: rangeOf(col.Bound), reach: reachOf(d, col)}.bounded(d, col, sql, t))
+		v.poly = c.measure(atom{of: of + "^1", sql: "CAST(" + sql + " AS DOUBLE)", within: rangeOf(col.Bound), reach: reachOf(d, col)}.bounded(d, col, sql, t))
 	default:
 		v.sort = plainValue
 	}

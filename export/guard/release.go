@@ -155,6 +155,9 @@ func (c *checker) guarded(in *relation, groupExprs []*expr, groups []value, list
 		}
 	}
 	in.settle()
+	if c.makesMany() {
+		return nil, c.deny(nil, "guard.many-rows")
+	}
 	if err := c.hold(nil, in, nil); err != nil {
 		return nil, err
 	}
@@ -379,8 +382,10 @@ func (c *checker) measured(e *expr, a cell, args []value) (cell, error) {
 	if len(args) == 0 || len(args) > 2 || (a.Kind != Moment && len(args) != 1) {
 		return a, c.deny(e, "guard.aggregate", "function", e.Name)
 	}
-	for _, v := range args {
-		a.filter = and(a.filter, "("+v.sql+" IS NOT NULL)")
+	for i, v := range args {
+		v.sql = c.asPolynomial(v)
+		args[i].sql = computable(e.Name, v)
+		a.filter = and(a.filter, "("+args[i].sql+" IS NOT NULL)")
 	}
 	a.args = args
 	if a.Kind == Moment || a.Kind == Quantile {
@@ -397,8 +402,8 @@ func (c *checker) measured(e *expr, a cell, args []value) (cell, error) {
 		a.Constant = args[0].poly.terms[""].coefficient
 		for _, name := range args[0].poly.measures() {
 			t := args[0].poly.terms[name]
-			a.Terms = append(a.Terms, Term{Name: name, Coefficient: t.coefficient})
-			a.terms = append(a.terms, args[0].poly.termSQL(t))
+			a.Terms = append(a.Terms, Term{Name: args[0].poly.drawnFor(t), Coefficient: t.coefficient})
+			a.terms = append(a.terms, computable(e.Name, value{sql: args[0].poly.termSQL(t), typ: typ{ID: "DOUBLE"}}))
 		}
 	}
 	return a, nil
@@ -416,13 +421,13 @@ func (c *checker) denyArgument(e *expr, v value) error {
 	return c.deny(e, "guard.not-arithmetic", "function", e.Name)
 }
 
-// bareMeasure tells the measure that a polynomial is, if it is just that.
+// bareMeasure tells what the noise of a polynomial is drawn for, if it is just one measure or product of measures.
 func bareMeasure(p polynomial) (string, bool) {
 	names := p.measures()
 	if len(names) != 1 || len(p.terms) != 1 || p.terms[names[0]].coefficient != 1 {
 		return "", false
 	}
-	return names[0], true
+	return p.drawnFor(p.terms[names[0]]), true
 }
 
 func and(a, b string) string {

@@ -32,9 +32,9 @@ func (c *checker) setOperation(n *node) (*relation, error) {
 			r = r.forget()
 		}
 		w := c.wrap(r)
-		w.dropMeasures()
+		c.dropMeasures(w)
 		compared := n.Type == "LOGICAL_UNION" || w.comparable()
-		if w.kind == protected && !compared || i > 0 && (w.kind == protected) != (out.kind == protected) || i > 0 && w.kind == protected && !out.unite(w) {
+		if w.kind == protected && !compared || i > 0 && (w.kind == protected) != (out.kind == protected) || i > 0 && w.kind == protected && !c.unite(out, w) {
 			return nil, c.deny(nil, "guard.set-operation", "operator", strings.ToLower(word))
 		}
 		if w.kind == protected && n.Type != "LOGICAL_UNION" && w.holdsSecrets() {
@@ -94,18 +94,18 @@ func (r *relation) compares() bool {
 }
 
 // dropMeasures makes each measure one of its own: what a polynomial speaks of does not go through a union.
-func (r *relation) dropMeasures() {
+func (c *checker) dropMeasures(r *relation) {
 	for i, v := range r.cols {
 		if v.sort != measureValue {
 			continue
 		}
-		r.cols[i].poly = polynomialOf(atom{id: v.poly.origin(), sql: "CAST(" + v.sql + " AS DOUBLE)", within: v.poly.within(), reach: v.poly.reach()}.like(v, anyBlock(v)))
+		r.cols[i].poly = c.measure(atom{of: v.poly.origin() + "^1", sql: "CAST(" + v.sql + " AS DOUBLE)", within: v.poly.within(), reach: v.poly.reach()}.like(v, anyBlock(v)))
 	}
 }
 
 // unite takes in another side of a UNION ALL, whose rows belong to units of the same keys. A column is what it is
 // on both sides, and sensitive where it is so on either.
-func (r *relation) unite(other *relation) bool {
+func (c *checker) unite(r, other *relation) bool {
 	if len(r.keys) != len(other.keys) {
 		return false
 	}
@@ -127,8 +127,8 @@ func (r *relation) unite(other *relation) bool {
 			return false
 		case !same:
 			a.sort, a.poly = plainValue, polynomial{}
-		case a.sort == measureValue && strings.Join(a.poly.measures(), "") != strings.Join(b.poly.measures(), ""):
-			a.poly = polynomialOf(atom{id: strings.Join(a.poly.measures(), "+") + " or " + strings.Join(b.poly.measures(), "+"), within: hull(a.poly.within(), b.poly.within()), reach: eitherReach(a.poly.reach(), b.poly.reach())})
+		case a.sort == measureValue && a.poly.origin() != b.poly.origin():
+			a.poly = c.measure(atom{of: a.poly.origin() + " or " + b.poly.origin() + "^1", within: hull(a.poly.within(), b.poly.within()), reach: eitherReach(a.poly.reach(), b.poly.reach())})
 		}
 	}
 	return true
@@ -144,7 +144,7 @@ func (c *checker) realias(r *relation) *relation {
 			v.margin.sql = alias + ".m" + itoa(i)
 		}
 		if v.sort == measureValue {
-			v.poly = polynomialOf(atom{id: v.poly.atoms()[0].id, sql: "CAST(" + v.sql + " AS DOUBLE)", within: v.poly.within(), reach: v.poly.reach()}.like(*v, anyBlock(*v)))
+			v.poly = c.measure(atom{of: v.poly.origin() + "^1", sql: "CAST(" + v.sql + " AS DOUBLE)", within: v.poly.within(), reach: v.poly.reach()}.like(*v, anyBlock(*v)))
 		}
 	}
 	for i := range r.keys {
