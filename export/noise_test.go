@@ -80,7 +80,7 @@ func checkMoments(values []float64, exact, sd float64) error {
 	return nil
 }
 
-const noiseKeys = 3000
+const noiseKeys = 6000
 
 func TestNoiseIsUnbiasedAndOfTheDeclaredScale(t *testing.T) {
 	w := newWorld(t)
