@@ -28,6 +28,7 @@ type atom struct {
 	single  bool // a unit has one row of it in the data set
 	even    bool // and no row of it is zero, so that the rows that add up to a figure say what each unit has in it
 	present bool // it is NULL in no row of the relation
+	orZero  bool // where sql is NULL, the value is zero
 }
 
 // term is coefficient · product of atoms with whole exponents.

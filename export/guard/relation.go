@@ -74,7 +74,8 @@ type condition struct {
 	when     string // SQL, true for the rows that take part
 	secret   bool   // it looks at something sensitive
 	then     value
-	elseZero bool
+	elseZero bool // rows that do not take part are zero
+	elseNull bool // and some of them NULL
 }
 
 // halves are the two columns that a full join equated. Either may be NULL, and never both.

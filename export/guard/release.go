@@ -156,6 +156,7 @@ func (c *checker) guarded(in *relation, groupExprs []*expr, groups []value, list
 		return nil, err
 	}
 	for _, e := range list {
+		e = filtered(e)
 		since := len(c.atoms)
 		r.outputs = append(r.outputs, output{cell: len(r.cells), over: -1, name: e.Name})
 		cells, err := c.share(e, in)
@@ -191,14 +192,14 @@ type output struct {
 	name       string
 }
 
-// share takes avg(CASE WHEN c THEN x ELSE 0 END) apart into the two figures that it is: a sum under a condition,
-// over the number of rows. It gives nil where the aggregate is something else.
+// share takes avg(CASE WHEN c THEN x ELSE 0 END) and avg(COALESCE(x, 0)) apart into the two figures that they are: a sum
+// of some rows, over the number of rows. It gives nil where the aggregate is something else.
 func (c *checker) share(e *expr, in *relation) ([]cell, error) {
 	if e.Class != "BOUND_AGGREGATE" || e.Name != "avg" && e.Name != "mean" || e.AggregateType == "DISTINCT" || len(e.Children) != 1 || e.OrderBys != nil {
 		return nil, nil
 	}
 	v, err := c.expr(e.Children[0], in)
-	if err != nil || v.cond == nil || !v.cond.elseZero {
+	if err != nil || (v.cond == nil || !v.cond.elseZero) && (v.sort != measureValue || !v.poly.orZero()) {
 		return nil, err
 	}
 	switch {
@@ -221,8 +222,16 @@ func (c *checker) share(e *expr, in *relation) ([]cell, error) {
 		sum.restrict(f[0].sql, f[0].secret)
 		rows.restrict(f[0].sql, f[0].secret)
 	}
-	rows.filter = and(rows.filter, "("+v.sql+" IS NOT NULL)")
-	v.cond.then.sql, v.cond.then.typ = "CAST("+v.cond.then.sql+" AS DOUBLE)", typ{ID: "DOUBLE"}
+	if present := "(" + v.sql + " IS NOT NULL)"; v.cond != nil && v.cond.elseNull {
+		rows.restrict(present, v.secret)
+	} else {
+		rows.filter = and(rows.filter, present)
+	}
+	of := &v
+	if v.cond != nil {
+		of = &v.cond.then
+	}
+	of.sql, of.typ = "CAST("+of.sql+" AS DOUBLE)", typ{ID: "DOUBLE"}
 	as := *e
 	as.Name = "sum"
 	if sum, err = c.measured(&as, sum, []value{v}); err != nil {
@@ -377,7 +386,7 @@ func (c *checker) measured(e *expr, a cell, args []value) (cell, error) {
 		return a, c.deny(e, "guard.aggregate", "function", e.Name)
 	}
 	for _, v := range args {
-		a.filter = and(a.filter, "("+v.sql+" IS NOT NULL)")
+		a.filter = and(a.filter, takesPart(v, a.Kind))
 	}
 	a.args = args
 	if a.Kind == Moment || a.Kind == Quantile {
