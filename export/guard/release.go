@@ -58,10 +58,12 @@ type Release struct {
 	Data   []string // data sets that it reads
 	Proofs int      // columns p<i>, each of which must be true: a joined side did not multiply protected rows
 	Groups []Group
-	Keys   []string // the domain of each unit key
-	Bounds []Bound  // for each key, how many rows a unit has at most; set where the Quick query rests on it
-	Cells  []Cell
-	Prints []Print // exact mode: the fingerprints
+	// Overlap is set where one protected row may be in several groups.
+	Overlap bool
+	Keys    []string // the domain of each unit key
+	Bounds  []Bound  // for each key, how many rows a unit has at most; set where the Quick query rests on it
+	Cells   []Cell
+	Prints  []Print // exact mode: the fingerprints
 	// In private mode, the most groups that one unit adds to, and the most rows of it in each.
 	UnitGroups, UnitRows int
 }
