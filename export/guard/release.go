@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"unicode"
@@ -165,9 +166,17 @@ func (c *checker) guarded(in *relation, groupExprs []*expr, groups []value, list
 		if err != nil {
 			return nil, err
 		}
-		if cells != nil {
-			r.outputs[len(r.outputs)-1].over = len(r.cells) + 1
-		} else {
+		several, err := c.quantiles(e, in)
+		if err != nil {
+			return nil, err
+		}
+		of := &r.outputs[len(r.outputs)-1]
+		switch {
+		case cells != nil:
+			of.over = len(r.cells) + 1
+		case several != nil:
+			cells, of.list, of.typ = several, len(several), e.Return
+		default:
 			a, err := c.cell(e, in)
 			if err != nil {
 				return nil, err
@@ -192,6 +201,31 @@ func (c *checker) guarded(in *relation, groupExprs []*expr, groups []value, list
 type output struct {
 	cell, over int // places among the cells; over is -1 where nothing is divided
 	name       string
+}
+
+// quantiles takes quantile_cont(x, [0.1, 0.9]) apart into the quantiles that it lists. It gives nil where the aggregate is
+// something else.
+func (c *checker) quantiles(e *expr, in *relation) ([]cell, error) {
+	var q quantileData
+	if e.Class != "BOUND_AGGREGATE" || !strings.HasPrefix(e.Name, "quantile") || e.Return.ID != "LIST" || e.Return.Info == nil || e.Return.Info.Child == nil ||
+		decodeStrict(e.Function, &q) != nil {
+		return nil, nil
+	}
+	var cells []cell
+	for _, fraction := range q.Quantiles {
+		data, err := json.Marshal(quantileData{Quantiles: []constant{fraction}, Order: []uint64{0}, Descending: q.Descending})
+		if err != nil {
+			return nil, problem.New("guard.quantile").Because(err)
+		}
+		one := *e
+		one.Function, one.Return = data, *e.Return.Info.Child
+		a, err := c.cell(&one, in)
+		if err != nil {
+			return nil, err
+		}
+		cells = append(cells, a)
+	}
+	return cells, nil
 }
 
 // share takes avg(CASE WHEN c THEN x ELSE 0 END) and avg(COALESCE(x, 0)) apart into the two figures that they are: a sum
@@ -465,6 +499,13 @@ func (c *checker) finishRelease(r Release, in *relation, outputs []output, types
 			over := value{sql: column(len(r.Groups) + o.over), margin: c.cellMargin(alias, o.over)}
 			v.margin = marginOfCall("/", []value{v, over}, v.typ)
 			v.sql = "(" + v.sql + " / " + over.sql + ")"
+		}
+		if o.list > 0 {
+			var items []string
+			for i := range o.list {
+				items = append(items, column(len(r.Groups)+o.cell+i))
+			}
+			v.sql, v.typ, v.margin = "["+strings.Join(items, ", ")+"]", o.typ, margin{none: v.margin.none}
 		}
 		out.cols = append(out.cols, v)
 	}
