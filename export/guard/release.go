@@ -197,9 +197,11 @@ func (c *checker) guarded(in *relation, groupExprs []*expr, groups []value, list
 	return r.release()
 }
 
-// output is a column of the released relation: a cell, or one cell over another.
+// output is a column of the released relation: a cell, one cell over another, or a list of cells.
 type output struct {
 	cell, over int // places among the cells; over is -1 where nothing is divided
+	list       int // how many cells are listed, from the first on; 0 where it is no list
+	typ        typ // of the list
 	name       string
 }
 
@@ -331,13 +333,14 @@ func (c *checker) cell(e *expr, in *relation) (cell, error) {
 
 // passesOverNobody reports whether an aggregate leaves out the rows that belong to nobody. Else the figure would say of
 // everybody that nobody was found, and no unit would stand for it. A measure is NULL in such rows, and so is a column of
-// protected data.
+// protected data; a measure that is zero where it is missing adds nothing to a sum, and is there for anything else.
 func passesOverNobody(e *expr, args []value) bool {
 	for _, v := range args {
+		zero := v.poly.orZero()
 		if v.cond != nil {
-			v = v.cond.then
+			zero, v = v.cond.elseZero, v.cond.then
 		}
-		if v.sort == measureValue || v.strict && (e.Name == "count") {
+		if (v.sort == measureValue || v.strict && e.Name == "count") && (!zero || e.Name == "sum") {
 			return true
 		}
 	}
