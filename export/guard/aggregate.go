@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"weir/internal/problem"
+	"weir/policy"
 )
 
 // aggregate types an aggregation. Over open and released relations it is post-processing. Over Protected(K) it is
@@ -50,12 +52,26 @@ func (c *checker) grouping(in *relation, by []*expr, list []*expr) (*relation, e
 	if in.kind != protected {
 		return c.aggregateAfter(in, by, groups, list)
 	}
-	in.weighted = in.weighted || in.fansOut() && in.manyRows()
-	switch {
-	case perUnit(in, groups):
+	told := in
+	if c.mode != policy.Private { // there, what a unit gives to all groups together is bounded
+		known, _ := in.tied()
+		in = in.toldApart(groups, func(s *side) bool { return known[s] })
+		told = in.toldApart(groups, func(s *side) bool { return !known[s] })
+	}
+	for _, r := range []*relation{in, told} {
+		r.weighted = r.weighted || r.fansOut() && r.manyRows()
+	}
+	if perUnit(in, groups) {
 		return c.aggregatePerUnit(in, by, groups, list)
 	}
-	return c.guarded(in, by, groups, list)
+	atoms := slices.Clone(c.atoms)
+	r, err := c.guarded(in, by, groups, list)
+	var p *problem.Problem
+	if told != in && errors.As(err, &p) && p.Code == "guard.fan-out" {
+		c.atoms = atoms
+		return c.guarded(told, by, groups, list)
+	}
+	return r, err
 }
 
 // distinct is an aggregation without aggregates.
@@ -222,9 +238,22 @@ func (c *checker) aggregateAfter(in *relation, groupExprs []*expr, groups []valu
 	return out, nil
 }
 
+// aggregated types the arguments of an aggregate. Of what names somebody, and of free text, it may be counted how much
+// there is.
+func (c *checker) aggregated(e *expr, list []*expr, in *relation) ([]value, error) {
+	if e.Class != "BOUND_AGGREGATE" || e.Name != "count" || len(list) != 1 || list[0] == nil {
+		return c.values(e, list, in)
+	}
+	v, err := c.expr(list[0], in)
+	if err == nil && (v.name == "rowid" || v.sort == textValue && e.AggregateType == "DISTINCT") {
+		err = c.denyValue(e, v)
+	}
+	return []value{v}, err
+}
+
 // arguments renders what stands in the parentheses of an aggregate, or of one that is a window.
 func (c *checker) arguments(e *expr, list []*expr, distinct bool, orders []order, in *relation) (string, error) {
-	args, err := c.values(e, list, in)
+	args, err := c.aggregated(e, list, in)
 	if err != nil {
 		return "", err
 	}
@@ -382,7 +411,7 @@ func (c *checker) unitFact(e *expr, w *relation) (sql string, v value, args []va
 	if err != nil {
 		return "", value{}, nil, err
 	}
-	args, err = c.values(e, e.Children, w)
+	args, err = c.aggregated(e, e.Children, w)
 	if err != nil {
 		return "", value{}, nil, err
 	}

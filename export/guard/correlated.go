@@ -10,7 +10,8 @@ import (
 // correlated types a correlated subquery. The engine joins the outer relation with the subquery, in which a special
 // scan stands for the distinct values of the outer columns that it refers to. Over protected rows those must be unit
 // keys: then each row gets what belongs to its own unit, and one unit's data cannot steer another's rows. With all
-// unit keys among them, other columns may be referred to as well. Over open and released relations any column may be
+// unit keys among them, other columns may be referred to as well. By values of other columns a subquery may be asked that
+// gives figures, which enough units stand for. Over open and released relations any column may be
 // referred to, as the subquery is typed by the ordinary rules.
 func (c *checker) correlated(n *node) (*relation, error) {
 	if len(n.Children) != 2 || len(n.LeftProjection) > 0 || len(n.RightProjection) > 0 || n.DelimFlipped || n.Predicate != nil || len(n.Duplicate) == 0 {
@@ -32,37 +33,54 @@ func (c *checker) correlated(n *node) (*relation, error) {
 	if err != nil {
 		return nil, err
 	}
+	if right.kind == protected && outer.kind == released { // what was asked for each value must be a figure
+		return nil, c.deny(nil, "guard.steering-subquery")
+	}
 	j.right = c.wrap(right)
 	return j.typed()
 }
 
 // outerValues is the relation of the distinct outer values. Where all of them come from one relation that the outer one
 // was made of, its values will do, which are the same and perhaps some more: what belongs to the others is not looked
-// up. So a part that is looked up by its open number may be asked about as any open one.
+// up. So a part that is looked up by its open number may be asked about as any open one. Values of protected rows are
+// released, those that enough units share: a figure for each of them is one that could be asked for and joined.
 func (c *checker) outerValues(n *node, left *relation) (*relation, error) {
-	if of, ok := c.originOf(n, left); ok {
-		return of, nil
+	of, list := c.originOf(n, left)
+	if of != nil {
+		if r, err := c.distinctValues(&node{Type: n.Type, Duplicate: list}, of); err == nil {
+			return r, nil
+		}
 	}
-	return c.distinctValues(n, left)
+	r, err := c.distinctValues(n, left)
+	if err == nil || left.kind != protected {
+		return r, err
+	}
+	if of == nil || of.kind != protected {
+		of, list = left.copyOf(), n.Duplicate
+	}
+	shared, failed := c.grouping(of, list, nil)
+	if failed != nil || shared.kind != released {
+		return nil, err
+	}
+	return shared, nil
 }
 
-// originOf gives the outer values as their origin has them, if it has them all and may be asked for them.
-func (c *checker) originOf(n *node, left *relation) (*relation, bool) {
+// originOf gives the relation of which all outer values are columns, and where they stand in it; nil if there is none.
+func (c *checker) originOf(n *node, left *relation) (*relation, []*expr) {
 	var of *relation
 	var list []*expr
 	for _, e := range n.Duplicate {
 		v, err := c.expr(e, left)
 		if err != nil || v.origin == nil || of != nil && v.origin.of != of {
-			return nil, false
+			return nil, nil
 		}
 		of = v.origin.of
 		list = append(list, &expr{Class: "BOUND_REF", Type: "BOUND_REF", Index: uint64(v.origin.at), Return: v.typ})
 	}
 	if of == nil || of.tail != "" {
-		return nil, false
+		return nil, nil
 	}
-	r, err := c.distinctValues(&node{Type: n.Type, Duplicate: list}, c.wrap(of))
-	return r, err == nil
+	return c.wrap(of), list
 }
 
 // distinctValues renders them.

@@ -25,7 +25,7 @@ type guardedQuery struct {
 // Evidence is first taken per group and unit, then per group. Where a unit has one row only, its row is that
 // first step already.
 func (g *guardedQuery) release() (*relation, error) {
-	r := Release{Name: "r" + itoa(len(g.program.Releases)+1), Proofs: len(g.in.proofs)}
+	r := Release{Name: "r" + itoa(len(g.program.Releases)+1), Proofs: len(g.in.proofs), Overlap: g.in.overlap}
 	var types []typ
 	for _, v := range g.groups {
 		t, err := v.typ.sql()

@@ -2,6 +2,7 @@ package guard
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -227,6 +228,9 @@ func (c *checker) operator(e *expr, in *relation) (value, error) {
 	switch e.Type {
 	case "OPERATOR_COALESCE":
 		v.margin = firstMargin(args, e.Return)
+		if in.kind == protected {
+			v.orZero(args)
+		}
 	case "OPERATOR_TRY", "OPERATOR_NULLIF":
 		v.margin = args[0].margin
 	}
@@ -315,41 +319,19 @@ func (c *checker) caseWhen(e *expr, in *relation) (value, error) {
 	}
 	args = append(args, other...)
 	v := derived("("+sql+" ELSE "+other[0].sql+" END)", e.Return, "CASE", args...)
-	var when []string
-	var then []value
+	var when, then []value
 	for i := 0; i+1 < len(args); i += 2 {
-		when, then = append(when, args[i].sql), append(then, args[i+1])
+		when, then = append(when, args[i]), append(then, args[i+1])
 	}
-	v.margin = caseMargin(when, append(then, other...), e.Return)
+	v.margin = caseMargin(sqlOf(when), slices.Concat(then, other), e.Return)
+	v.cond = conditionOf(when, then, other[0])
 	if len(e.Checks) == 1 {
-		v.cond = conditionOf(args[0], args[1], args[2])
 		if w := e.Checks[0].When; w.Type == "OPERATOR_IS_NULL" && len(w.Children) == 1 && isZero(args[1]) && args[2].sort == measureValue &&
 			isColumn(w.Children[0]) && isColumn(e.Else) && w.Children[0].Index == e.Else.Index && strings.HasPrefix(args[2].name, "count") {
 			v.sort, v.poly, v.cond = measureValue, args[2].poly, nil // how the engine writes a count that found nothing
 		}
 	}
 	return v, nil
-}
-
-// conditionOf recognises CASE WHEN c THEN x ELSE 0|NULL END and its mirror image CASE WHEN c THEN 0|NULL ELSE x END.
-func conditionOf(when, then, other value) *condition {
-	summable := func(v value) bool { return v.sort == measureValue || v.sort == constantValue && !v.poly.isZero() }
-	nothing := func(v value) (zero, ok bool) {
-		if v.sort != constantValue {
-			return false, false
-		}
-		if v.poly.isZero() {
-			return false, strings.Contains(v.sql, "CAST(NULL AS ")
-		}
-		return true, isZero(v)
-	}
-	if zero, ok := nothing(other); ok && summable(then) {
-		return &condition{when: "(" + when.sql + ")", secret: when.secret, then: then, elseZero: zero}
-	}
-	if zero, ok := nothing(then); ok && summable(other) {
-		return &condition{when: "((" + when.sql + ") IS NOT TRUE)", secret: when.secret, then: other, elseZero: zero}
-	}
-	return nil
 }
 
 // derived is a value made of others. What it is made of decides what may be done with it.

@@ -12,7 +12,8 @@ import (
 // message. So where rows are counted or summed, such joins must multiply every protected row alike.
 //
 // A side is tied when its rows are looked up: an equality with a protected value, or with a value of a side that is tied
-// already, finds at most one of them. That the values are unique is proved on the side when the query runs. A side that
+// already, finds at most one of them, or a value lies between two of its columns (intervals.go). That the values are
+// unique, or the intervals apart, is proved on the side when the query runs. A side that
 // is not tied has the same rows for everybody, as long as no condition speaks of it and of protected or looked-up
 // values at once.
 
@@ -53,6 +54,7 @@ func (r *relation) joins(other *relation) {
 	r.weighted = r.weighted || other.weighted
 	r.with = slices.Concat(r.with, other.with)
 	r.ties = slices.Concat(r.ties, other.ties)
+	r.limits = slices.Concat(r.limits, other.limits)
 	r.crossings = slices.Concat(r.crossings, other.crossings)
 	r.proofs = slices.Concat(r.proofs, other.proofs)
 	known := maps.Clone(other.known)
@@ -98,25 +100,48 @@ func (r *relation) tied() (map[*side]bool, []string) {
 	orEmpty(&known)
 	for again := true; again; {
 		again = false
-		for _, next := range r.ties {
-			if known[next.of] {
+		for _, of := range r.lookedUp() {
+			if known[of] {
 				continue
 			}
-			var values []string
-			for _, t := range r.ties {
-				if t.of == next.of && !slices.ContainsFunc(t.by, func(s *side) bool { return !known[s] }) {
-					values = append(values, t.value)
-				}
-			}
-			if len(values) > 0 {
-				known[next.of], again = true, true
-				slices.Sort(values)
-				proofs = append(proofs, "(SELECT COALESCE(max(n), 0) <= 1 FROM (SELECT count(*) AS n FROM "+next.of.from+" GROUP BY "+
-					strings.Join(slices.Compact(values), ", ")+"))")
+			if proof, ok := r.oneOf(of, known); ok {
+				known[of], again = true, true
+				proofs = append(proofs, proof)
 			}
 		}
 	}
 	return known, proofs
+}
+
+// lookedUp are the sides of which a tie or a bound speaks.
+func (r *relation) lookedUp() []*side {
+	var all []*side
+	for _, t := range r.ties {
+		all = append(all, t.of)
+	}
+	for _, b := range r.limits {
+		all = append(all, b.of)
+	}
+	return all
+}
+
+// oneOf gives SQL that proves of a side that what is known already looks up one of its rows at most.
+func (r *relation) oneOf(of *side, known map[*side]bool) (proof string, ok bool) {
+	var values []string
+	for _, t := range r.ties {
+		if t.of == of && !slices.ContainsFunc(t.by, func(s *side) bool { return !known[s] }) {
+			values = append(values, t.value)
+		}
+	}
+	slices.Sort(values)
+	values = slices.Compact(values)
+	if low, high, ok := r.interval(of, known); ok {
+		return apart(low, high, values), true
+	}
+	if len(values) == 0 {
+		return "", false
+	}
+	return "(SELECT COALESCE(max(n), 0) <= 1 FROM (SELECT count(*) AS n FROM " + of.from + " GROUP BY " + strings.Join(values, ", ") + "))", true
 }
 
 // settle ends the joining of sides to a relation whose rows are about to be counted: what was tied is proved from here
@@ -126,7 +151,7 @@ func (r *relation) settle() {
 	for _, c := range r.crossings {
 		r.weighted = r.weighted || r.uneven(c)
 	}
-	r.ties, r.crossings = nil, nil
+	r.ties, r.limits, r.crossings = nil, nil, nil
 }
 
 // weighs reports whether a value would choose among protected rows together with a side that multiplies them.
@@ -157,6 +182,7 @@ func (c *checker) lookUp(r *relation, e *expr) {
 		}
 		r.looksUp(pair[0], pair[1], func(*side) bool { return true })
 	}
+	c.betweens(r, r, e, func(*side) bool { return true })
 }
 
 func (c *checker) equalities(r *relation, e *expr) [][2]value {

@@ -206,7 +206,7 @@ func escapes(e *expr) bool {
 func (c *checker) arithmetic(e *expr, args []value, v *value) {
 	measures := 0
 	for _, a := range args {
-		if a.sort != measureValue && (a.sort != constantValue || a.poly.isZero()) {
+		if a.sort != measureValue && (a.sort != constantValue || a.poly.isZero()) || a.poly.orZero() {
 			return
 		}
 		if a.sort == measureValue {

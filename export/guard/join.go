@@ -257,6 +257,13 @@ func (j *joining) multiply(r *relation, new *side) {
 		if j.equal[i] || j.node.Type == "LOGICAL_ASOF_JOIN" { // an asof join finds one partner at most; by a proof, the same one each time
 			r.looksUp(pair[0], pair[1], func(of *side) bool { return inner && j.equal[i] || of == new })
 		}
+		if j.node.Type != "LOGICAL_ASOF_JOIN" {
+			r.bounds(j.node.Conditions[i].Comparison, pair[0], pair[1], func(of *side) bool { return inner || of == new })
+		}
+	}
+	if j.node.Condition != nil {
+		defer func(since int) { j.atoms = j.atoms[:since] }(len(j.atoms)) // they were noted when the condition was typed
+		j.betweens(r, &relation{kind: j.kind(), cols: slices.Concat(j.left.cols, j.right.cols)}, j.node.Condition, func(of *side) bool { return inner || of == new })
 	}
 	if all = append(all, j.condition...); !inner || len(j.condition) > 0 {
 		r.crosses(all...)

@@ -32,6 +32,7 @@ type atom struct {
 	single  bool // a unit has one row of it in the data set
 	even    bool // and no row of it is zero, so that the rows that add up to a figure say what each unit has in it
 	present bool // it is NULL in no row of the relation
+	orZero  bool // where sql is NULL, the value is zero
 }
 
 // term is coefficient · product of atoms with whole exponents.
@@ -293,7 +294,7 @@ func (p polynomial) termSQL(t term) string {
 // engine rounds on the way: (x + 1e17) - 1e17 is x in steps of sixteen, and the sums of both would carry the same noise.
 func (c *checker) asPolynomial(v value) string {
 	a, alone := v.poly.onlyAtom()
-	if c.mode != policy.Perturbed || v.typ.ID != "DOUBLE" && v.typ.ID != "FLOAT" || v.sort != measureValue || alone && a.sql == "CAST("+v.sql+" AS DOUBLE)" {
+	if c.mode != policy.Perturbed || v.typ.ID != "DOUBLE" && v.typ.ID != "FLOAT" || v.sort != measureValue || alone && (a.orZero || a.sql == "CAST("+v.sql+" AS DOUBLE)") {
 		return v.sql
 	}
 	var parts []string

@@ -63,7 +63,7 @@ func nearest(function string) string {
 		return "quantile_cont(x, 0.95)"
 	case "min", "arg_min", "argmin", "min_by":
 		return "quantile_cont(x, 0.05)"
-	case "count_if", "countif", "bool_or", "bool_and":
+	case "bool_or", "bool_and":
 		return "count(*) FILTER (WHERE …)"
 	case "approx_count_distinct":
 		return "count(DISTINCT key)"

@@ -74,7 +74,8 @@ type condition struct {
 	when     string // SQL, true for the rows that take part
 	secret   bool   // it looks at something sensitive
 	then     value
-	elseZero bool
+	elseZero bool // rows that do not take part are zero
+	elseNull bool // and some of them NULL
 }
 
 // halves are the two columns that a full join equated. Either may be NULL, and never both.
@@ -113,8 +114,10 @@ type relation struct {
 	weighted  bool           // they do, or may, and unevenly
 	with      []*side        // all sides that were joined to it
 	ties      []tie          // equalities by which sides are looked up
+	limits    []sideBound    // what bounds a value from one side
 	crossings []crossing     // conditions that speak of sides
 	known     map[*side]bool // sides that were tied when rows were last counted
+	overlap   bool           // joined rows tell the groups apart, so a protected row may be in several
 	proofs    []string       // SQL over the sides, each of which must be true
 	// Conditions on secrets that decided which rows there are; and how many were noted when groups began to be typed.
 	atoms []secretAtom
@@ -169,7 +172,7 @@ func (c *checker) wrap(r *relation) *relation {
 	alias := c.alias()
 	atoms := r.hiddenAtoms()
 	w := &relation{kind: r.kind, from: "(" + r.selectSQL(atoms) + ") AS " + alias, reads: r.reads, data: r.data, told: r.told, thinned: r.thinned,
-		single: r.single, lonely: r.lonely, weighted: r.weighted, with: r.with, ties: r.ties, crossings: r.crossings, known: r.known, proofs: r.proofs, atoms: r.atoms}
+		single: r.single, lonely: r.lonely, weighted: r.weighted, with: r.with, ties: r.ties, limits: r.limits, crossings: r.crossings, known: r.known, proofs: r.proofs, atoms: r.atoms}
 	renamed := make(map[string]string, len(atoms))
 	for i, a := range atoms {
 		renamed[a.id] = alias + ".a" + itoa(i)

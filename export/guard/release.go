@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"unicode"
@@ -61,6 +62,7 @@ type Release struct {
 	Data            []string // data sets that it reads
 	Proofs          int      // columns p<i>, each of which must be true: a joined side did not multiply protected rows
 	Groups          []Group
+	Overlap         bool     // one protected row may be in several groups
 	Keys            []string // the domain of each unit key
 	Bounds          []Bound  // for each key, how many rows a unit has at most; set where the Quick query rests on it
 	Cells           []Cell
@@ -162,15 +164,24 @@ func (c *checker) guarded(in *relation, groupExprs []*expr, groups []value, list
 		return nil, err
 	}
 	for _, e := range list {
+		e = filtered(e)
 		since := len(c.atoms)
 		r.outputs = append(r.outputs, output{cell: len(r.cells), over: -1, name: e.Name})
 		cells, err := c.share(e, in)
 		if err != nil {
 			return nil, err
 		}
-		if cells != nil {
-			r.outputs[len(r.outputs)-1].over = len(r.cells) + 1
-		} else {
+		several, err := c.quantiles(e, in)
+		if err != nil {
+			return nil, err
+		}
+		of := &r.outputs[len(r.outputs)-1]
+		switch {
+		case cells != nil:
+			of.over = len(r.cells) + 1
+		case several != nil:
+			cells, of.list, of.typ = several, len(several), e.Return
+		default:
 			a, err := c.cell(e, in)
 			if err != nil {
 				return nil, err
@@ -191,20 +202,47 @@ func (c *checker) guarded(in *relation, groupExprs []*expr, groups []value, list
 	return r.release()
 }
 
-// output is a column of the released relation: a cell, or one cell over another.
+// output is a column of the released relation: a cell, one cell over another, or a list of cells.
 type output struct {
 	cell, over int // places among the cells; over is -1 where nothing is divided
+	list       int // how many cells are listed, from the first on; 0 where it is no list
+	typ        typ // of the list
 	name       string
 }
 
-// share takes avg(CASE WHEN c THEN x ELSE 0 END) apart into the two figures that it is: a sum under a condition,
-// over the number of rows. It gives nil where the aggregate is something else.
+// quantiles takes quantile_cont(x, [0.1, 0.9]) apart into the quantiles that it lists. It gives nil where the aggregate is
+// something else.
+func (c *checker) quantiles(e *expr, in *relation) ([]cell, error) {
+	var q quantileData
+	if e.Class != "BOUND_AGGREGATE" || !strings.HasPrefix(e.Name, "quantile") || e.Return.ID != "LIST" || e.Return.Info == nil || e.Return.Info.Child == nil ||
+		decodeStrict(e.Function, &q) != nil {
+		return nil, nil
+	}
+	var cells []cell
+	for _, fraction := range q.Quantiles {
+		data, err := json.Marshal(quantileData{Quantiles: []constant{fraction}, Order: []uint64{0}, Descending: q.Descending})
+		if err != nil {
+			return nil, problem.New("guard.quantile").Because(err)
+		}
+		one := *e
+		one.Function, one.Return = data, *e.Return.Info.Child
+		a, err := c.cell(&one, in)
+		if err != nil {
+			return nil, err
+		}
+		cells = append(cells, a)
+	}
+	return cells, nil
+}
+
+// share takes avg(CASE WHEN c THEN x ELSE 0 END) and avg(COALESCE(x, 0)) apart into the two figures that they are: a sum
+// of some rows, over the number of rows. It gives nil where the aggregate is something else.
 func (c *checker) share(e *expr, in *relation) ([]cell, error) {
 	if e.Class != "BOUND_AGGREGATE" || e.Name != "avg" && e.Name != "mean" || e.AggregateType == "DISTINCT" || len(e.Children) != 1 || e.OrderBys != nil {
 		return nil, nil
 	}
 	v, err := c.expr(e.Children[0], in)
-	if err != nil || v.cond == nil || !v.cond.elseZero {
+	if err != nil || (v.cond == nil || !v.cond.elseZero) && (v.sort != measureValue || !v.poly.orZero()) {
 		return nil, err
 	}
 	switch {
@@ -227,8 +265,16 @@ func (c *checker) share(e *expr, in *relation) ([]cell, error) {
 		sum.restrict(f[0].sql, f[0].secret)
 		rows.restrict(f[0].sql, f[0].secret)
 	}
-	rows.filter = and(rows.filter, "("+v.sql+" IS NOT NULL)")
-	v.cond.then.sql, v.cond.then.typ = "CAST("+v.cond.then.sql+" AS DOUBLE)", typ{ID: "DOUBLE"}
+	if present := "(" + v.sql + " IS NOT NULL)"; v.cond != nil && v.cond.elseNull {
+		rows.restrict(present, v.secret)
+	} else {
+		rows.filter = and(rows.filter, present)
+	}
+	of := &v
+	if v.cond != nil {
+		of = &v.cond.then
+	}
+	of.sql, of.typ = "CAST("+of.sql+" AS DOUBLE)", typ{ID: "DOUBLE"}
 	as := *e
 	as.Name = "sum"
 	if sum, err = c.measured(&as, sum, []value{v}); err != nil {
@@ -292,13 +338,14 @@ func (c *checker) cell(e *expr, in *relation) (cell, error) {
 
 // passesOverNobody reports whether an aggregate leaves out the rows that belong to nobody. Else the figure would say of
 // everybody that nobody was found, and no unit would stand for it. A measure is NULL in such rows, and so is a column of
-// protected data.
+// protected data; a measure that is zero where it is missing adds nothing to a sum, and is there for anything else.
 func passesOverNobody(e *expr, args []value) bool {
 	for _, v := range args {
+		zero := v.poly.orZero()
 		if v.cond != nil {
-			v = v.cond.then
+			zero, v = v.cond.elseZero, v.cond.then
 		}
-		if v.sort == measureValue || v.strict && (e.Name == "count") {
+		if (v.sort == measureValue || v.strict && e.Name == "count") && (!zero || e.Name == "sum") {
 			return true
 		}
 	}
@@ -385,7 +432,7 @@ func (c *checker) measured(e *expr, a cell, args []value) (cell, error) {
 	for i, v := range args {
 		v.sql = c.asPolynomial(v)
 		args[i].sql = computable(e.Name, v)
-		a.filter = and(a.filter, "("+args[i].sql+" IS NOT NULL)")
+		a.filter = and(a.filter, takesPart(args[i], a.Kind))
 	}
 	a.args = args
 	if a.Kind == Moment || a.Kind == Quantile {
@@ -462,6 +509,13 @@ func (c *checker) finishRelease(r Release, in *relation, outputs []output, types
 			over := value{sql: column(len(r.Groups) + o.over), margin: c.cellMargin(alias, o.over)}
 			v.margin = marginOfCall("/", []value{v, over}, v.typ)
 			v.sql = "(" + v.sql + " / " + over.sql + ")"
+		}
+		if o.list > 0 {
+			var items []string
+			for i := range o.list {
+				items = append(items, column(len(r.Groups)+o.cell+i))
+			}
+			v.sql, v.typ, v.margin = "["+strings.Join(items, ", ")+"]", o.typ, margin{none: v.margin.none}
 		}
 		out.cols = append(out.cols, v)
 	}

@@ -50,6 +50,9 @@ func (c *checker) setOperation(n *node) (*relation, error) {
 			out.cols, out.keys = slices.Clone(w.cols), slices.Clone(w.keys)
 		}
 	}
+	if n.Type == "LOGICAL_UNION" && c.ofOtherData(sides) {
+		out.weighted = false
+	}
 	alignMargins(sides)
 	var parts []string
 	for _, w := range sides {
@@ -67,7 +70,28 @@ func (c *checker) setOperation(n *node) (*relation, error) {
 		out.keys[0].rows = onlyOne // no two rows are the same, and a row is a unit's key
 	}
 	out.from = "(" + strings.Join(parts, " "+word+" ") + ") AS " + c.alias()
-	return c.realias(out.copyOf()), nil
+	return c.realias(out.copyOf(), n.Type == "LOGICAL_UNION"), nil
+}
+
+// ofOtherData reports whether each side of a union has rows of data sets of its own, as they are: then each row is there
+// once. Of one data set a union could repeat the rows of those whom its conditions choose. A table of a workspace holds
+// rows of another data set.
+func (c *checker) ofOtherData(sides []*relation) bool {
+	seen := map[string]bool{}
+	for _, r := range sides {
+		if r.weighted || len(r.with) > 0 || len(r.data) == 0 {
+			return false
+		}
+		for name := range r.data {
+			if seen[name] || c.schema[name].Workspace != "" {
+				return false
+			}
+		}
+		for name := range r.data {
+			seen[name] = true
+		}
+	}
+	return true
 }
 
 // comparable reports whether rows of the relation can only be the same as rows of the same units.
@@ -134,8 +158,9 @@ func (c *checker) unite(r, other *relation) bool {
 	return true
 }
 
-// realias points the columns of a relation at the alias that its FROM clause ends with.
-func (c *checker) realias(r *relation) *relation {
+// realias points the columns of a relation at the alias that its FROM clause ends with. What was known of how much of a
+// measure a unit has holds for each side of a union and not for both.
+func (c *checker) realias(r *relation, union bool) *relation {
 	alias := r.from[strings.LastIndexByte(r.from, ' ')+1:]
 	for i := range r.cols {
 		v := &r.cols[i]
@@ -144,7 +169,11 @@ func (c *checker) realias(r *relation) *relation {
 			v.margin.sql = alias + ".m" + itoa(i)
 		}
 		if v.sort == measureValue {
-			v.poly = c.measure(atom{of: v.poly.origin() + "^1", sql: "CAST(" + v.sql + " AS DOUBLE)", within: v.poly.within(), reach: v.poly.reach()}.like(*v, anyBlock(*v)))
+			a := atom{of: v.poly.origin() + "^1", sql: "CAST(" + v.sql + " AS DOUBLE)", within: v.poly.within(), reach: v.poly.reach()}
+			if !union {
+				a = a.like(*v, anyBlock(*v))
+			}
+			v.poly = c.measure(a)
 		}
 	}
 	for i := range r.keys {

@@ -203,6 +203,9 @@ func (c constant) text() (string, error) {
 		return raw, nil
 	case c.Type.ID == "DECIMAL":
 		n, err := wholeNumber(c.Value)
+		if err == nil && c.Type.Info == nil {
+			err = fmt.Errorf("a decimal constant has no scale")
+		}
 		if err != nil {
 			return "", err
 		}
