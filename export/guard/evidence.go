@@ -151,13 +151,23 @@ func grouped(list []string, from string, by []string) string {
 	return sql
 }
 
-// groupedUnits is grouped where what is added up of units says how many there are.
+// groupedUnits is grouped where every unit has one row: what is added up of them says how many there are. Sums of short hashes have room in 64 bits,
+// in which they travel faster.
 func groupedUnits(list, told []string, from string, by []string) string {
-	sql := grouped(list, from, by)
-	if len(told) == 0 {
+	var short []string
+	for _, item := range list {
+		if expression, name, _ := cutLast(item, " AS "); strings.HasPrefix(expression, "sum(kh0)") {
+			short = append(short, fmt.Sprintf("CAST(%s AS BIGINT) AS %s", name, name))
+		}
+	}
+	sql, all := grouped(list, from, by), []string{"*"}
+	if len(short) > 0 {
+		all[0] = "* REPLACE (" + strings.Join(short, ", ") + ")"
+	}
+	if all = append(all, told...); len(short) == 0 && len(told) == 0 {
 		return sql
 	}
-	return "SELECT *, " + strings.Join(told, ", ") + " FROM (" + sql + ")"
+	return "SELECT " + strings.Join(all, ", ") + " FROM (" + sql + ")"
 }
 
 func sameGroups(a, b string, by []string) string {

@@ -70,7 +70,7 @@ func shortHash(unit string) string {
 // rowsOfUnits renders how many rows of different units a sum of short hashes is of. What the hashes lie off the middle adds up
 // to a row only with millions of units, and may then be taken for one in a billion groups.
 func rowsOfUnits(sum string) string {
-	return fmt.Sprintf("((COALESCE(%s, 0) + %d) // %d)", sum, shortMiddle/2, shortMiddle)
+	return fmt.Sprintf("CAST((COALESCE(%s, 0) + %d) // %d AS BIGINT)", sum, shortMiddle/2, shortMiddle)
 }
 
 // weighted is the product of a term's size and the hash of a unit of key k. It has as many bits of the hash as leave
@@ -248,10 +248,12 @@ func (g *guardedQuery) boundsSQL() (string, Same) {
 		list = append(list, g.printed(k, false)...)
 	}
 	var told []string
+	vals := grouped(list, "base", by)
 	if g.in.oneRowAUnit() {
 		list, told = counted(list)
+		vals = groupedUnits(list, told, "base", by)
 	}
-	q := "WITH base AS (" + g.base(g.rows()) + "), vals AS (" + groupedUnits(list, told, "base", by) + ")"
+	q := "WITH base AS (" + g.base(g.rows()) + "), vals AS (" + vals + ")"
 	from := "vals"
 	if proofs := g.proofs(); proofs != "" {
 		q += ", proofs AS (" + proofs + ")"

@@ -13,6 +13,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	strict "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // File descriptors of the worker: requests come in, replies go out.
@@ -234,16 +237,73 @@ func Receive(r io.Reader, message any, limit int64) error {
 	} else if n < size {
 		return io.ErrUnexpectedEOF
 	}
-	decoder := json.NewDecoder(&buffer)
-	decoder.UseNumber()
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(message); err != nil {
+	if err := strict.Unmarshal(buffer.Bytes(), message, strict.RejectUnknownMembers(true), rows); err != nil {
 		return fmt.Errorf("decode frame: %v", err) // not wrapped: an empty frame is not the end
 	}
-	if _, err := decoder.Token(); err != io.EOF {
-		return errors.New("decode frame: more than one value")
-	}
 	return nil
+}
+
+// rows reads a table's rows: plain values, numbers with all their digits.
+var rows = strict.WithUnmarshalers(strict.UnmarshalFromFunc(func(from *jsontext.Decoder, rows *[][]any) error {
+	if from.PeekKind() == 'n' { // there are none
+		return from.SkipValue()
+	}
+	if err := begin(from); err != nil {
+		return err
+	}
+	*rows = [][]any{}
+	width := 0
+	for from.PeekKind() == '[' {
+		if err := begin(from); err != nil {
+			return err
+		}
+		row := make([]any, 0, width)
+		for from.PeekKind() != ']' {
+			v, err := plain(from)
+			if err != nil {
+				return err
+			}
+			row = append(row, v)
+		}
+		if _, err := from.ReadToken(); err != nil {
+			return err
+		}
+		*rows, width = append(*rows, row), len(row)
+	}
+	end, err := from.ReadToken()
+	if err == nil && end.Kind() != ']' {
+		err = errTable
+	}
+	return err
+}))
+
+var errTable = errors.New("a table holds what it may not")
+
+// begin reads the beginning of a list.
+func begin(from *jsontext.Decoder) error {
+	token, err := from.ReadToken()
+	if err == nil && token.Kind() != '[' {
+		err = errTable
+	}
+	return err
+}
+
+func plain(from *jsontext.Decoder) (any, error) {
+	token, err := from.ReadToken()
+	if err != nil {
+		return nil, err
+	}
+	switch token.Kind() {
+	case jsontext.KindNumber:
+		return json.Number(token.String()), nil
+	case jsontext.KindString:
+		return token.String(), nil
+	case jsontext.KindTrue, jsontext.KindFalse:
+		return token.Bool(), nil
+	case jsontext.KindNull:
+		return nil, nil
+	}
+	return nil, errTable
 }
 
 // Classes are the words for a failure; what is not among them is not repeated by the platform.

@@ -83,6 +83,16 @@ func TestReceiveRefuses(t *testing.T) {
 	if err := Receive(strings.NewReader(framed("{}")), &got, 1<<20); err != nil {
 		t.Errorf("the nearest that is allowed: %v", err)
 	}
+	for text, allowed := range map[string]bool{
+		`[[1,"a",true,null],[2]]`: true, `[]`: true, `[[]]`: true, `null`: true,
+		`[[[1]]]`: false, `[[{}]]`: false, `[1]`: false, `{}`: false, `[[1]`: false, `[[1],null]`: false, `[[1],2]`: false, `[[1,]]`: false, `"x"`: false,
+	} {
+		var got Reply
+		err := Receive(strings.NewReader(framed(`{"table":{"columns":[],"rows":`+text+`}}`)), &got, 1<<20)
+		if (err == nil) != allowed {
+			t.Errorf("rows %s: %v, %v", text, got.Table, err)
+		}
+	}
 }
 
 func FuzzReceive(f *testing.F) {

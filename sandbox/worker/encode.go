@@ -101,8 +101,22 @@ func encode(value any, typeName string) (any, error) {
 		return v, nil
 	case string:
 		return v, nil
-	case int8, int16, int32, int64, uint8, uint16, uint32, uint64:
-		return json.Number(fmt.Sprint(v)), nil
+	case int8:
+		return whole(int64(v)), nil
+	case int16:
+		return whole(int64(v)), nil
+	case int32:
+		return whole(int64(v)), nil
+	case int64:
+		return whole(v), nil
+	case uint8:
+		return whole(int64(v)), nil
+	case uint16:
+		return whole(int64(v)), nil
+	case uint32:
+		return whole(int64(v)), nil
+	case uint64:
+		return json.Number(strconv.FormatUint(v, 10)), nil
 	case *big.Int:
 		return json.Number(v.String()), nil
 	case float32:
@@ -124,6 +138,8 @@ func encode(value any, typeName string) (any, error) {
 	}
 	return nil, errUnsupported
 }
+
+func whole(v int64) any { return json.Number(strconv.FormatInt(v, 10)) }
 
 func float(v float64, bits int) any {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
