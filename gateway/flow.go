@@ -89,6 +89,7 @@ func (f *Flow) Run(ctx context.Context, who policy.Principal, req Request) (resu
 	if err != nil {
 		return f.refuse(ctx, who, req, err)
 	}
+	rounded := pace(ctx, time.Duration(decision.Grant.TimeStep)*time.Second) // what is told of times from here on
 	schema, err := f.schema(ctx, decision)
 	if err != nil {
 		return f.refuse(ctx, who, req, err)
@@ -147,7 +148,7 @@ func (f *Flow) Run(ctx context.Context, who policy.Principal, req Request) (resu
 	if err != nil {
 		return export.Released{}, err
 	}
-	verdict.Took(f.Clock().Sub(started))
+	verdict.Took(rounded(f.Clock().Sub(started)))
 	released, err := f.Filter.Release(context.WithoutCancel(ctx), verdict, export.LogIndex(outcome.Index)) // now, or a place in the officer's queue
 	if err != nil {
 		return f.fail(ctx, who, req, intent, err)

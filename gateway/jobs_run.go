@@ -111,7 +111,9 @@ func (j *Jobs) run(t *task) {
 	j.attach(t)
 	defer j.detach(t)
 
-	released, err := j.call(sandbox.WithTrace(ctx, t.meter.trace()), t)
+	began := time.Now()
+	released, err := j.call(sandbox.WithTrace(t.meter.paced(ctx), t.meter.trace()), t)
+	t.meter.hold(cancelable, time.Since(began))
 	state, why := judge(released, err)
 	if h := (*halted)(nil); errors.As(context.Cause(cancelable), &h) {
 		state, why = h.state, problem.New(h.code).Because(err)

@@ -31,6 +31,7 @@ type meter struct {
 	figures figures
 	percent int // the greatest that was heard, in steps
 	told    int
+	step    time.Duration // in which the job's time is told; see jobs_pace.go
 }
 
 // trace has the sandbox count.
@@ -57,7 +58,7 @@ func (m *meter) progress(percent int) {
 func (m *meter) news() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.told == m.percent {
+	if m.told == m.percent || m.step > 0 {
 		return 0
 	}
 	m.told = m.percent
@@ -67,7 +68,9 @@ func (m *meter) news() int {
 func (m *meter) taken() figures {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.figures
+	f := m.figures
+	f.cpu, f.wall = stepped(f.cpu, m.step), stepped(f.wall, m.step)
+	return f
 }
 
 // usageRow is a row of gateway_usage.

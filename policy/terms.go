@@ -21,6 +21,7 @@ const (
 	columnLimit      = 10_000
 	mostJobsPerDay   = 100_000
 	mostCellsPerDay  = 1_000_000
+	longestTimeStep  = 60 // seconds; a job in between takes up a place
 )
 
 // checkGrant refuses a grant whose terms do not stand: every demand of the regulations that its fields can show.
@@ -41,7 +42,7 @@ func checkGrant(g Grant, now time.Time) error {
 	if g.Mode != Exact && g.Mode != Perturbed && g.Mode != Private {
 		return problem.New("policy.grant-mode")
 	}
-	for _, check := range []error{checkDatasets(g.Datasets), checkTerm(g, now), checkRules(g.Rules), checkQuota(g.Quota), checkPrivacy(g.Mode, g.Privacy)} {
+	for _, check := range []error{checkDatasets(g.Datasets), checkTerm(g, now), checkRules(g.Rules), checkQuota(g.Quota), checkPrivacy(g.Mode, g.Privacy), checkTimeStep(g.TimeStep)} {
 		if check != nil {
 			return check
 		}
@@ -109,6 +110,13 @@ func checkQuota(q Quota) error {
 	}
 	if q.CellsPerDay < 1 || q.CellsPerDay > mostCellsPerDay {
 		return problem.New("policy.grant-quota", "field", "cells_per_day", "limit", strconv.Itoa(mostCellsPerDay))
+	}
+	return nil
+}
+
+func checkTimeStep(seconds int) error {
+	if seconds < 0 || seconds > longestTimeStep {
+		return problem.New("policy.grant-time-step", "limit", strconv.Itoa(longestTimeStep))
 	}
 	return nil
 }

@@ -58,6 +58,9 @@ func (s *server) CreateGrant(ctx context.Context, req gen.CreateGrantRequestObje
 	if p := req.Body.Privacy; p != nil {
 		wanted.Privacy = policy.Privacy{Epsilon: p.Epsilon, Delta: p.Delta, QueryEpsilon: p.QueryEpsilon}
 	}
+	if step := req.Body.TimeStep; step != nil {
+		wanted.TimeStep = *step
+	}
 	if req.Body.From != nil {
 		wanted.From = *req.Body.From
 	}
@@ -114,6 +117,9 @@ func grant(g policy.Grant) gen.Grant {
 		Rules: gen.Rules{K: g.Rules.K, DominanceP: g.Rules.DominanceP, DominanceShare: g.Rules.DominanceShare, Digits: g.Rules.Digits},
 		Quota: gen.Quota{JobsPerDay: g.Quota.JobsPerDay, CellsPerDay: g.Quota.CellsPerDay},
 		From:  g.From, Until: g.Until, State: gen.GrantState(g.State),
+	}
+	if g.TimeStep > 0 {
+		shown.TimeStep = &g.TimeStep
 	}
 	if g.Mode == policy.Private {
 		shown.Privacy = &gen.Privacy{Epsilon: g.Privacy.Epsilon, Delta: g.Privacy.Delta, QueryEpsilon: g.Privacy.QueryEpsilon}

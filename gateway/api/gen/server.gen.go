@@ -316,8 +316,11 @@ type Grant struct {
 	Rules    Rules      `json:"rules"`
 	Scenario string     `json:"scenario"`
 	State    GrantState `json:"state"`
-	Title    string     `json:"title"`
-	Until    time.Time  `json:"until"`
+
+	// TimeStep Answers come at whole multiples of so many seconds after a job began, so that how long it took tells less. When they are ready, if left out
+	TimeStep *int      `json:"time_step,omitempty"`
+	Title    string    `json:"title"`
+	Until    time.Time `json:"until"`
 }
 
 // GrantState defines model for Grant.State.
@@ -464,8 +467,11 @@ type NewGrant struct {
 	Quota   Quota    `json:"quota"`
 
 	// Rules Thresholds of the disclosure model. A grant may only tighten the defaults.
-	Rules    *Rules    `json:"rules,omitempty"`
-	Scenario string    `json:"scenario"`
+	Rules    *Rules `json:"rules,omitempty"`
+	Scenario string `json:"scenario"`
+
+	// TimeStep Answers come at whole multiples of so many seconds after a job began, so that how long it took tells less. When they are ready, if left out
+	TimeStep *int      `json:"time_step,omitempty"`
 	Title    string    `json:"title"`
 	Until    time.Time `json:"until"`
 }
