@@ -22,6 +22,7 @@ var noExample = map[string]string{
 	"guard.unknown-plan":       "only a plan that the pinned engine does not write",
 	"guard.unknown-expression": "only an expression that the pinned engine does not write",
 	"guard.table-released":     "only of a table that is to be kept; testdata/tables.yaml",
+	"guard.table-measure":      "only of a table that is to be kept; testdata/tables.yaml",
 	"guard.table-secret":       "only of a table that is to be kept; testdata/tables.yaml",
 	"guard.table-columns":      "only of a table that is to be kept; testdata/tables.yaml",
 	"guard.too-complex":        "too long to be read",

@@ -120,6 +120,9 @@ func (c *checker) keptColumn(name string, v value, in *relation) (policy.Column,
 		column.Class = policy.Measure
 	}
 	if v.sort == measureValue {
+		if _, bare := bareMeasure(v.poly); !bare { // x + 7 and x + 8 would each have noise of their own, and their mean less
+			return column, c.deny(nil, "guard.table-measure", "column", name)
+		}
 		column.Bound = &policy.Bounds{}
 		if within := v.poly.within(); within != nil {
 			column.Bound = &policy.Bounds{Min: &within.Least, Max: &within.Most}
