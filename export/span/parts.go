@@ -46,7 +46,7 @@ func (s *Space) multiple(set *set, often uint32) (parts []Part, plain bool) {
 
 // Copy gives a Space that knows the same cells, all under one label, and looks for combinations of fewer than k units.
 func (s *Space) Copy(k, label int) *Space {
-	c := empty(s.field, k, s.limits)
+	c := empty(s.field, k, s.limits, s.check)
 	cells := make([][]Entry, len(s.labels))
 	for i, atom := range s.atoms {
 		c.Add(atom.units)

@@ -23,7 +23,9 @@
 package span
 
 import (
+	secret "crypto/rand"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"sync"
 )
@@ -72,6 +74,13 @@ type Space struct {
 	turn     int       // which of these it is, or -1
 
 	z []uint32
+
+	// A check sum tells whether a residue is zero without looking at all atoms: the sum of its values, each times a number
+	// that is drawn for the atom. It is zero for another residue once in two thousand million.
+	check   *rand.ChaCha8
+	factors []uint32 // by atom
+	sums    []uint32 // of the rows of the basis
+	sum     uint32   // of the cell that was solved last
 }
 
 type atom struct {
@@ -98,11 +107,15 @@ func New(k int, l Limits) (*Space, error) {
 	if err != nil {
 		return nil, err
 	}
-	return empty(f, k, l), nil
+	var seed [32]byte
+	if _, err := secret.Read(seed[:]); err != nil {
+		return nil, err
+	}
+	return empty(f, k, l, rand.NewChaCha8(seed)), nil
 }
 
-func empty(f field, k int, l Limits) *Space {
-	s := &Space{field: f, k: k, limits: l, turn: -1}
+func empty(f field, k int, l Limits, check *rand.ChaCha8) *Space {
+	s := &Space{field: f, k: k, limits: l, turn: -1, check: check}
 	for range max(k, 1) {
 		s.sets = append(s.sets, &set{field: f, sight: math.MaxInt / 2})
 	}
@@ -140,6 +153,7 @@ func (s *Space) Add(units int) int {
 	s.Expect(nil)
 	s.atoms = append(s.atoms, atom{units: units})
 	s.z = append(s.z, 0)
+	s.factors = append(s.factors, s.reduce(s.check.Uint64()))
 	for _, set := range s.sets {
 		set.blind = append(set.blind, false)
 		set.sight += units
@@ -155,6 +169,9 @@ func (s *Space) Split(from, units int) int {
 	old.units -= units
 	fresh.in = slices.Clip(old.in)
 	old.in = fresh.in
+	for _, e := range fresh.in {
+		s.sums[e.row] = s.reduce(uint64(s.sums[e.row]) + uint64(s.factors[n])*uint64(e.value))
+	}
 	for _, set := range s.sets {
 		if set.sight -= units; set.blind[from] { // counted above, as if they were new
 			set.blind[n] = true
@@ -224,9 +241,12 @@ func (s *Space) Know(label int, cell []Entry) {
 func (s *Space) solve(cell []Entry, sets []*set) (done func()) {
 	s.watch()
 	s.next(cell)
+	var sum total
 	for _, e := range cell {
 		s.z[e.Atom] = s.reduce(e.Rows)
+		sum.add(uint64(s.z[e.Atom]) * uint64(s.factors[e.Atom]))
 	}
+	s.sum = s.reduceTotal(sum)
 	s.start++
 	var solving sync.WaitGroup
 	for _, set := range sets {
@@ -263,6 +283,9 @@ func (s *Space) full() bool {
 // count further than enough.
 func (s *Space) weigh(set *set, cell []Entry, enough int) (weight int, sure bool) {
 	set.factor(len(s.labels))
+	if s.less(s.sum, 1, s.product(set.factors, s.sums)) == 0 {
+		return 0, false // all of it is zero
+	}
 	seen := 0
 	count := func(atom int) bool {
 		if set.residue(s.z[atom], s.atoms[atom].in) != 0 {
@@ -337,7 +360,7 @@ func (s *Space) admit(label int, cell []Entry) {
 		}
 		s.search(set, row, cell, values)
 	}
-	s.labels = append(s.labels, label)
+	s.labels, s.sums = append(s.labels, label), append(s.sums, s.sum)
 	for _, e := range cell {
 		if v := s.z[e.Atom]; v != 0 {
 			s.atoms[e.Atom].in = append(s.atoms[e.Atom].in, entry{row, v})
