@@ -42,6 +42,9 @@ const (
 //	rr<a>_<k>       most rows that one unit has in a, where units may have several
 //	x<a>_<k>        fingerprint of the units that take part in a
 //	q<a>_<k>_<j>, y<a>_<k>_<j>     greatest and total contribution of a unit to term j
+//	xn<a>_<k>       of a sum or mean, fingerprint of the units that E2 counts
+//	xz<a>_<k>       fingerprint of the units that E5 counts
+//	xt<a>_<k>_<j>   fingerprint of the units that contribute to term j
 //	h<a>_<k>        sum of the unit's hash over the rows that take part, where Rows is a bound
 //	size<a>_<j>, weight<a>_<k>_<j> total of term j in whole numbers, and of its product with the unit's hash, where it has a bound
 //
