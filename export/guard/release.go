@@ -473,6 +473,9 @@ func (c *checker) denyArgument(e *expr, v value) error {
 
 // bareMeasure tells what the noise of a polynomial is drawn for, if it is just one measure or product of measures.
 func bareMeasure(p polynomial) (string, bool) {
+	if p.column != "" {
+		return p.column, true
+	}
 	names := p.measures()
 	if len(names) != 1 || len(p.terms) != 1 || p.terms[names[0]].coefficient != 1 {
 		return "", false
