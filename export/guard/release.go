@@ -2,11 +2,13 @@ package guard
 
 import (
 	"encoding/json"
+	"math"
 	"slices"
 	"strings"
 	"unicode"
 
 	"weir/internal/problem"
+	"weir/policy"
 )
 
 // CellKind says how a released aggregate is checked and, in perturbed mode, how its noise is made.
@@ -53,7 +55,7 @@ const (
 //	near            true where the group has too few units and lacks no more than Room(k): it is brought without its name
 //	                and values, for E7
 //
-// F, fits and near are there in exact mode only; x, q and y in perturbed mode only.
+// F, fits and near are there in exact mode only; x, xn, xz, xt, q and y in perturbed mode only.
 type Release struct {
 	Name            string   // the released table, as later queries read it
 	SQL             string   // brings all evidence
@@ -410,6 +412,9 @@ func (c *checker) measured(e *expr, a cell, args []value) (cell, error) {
 		}
 		if a.Fraction, err = parseFraction(text); err != nil {
 			return a, c.denyBecause(e, err, "guard.quantile")
+		}
+		if cents := 100 * a.Fraction; c.mode == policy.Perturbed && math.Abs(cents-math.Round(cents)) > 1e-9 {
+			return a, c.deny(e, "guard.quantile-step")
 		}
 	default:
 		a.Kind = Moment
