@@ -24,7 +24,7 @@ func (j *judging) failedCheck(i int, c guard.Cell) (string, error) {
 			if err != nil {
 				return "", err
 			}
-			if enough, err := j.enough(units, key, fmt.Sprintf("x%d_%d", i, key)); err != nil || !enough {
+			if enough, err := j.enough(units, key, fmt.Sprintf("%s%d_%d", contributors(c), i, key)); err != nil || !enough {
 				return "E2", err
 			}
 		}
@@ -49,13 +49,22 @@ func (j *judging) failedCheck(i int, c guard.Cell) (string, error) {
 			case outside == 0 && c.Secret:
 				return "E4", nil // it would be known of everybody in the group
 			case outside != 0:
-				if enough, err := j.enough(outside, key, fmt.Sprintf("gx%d", key), fmt.Sprintf("x%d_%d", i, key)); err != nil || !enough {
+				if enough, err := j.enough(outside, key, fmt.Sprintf("xz%d_%d", i, key)); err != nil || !enough {
 					return "E5", err
 				}
 			}
 		}
 	}
 	return "", nil
+}
+
+// contributors is the column that names the units that E2 counts. Were those of a sum named who add nothing to it, each
+// choice of them would draw the threshold anew.
+func contributors(c guard.Cell) string {
+	if c.Kind == guard.Sum || c.Kind == guard.Average {
+		return "xn"
+	}
+	return "x"
 }
 
 // spread is by how much the threshold varies, in perturbed mode where something in the question is secret. With a fixed

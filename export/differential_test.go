@@ -113,7 +113,7 @@ func (w *world) furtherSources(people, outer source) []source {
 			dearest.rows = append(dearest.rows, merged(p, record{"patient": p["pid"], "cost": most}))
 		}
 	}
-	return []source{full, asof, twice, dearest}
+	return append([]source{full, asof, twice, dearest}, w.unions()...)
 }
 
 func merged(a, b record) record {
@@ -255,11 +255,14 @@ func (s source) condition(r *rand.Rand, a *aggregate, argument string) {
 	a.outside = func(row record) bool { return p.eval(row) != 1 || conditional && !part(row) }
 	switch {
 	case a.kind == "sum" && r.IntN(2) == 0:
-		a.sql = fmt.Sprintf("sum(CASE WHEN %s THEN %s ELSE 0 END)", p.sql, argument)
+		a.sql = []string{"sum(CASE WHEN %s THEN %s ELSE 0 END)", "sum(if(%s, %s, 0))", "sum(CASE WHEN (%[1]s) IS NOT TRUE THEN 0 ELSE %[2]s END)",
+			"sum(CASE WHEN (%[1]s) IS NULL THEN NULL WHEN %[1]s THEN %[2]s ELSE 0 END)"}[r.IntN(4)]
+		a.sql = fmt.Sprintf(a.sql, p.sql, argument)
 	case a.kind == "avg" && r.IntN(2) == 0:
 		a.sql = fmt.Sprintf("avg(CASE WHEN %s THEN %s END)", p.sql, argument)
 	case a.sql == "count(*)" && r.IntN(2) == 0:
-		a.sql = fmt.Sprintf("count(CASE WHEN %s THEN 1 END)", p.sql)
+		a.sql = []string{"count(CASE WHEN %s THEN 1 END)", "count_if(%s)", "count(CASE WHEN %s THEN " + s.keys[0] + " END)"}[r.IntN(3)]
+		a.sql = fmt.Sprintf(a.sql, p.sql)
 	default:
 		a.sql += " FILTER (WHERE " + p.sql + ")"
 	}

@@ -246,7 +246,10 @@ func (j *judging) print(p, key int) (print, error) {
 	column := printColumn(p, key)
 	value := j.value(column)
 	if value == guard.SamePrint && p > 0 {
-		return j.print(0, key)
+		if _, there := j.index[printColumn(0, key)]; !there || j.value(printColumn(0, key)) != nil {
+			return j.print(0, key)
+		}
+		value = nil // nobody contributes, and nobody meets the first cell's condition
 	}
 	text, ok := value.(string)
 	if _, there := j.index[column]; there && value == nil && j.release.Prints[p].Term != "" {

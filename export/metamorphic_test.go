@@ -70,6 +70,23 @@ var spellings = []struct {
 		"SELECT sex, sum(s - m::DOUBLE) FROM (SELECT pid, sex, sum(hours) AS s, max(hours) AS m FROM people, range(2) WHERE city = 'c0' GROUP BY ALL) GROUP BY 1",
 		"SELECT a.sex, sum(2 * a.hours - b.hours::DOUBLE) FROM people a JOIN people b USING (pid) WHERE a.city = 'c0' GROUP BY 1",
 	}},
+	{"rows that add nothing", 1e-6, []string{
+		"SELECT sum(hours::DOUBLE) FROM people WHERE city = 'c0'",
+		"SELECT sum(hours::DOUBLE) FROM people WHERE city = 'c0' AND hours <> 0",
+		"SELECT sum(hours::DOUBLE) FROM people WHERE city = 'c0' AND (hours > 0 OR ward < 'w12')",
+		"SELECT sum(hours::DOUBLE) FILTER (WHERE hours > 0 OR sex = 'F') FROM people WHERE city = 'c0'",
+		"SELECT sum(CASE WHEN hours > 0 OR age > 40 THEN hours::DOUBLE ELSE 0 END) FROM people WHERE city = 'c0'",
+		"SELECT sum(hours * 2::DOUBLE) / 2 FROM people WHERE city = 'c0' AND (hours > 0 OR sex = 'M')",
+		"SELECT sum(hours + age::DOUBLE) - sum(age::DOUBLE) FROM people WHERE city = 'c0'",
+	}},
+	{"a union of which one side has no rows", 1e-6, []string{
+		"SELECT city, sum(hours::DOUBLE) FROM people GROUP BY 1",
+		"SELECT city, sum(x::DOUBLE) FROM (SELECT pid, city, hours AS x FROM people UNION ALL SELECT rider, line, stops FROM trips WHERE line = 'none') GROUP BY 1",
+		"SELECT city, sum(x::DOUBLE) FROM (SELECT pid, city, hours AS x FROM people UNION ALL SELECT rider, line, 3 * stops + 1 FROM trips WHERE FALSE) GROUP BY 1",
+		"SELECT line, sum(x::DOUBLE) FROM (SELECT rider, line, stops * stops AS x FROM trips WHERE line = 'none' UNION ALL SELECT pid, city, hours FROM people) GROUP BY 1",
+		"SELECT city, sum(s::DOUBLE) FROM (SELECT pid, city, sum(x) AS s FROM (SELECT pid, city, hours AS x FROM people UNION ALL SELECT rider, line, stops FROM trips WHERE line = 'none') GROUP BY ALL) GROUP BY 1",
+		"SELECT city, sum(x::DOUBLE) - sum(1::DOUBLE) FROM (SELECT pid, city, hours + 1 AS x FROM people UNION ALL SELECT rider, line, fare FROM trips WHERE line = 'none') GROUP BY 1",
+	}},
 	{"covariance", 1e-6, []string{
 		"SELECT sex, covar_pop(age, hours) FROM people WHERE city = 'c0' GROUP BY sex",
 		"SELECT sex, covar_pop(hours, age) FROM people WHERE city = 'c0' GROUP BY sex",

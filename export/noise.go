@@ -81,16 +81,17 @@ func count(exact *big.Rat, e float64, k int) any {
 	return json.Number(noisy.FloatString(0))
 }
 
-// set names the set of units behind a cell, for each key: the fingerprint of the units and how the whole compares
-// with the largest unit's part of it. Both stay the same when every row is multiplied, when keys change places, and
-// when a figure is put together from the units' own figures.
-func (j *judging) set(i int, c guard.Cell, part func(key int) (largest, whole float64, err error)) (string, error) {
+// set names the set of units behind a cell, for each key: the fingerprint of the units, which named says the column of,
+// and how the whole compares with the largest unit's part of it. Both stay the same when every row is multiplied, when
+// keys change places, and when a figure is put together from the units' own figures; and of a sum, when units join that
+// add nothing to it.
+func (j *judging) set(i int, c guard.Cell, named func(key int) string, part func(key int) (largest, whole float64, err error)) (string, error) {
 	var parts []string
 	for key, domain := range j.release.Keys {
 		if c.Kind == guard.CountUnits && key != c.Unit {
 			continue
 		}
-		units, ok := j.value(fmt.Sprintf("x%d_%d", i, key)).(json.Number)
+		units, ok := j.value(named(key)).(json.Number)
 		if !ok {
 			return "", fmt.Errorf("the fingerprint of a cell is missing")
 		}
@@ -106,7 +107,8 @@ func (j *judging) set(i int, c guard.Cell, part func(key int) (largest, whole fl
 
 // rows names the set of a cell by the rows of its units.
 func (j *judging) rows(i int, c guard.Cell) (string, error) {
-	return j.set(i, c, func(key int) (largest, whole float64, err error) {
+	named := func(key int) string { return fmt.Sprintf("x%d_%d", i, key) }
+	return j.set(i, c, named, func(key int) (largest, whole float64, err error) {
 		if c.Kind == guard.CountUnits {
 			whole, err = j.cellNumber("n", i, key)
 			return 1, whole, err
@@ -164,7 +166,8 @@ func (j *judging) sumNoise(i int, c guard.Cell) (float64, error) {
 			continue
 		}
 		var largest float64
-		set, err := j.set(i, c, func(key int) (one, all float64, err error) {
+		named := func(key int) string { return fmt.Sprintf("xt%d_%d_%d", i, key, t) }
+		set, err := j.set(i, c, named, func(key int) (one, all float64, err error) {
 			greatest, total := fmt.Sprintf("q%d_%d_%d", i, key, t), fmt.Sprintf("y%d_%d_%d", i, key, t)
 			if c.Bare {
 				greatest, total = fmt.Sprintf("t%d_%d", i, key), fmt.Sprintf("s%d_%d", i, key)

@@ -52,6 +52,10 @@ func (c *checker) grouping(in *relation, by []*expr, list []*expr) (*relation, e
 	if in.kind != protected {
 		return c.aggregateAfter(in, by, groups, list)
 	}
+	if perUnit(in, groups) { // its groups are rows that are counted later on, so they tell nothing apart
+		in.weighted = in.weighted || in.fansOut() && in.manyRows()
+		return c.aggregatePerUnit(in, by, groups, list)
+	}
 	told := in
 	if c.mode != policy.Private { // there, what a unit gives to all groups together is bounded
 		known, _ := in.tied()
@@ -60,9 +64,6 @@ func (c *checker) grouping(in *relation, by []*expr, list []*expr) (*relation, e
 	}
 	for _, r := range []*relation{in, told} {
 		r.weighted = r.weighted || r.fansOut() && r.manyRows()
-	}
-	if perUnit(in, groups) {
-		return c.aggregatePerUnit(in, by, groups, list)
 	}
 	atoms := slices.Clone(c.atoms)
 	r, err := c.guarded(in, by, groups, list)

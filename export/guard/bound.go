@@ -204,7 +204,7 @@ func (r *relation) meet(i, k int) {
 }
 
 func (p polynomial) met(factor map[int]float64, block int) polynomial {
-	changed := polynomial{terms: p.terms, known: maps.Clone(p.known)}
+	changed := polynomial{terms: p.terms, known: maps.Clone(p.known), column: p.column}
 	for id, a := range p.known {
 		if n, ok := factor[a.block]; ok {
 			a.bound, a.block = a.bound.times(n), block
@@ -228,7 +228,7 @@ func (c *checker) otherBlock(r *relation) {
 		r.keys[i].block = of(r.keys[i].block)
 	}
 	for i, v := range r.cols {
-		poly := polynomial{terms: v.poly.terms, known: maps.Clone(v.poly.known)}
+		poly := polynomial{terms: v.poly.terms, known: maps.Clone(v.poly.known), column: v.poly.column}
 		for id, a := range poly.known {
 			a.block = of(a.block)
 			poly.known[id] = a

@@ -131,7 +131,7 @@ func (g *guardedQuery) groupColumns(source, enough string) []string {
 func (g *guardedQuery) otherGroups(source string, i int) string {
 	var by []string
 	for j := range g.groups {
-		if j != i {
+		if g.groups[j].sql != g.groups[i].sql { // GROUP BY ALL may have a column twice
 			by = append(by, fmt.Sprintf("%s.g%d", source, j))
 		}
 	}
@@ -173,6 +173,12 @@ func (g *guardedQuery) cellColumns(i int, a cell) []string {
 		if a.Conditional {
 			names = append(names, "z")
 		}
+		if a.Conditional && g.namesUnits() {
+			names = append(names, "xz")
+		}
+		if a.namesContributors() && g.namesUnits() {
+			names = append(names, "xn")
+		}
 		if g.mode == policy.Perturbed {
 			names = append(names, "x")
 		}
@@ -181,6 +187,9 @@ func (g *guardedQuery) cellColumns(i int, a cell) []string {
 		}
 		for t := range g.measures(a) {
 			list = append(list, fmt.Sprintf("q%d_%d_%d", i, j, t), fmt.Sprintf("y%d_%d_%d", i, j, t))
+		}
+		for t := range g.termParts(i, a) {
+			list = append(list, fmt.Sprintf("xt%d_%d_%d", i, j, t))
 		}
 	}
 	if g.mode == policy.Perturbed {

@@ -1,8 +1,8 @@
 package guard
 
 import (
+	"regexp"
 	"slices"
-	"strings"
 )
 
 // A condition inside an aggregate can be written in several ways, and is one thing: a filter.
@@ -56,7 +56,7 @@ func conditionOf(when, then []value, other value) *condition {
 	for i, v := range branches {
 		switch {
 		case v.sort == constantValue && v.poly.isZero():
-			if !strings.Contains(v.sql, "CAST(NULL AS ") {
+			if !nullConstant.MatchString(v.sql) {
 				return nil
 			}
 			c.elseNull = true
@@ -89,6 +89,9 @@ func conditionOf(when, then []value, other value) *condition {
 	}
 	return &c
 }
+
+// nullConstant is the SQL of NULL, of whatever type. Constants that are computed of it, as COALESCE(NULL, 5), may be something.
+var nullConstant = regexp.MustCompile(`^(TRY_CAST\(|TRY\()*CAST\(NULL AS [A-Z0-9_(), ]+$`)
 
 func truth(b bool) string {
 	if b {

@@ -366,6 +366,9 @@ func (g *guardedQuery) evidence(k int) []string {
 		}
 		if a.Conditional {
 			add(fmt.Sprintf("count(*) FILTER (WHERE out%d > 0)", i), "z", i)
+			if g.namesUnits() {
+				add(fmt.Sprintf("COALESCE(sum(%s) FILTER (WHERE out%d > 0), 0)", g.unitHash(), i), "xz", i)
+			}
 		}
 		x := perUnitContribution(i, a)
 		switch {
@@ -393,8 +396,29 @@ func (g *guardedQuery) evidence(k int) []string {
 			list = append(list, fmt.Sprintf("max(abs(md%d_%d)) AS q%d_%d_%d", i, j, i, k, j))
 			list = append(list, fmt.Sprintf("sum(abs(md%d_%d)) AS y%d_%d_%d", i, j, i, k, j))
 		}
+		if g.namesUnits() && a.namesContributors() {
+			add("COALESCE(sum("+g.unitHash()+") FILTER (WHERE "+contributes+"), 0)", "xn", i)
+		}
+		for j, x := range g.termParts(i, a) {
+			list = append(list, fmt.Sprintf("COALESCE(sum(%s) FILTER (WHERE %s <> 0), 0) AS xt%d_%d_%d", g.unitHash(), x, i, k, j))
+		}
 	}
 	return list
+}
+
+// namesContributors reports whether the units that E2 counts are others than those that take part.
+func (a cell) namesContributors() bool { return a.Kind == Sum || a.Kind == Average }
+
+// termParts are a unit's parts in the terms of a sum, in perturbed mode. The units whose part is not nothing name the term's
+// noise: were those named who add nothing, each choice of them would draw it anew.
+func (g *guardedQuery) termParts(i int, a cell) []string {
+	switch {
+	case g.mode != policy.Perturbed || a.Kind != Sum && a.Kind != Average || len(a.Terms) == 0:
+		return nil
+	case a.Bare:
+		return []string{fmt.Sprintf("d%d_0", i)}
+	}
+	return numbered(fmt.Sprintf("md%d_", i), len(a.Terms))
 }
 
 // total is the sum of an argument as the values have it, so that the engine forms it once.

@@ -339,7 +339,7 @@ func derived(sql string, t typ, name string, from ...value) value {
 	v := value{sql: sql, typ: t, sort: constantValue, name: name, key: -1}
 	for _, f := range from {
 		switch {
-		case f.sort == constantValue:
+		case f.sort == constantValue && !f.public: // an outer join's may be missing
 		case f.sort == freeValue:
 			v.sort = max(v.sort, freeValue)
 		default:

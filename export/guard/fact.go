@@ -81,7 +81,7 @@ func bareMeasures(list []value) bool {
 // linear reports whether a fact is a sum or a mean of arithmetic over measures, so that it is the same arithmetic over
 // their own sums and means. Were sum(x + 1) a measure of its own, so would be sum(x + 2), and each had other noise.
 func linear(e *expr, args []value) bool {
-	if len(args) != 1 || e.AggregateType == "DISTINCT" || args[0].poly.isZero() || bareMeasures(args) {
+	if len(args) != 1 || e.AggregateType == "DISTINCT" || args[0].poly.isZero() || args[0].poly.column == "" && bareMeasures(args) {
 		return false
 	}
 	switch e.Name {
@@ -138,7 +138,7 @@ func (c *checker) apart(r *relation) {
 		if len(p.known) == 0 {
 			continue
 		}
-		own := polynomial{terms: map[string]term{}, known: map[string]atom{}}
+		own := polynomial{terms: map[string]term{}, known: map[string]atom{}, column: p.column}
 		for _, id := range slices.Sorted(maps.Keys(p.known)) {
 			a := p.known[id]
 			a.id = renamed(id)

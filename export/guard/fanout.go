@@ -89,7 +89,7 @@ func (r *relation) crosses(from ...value) {
 func crossingOf(from ...value) crossing {
 	c := crossing{sides: sidesOf(from)}
 	for _, v := range from {
-		c.own = c.own || v.sort != freeValue && v.sort != constantValue
+		c.own = c.own || v.sort != freeValue && (v.sort != constantValue || v.public) // a constant that an outer join may lack is public
 	}
 	return c
 }

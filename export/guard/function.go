@@ -22,9 +22,7 @@ func (c *checker) function(e *expr, in *relation) (value, error) {
 	if err != nil {
 		return value{}, err
 	}
-	if e.Name == "range" || e.Name == "generate_series" {
-		c.makesList(sql, e.Children)
-	}
+	c.makesLong(sql, e, args)
 	if e.Name != "error" && !total[e.Name] {
 		sql = "TRY(" + sql + ")"
 	}

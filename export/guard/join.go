@@ -316,10 +316,12 @@ func (j *joining) markMissing(r *relation) {
 		if ofRight && keepsLeft {
 			v.nullable, v.half, v.origin, v.present, v.poly = true, nil, nil, false, v.poly.missing()
 			v.sensitive = v.sensitive || j.right.told || j.told
+			v.public = v.public || v.sort == constantValue
 		}
 		if !ofRight && keepsRight {
 			v.nullable, v.half, v.origin, v.present, v.poly = true, nil, nil, false, v.poly.missing()
 			v.sensitive = v.sensitive || j.left.told || j.told
+			v.public = v.public || v.sort == constantValue
 		}
 	}
 }

@@ -42,8 +42,9 @@ type term struct {
 }
 
 type polynomial struct {
-	terms map[string]term // by canonical name; "" is the constant
-	known map[string]atom
+	terms  map[string]term // by canonical name; "" is the constant
+	known  map[string]atom
+	column string // of a union's column as it is: what noise is drawn for of other figures than sums
 }
 
 const (
@@ -161,7 +162,7 @@ func (p polynomial) under(renamed map[string]string) polynomial {
 	if p.isZero() {
 		return p
 	}
-	n := polynomial{terms: p.terms, known: map[string]atom{}}
+	n := polynomial{terms: p.terms, known: map[string]atom{}, column: p.column}
 	for id := range p.known {
 		a := p.known[id]
 		a.sql, a.whole = renamed[id], ""
@@ -172,7 +173,7 @@ func (p polynomial) under(renamed map[string]string) polynomial {
 
 // missing gives the polynomial of a column that rows may lack from now on.
 func (p polynomial) missing() polynomial {
-	n := polynomial{terms: p.terms, known: maps.Clone(p.known)}
+	n := polynomial{terms: p.terms, known: maps.Clone(p.known), column: p.column}
 	for id, a := range n.known {
 		a.present = false
 		n.known[id] = a

@@ -15,6 +15,8 @@ type once map[string]string // the column that is read instead of one that was l
 
 var columnName = regexp.MustCompile(`\b[a-z]+\d+(?:_\d+)*\b`)
 
+var groupName = regexp.MustCompile(`^g\d+$`)
+
 // of gives SQL over the layers below, which holds no text of an analyst's.
 func (o once) of(sql string) string {
 	if len(o) == 0 { // nothing was left out yet
@@ -34,7 +36,7 @@ func (o once) layer(list []string) []string {
 	seen := map[string]string{}
 	for _, item := range list {
 		at := strings.LastIndex(item, " AS ")
-		if at < 0 { // a column that goes through as it is
+		if at < 0 || groupName.MatchString(item[at+len(" AS "):]) { // a column that goes through as it is, or that all layers speak of
 			kept = append(kept, item)
 			continue
 		}

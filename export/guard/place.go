@@ -92,6 +92,7 @@ var wordsOf = map[string][]string{
 	"guard.set-operation":      {"UNION", "INTERSECT", "EXCEPT"},
 	"guard.else-zero":          {"ELSE"},
 	"guard.quantile":           {"quantile_cont", "quantile_disc", "quantile", "percentile_cont", "percentile_disc"},
+	"guard.quantile-step":      {"quantile_cont", "quantile_disc", "quantile", "percentile_cont", "percentile_disc"},
 	"guard.identifier-used":    {"NATURAL", "USING"},
 	"guard.unit-key-used":      {"NATURAL", "USING"},
 	"guard.table-function":     {"information_schema", "pg_catalog", "FROM"},

@@ -12,7 +12,7 @@ import (
 )
 
 // evidenceColumns are the only columns that a guarded aggregation may bring out of the process with the data.
-var evidenceColumns = regexp.MustCompile(`^(g\d+|w|gx\d+|e\d+|n\d*|out\d+|p\d+|x\d+|v\d+|b\d+|[nztushxFE]\d+_\d+|rr\d+_\d+|[qy]\d+_\d+_\d+|sum\d+|size\d+_\d+|weight\d+_\d+_\d+|d\d+_\d+|m\d_(avg|var|min|max)\d+|cov\d+)$`)
+var evidenceColumns = regexp.MustCompile(`^(g\d+|w|gx\d+|e\d+|n\d*|out\d+|p\d+|x\d+|v\d+|b\d+|[nztushxFE]\d+_\d+|(rr|xn|xz)\d+_\d+|(q|y|xt)\d+_\d+_\d+|sum\d+|size\d+_\d+|weight\d+_\d+_\d+|d\d+_\d+|m\d_(avg|var|min|max)\d+|cov\d+)$`)
 
 // evidenceSources are what its last SELECT may read: relations that are grouped already.
 var evidenceSources = regexp.MustCompile(`^(cells|vals|proofs|ev\d+)$`)

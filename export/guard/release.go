@@ -2,11 +2,13 @@ package guard
 
 import (
 	"encoding/json"
+	"math"
 	"slices"
 	"strings"
 	"unicode"
 
 	"weir/internal/problem"
+	"weir/policy"
 )
 
 // CellKind says how a released aggregate is checked and, in perturbed mode, how its noise is made.
@@ -42,6 +44,9 @@ const (
 //	rr<a>_<k>       most rows that one unit has in a, where units may have several
 //	x<a>_<k>        fingerprint of the units that take part in a
 //	q<a>_<k>_<j>, y<a>_<k>_<j>     greatest and total contribution of a unit to term j
+//	xn<a>_<k>       of a sum or mean, fingerprint of the units that E2 counts
+//	xz<a>_<k>       fingerprint of the units that E5 counts
+//	xt<a>_<k>_<j>   fingerprint of the units that contribute to term j
 //	h<a>_<k>        sum of the unit's hash over the rows that take part, where Rows is a bound
 //	size<a>_<j>, weight<a>_<k>_<j> total of term j in whole numbers, and of its product with the unit's hash, where it has a bound
 //
@@ -50,7 +55,7 @@ const (
 //	near            true where the group has too few units and lacks no more than Room(k): it is brought without its name
 //	                and values, for E7
 //
-// F, fits and near are there in exact mode only; x, q and y in perturbed mode only.
+// F, fits and near are there in exact mode only; x, xn, xz, xt, q and y in perturbed mode only.
 type Release struct {
 	Name            string   // the released table, as later queries read it
 	SQL             string   // brings all evidence
@@ -408,6 +413,9 @@ func (c *checker) measured(e *expr, a cell, args []value) (cell, error) {
 		if a.Fraction, err = parseFraction(text); err != nil {
 			return a, c.denyBecause(e, err, "guard.quantile")
 		}
+		if cents := 100 * a.Fraction; c.mode == policy.Perturbed && math.Abs(cents-math.Round(cents)) > 1e-9 {
+			return a, c.deny(e, "guard.quantile-step")
+		}
 	default:
 		a.Kind = Moment
 	}
@@ -470,6 +478,9 @@ func (c *checker) denyArgument(e *expr, v value) error {
 
 // bareMeasure tells what the noise of a polynomial is drawn for, if it is just one measure or product of measures.
 func bareMeasure(p polynomial) (string, bool) {
+	if p.column != "" {
+		return p.column, true
+	}
 	names := p.measures()
 	if len(names) != 1 || len(p.terms) != 1 || p.terms[names[0]].coefficient != 1 {
 		return "", false

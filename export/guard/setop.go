@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"weir/internal/problem"
+	"weir/policy"
 )
 
 // setOperation types UNION, INTERSECT and EXCEPT. A union of protected rows is one of rows of the same units. The
@@ -20,6 +21,7 @@ func (c *checker) setOperation(n *node) (*relation, error) {
 	}
 	out := &relation{kind: openData}
 	var sides []*relation
+	var written []value
 	for i, child := range n.Children {
 		r, err := c.relation(child)
 		if err != nil {
@@ -32,13 +34,20 @@ func (c *checker) setOperation(n *node) (*relation, error) {
 			r = r.forget()
 		}
 		w := c.wrap(r)
-		c.dropMeasures(w)
+		if !c.ofUnion(n, w) {
+			c.dropMeasures(w)
+		}
 		compared := n.Type == "LOGICAL_UNION" || w.comparable()
 		if w.kind == protected && !compared || i > 0 && (w.kind == protected) != (out.kind == protected) || i > 0 && w.kind == protected && !c.unite(out, w) {
 			return nil, c.deny(nil, "guard.set-operation", "operator", strings.ToLower(word))
 		}
 		if w.kind == protected && n.Type != "LOGICAL_UNION" && w.holdsSecrets() {
 			return nil, c.deny(nil, "guard.mixed-condition") // a secret would choose rows, and it could not be seen which; see public.go
+		}
+		if i == 0 {
+			written = r.cols
+		} else if n.Type == "LOGICAL_UNION" && out.kind == protected {
+			out.differ(written, r.cols)
 		}
 		sides = append(sides, w)
 		out.kind = max(out.kind, r.kind)
@@ -54,9 +63,14 @@ func (c *checker) setOperation(n *node) (*relation, error) {
 		out.weighted = false
 	}
 	alignMargins(sides)
+	alignHashes(sides)
+	alias, hidden := c.alias(), make([][]atom, len(sides))
+	if c.ofUnion(n, out) {
+		hidden = c.asUnion(out, sides, alias)
+	}
 	var parts []string
-	for _, w := range sides {
-		parts = append(parts, "("+w.selectSQL(nil)+")")
+	for i, w := range sides {
+		parts = append(parts, "("+w.selectSQL(hidden[i])+")")
 	}
 	for i := range out.cols {
 		out.cols[i].margin = sides[0].cols[i].margin
@@ -69,7 +83,7 @@ func (c *checker) setOperation(n *node) (*relation, error) {
 	if n.Type != "LOGICAL_UNION" && !n.SetopAll && len(out.keys) == 1 && len(out.cols) == 1 {
 		out.keys[0].rows = onlyOne // no two rows are the same, and a row is a unit's key
 	}
-	out.from = "(" + strings.Join(parts, " "+word+" ") + ") AS " + c.alias()
+	out.from = "(" + strings.Join(parts, " "+word+" ") + ") AS " + alias
 	return c.realias(out.copyOf(), n.Type == "LOGICAL_UNION"), nil
 }
 
@@ -158,6 +172,30 @@ func (c *checker) unite(r, other *relation) bool {
 	return true
 }
 
+// alignHashes has either all sides bring a key's short hash, or none.
+func alignHashes(sides []*relation) {
+	for i := range sides[0].keys {
+		lacks := func(r *relation) bool { return i < len(r.keys) && r.keys[i].hash == "" }
+		if !slices.ContainsFunc(sides, lacks) {
+			continue
+		}
+		for _, r := range sides {
+			if i < len(r.keys) {
+				r.keys[i].hash = ""
+			}
+		}
+	}
+}
+
+// differ notes which constants are not the same on another side of a union: which side a row is of shows in them.
+func (r *relation) differ(first, other []value) {
+	for i := range r.cols {
+		if v := &r.cols[i]; v.sort == constantValue && first[i].sql != other[i].sql {
+			v.sort, v.poly, v.public = plainValue, polynomial{}, true
+		}
+	}
+}
+
 // realias points the columns of a relation at the alias that its FROM clause ends with. What was known of how much of a
 // measure a unit has holds for each side of a union and not for both.
 func (c *checker) realias(r *relation, union bool) *relation {
@@ -168,7 +206,7 @@ func (c *checker) realias(r *relation, union bool) *relation {
 		if r.carriesMargin(i) {
 			v.margin.sql = alias + ".m" + itoa(i)
 		}
-		if v.sort == measureValue {
+		if v.sort == measureValue && (!union || c.mode == policy.Private) {
 			a := atom{of: v.poly.origin() + "^1", sql: "CAST(" + v.sql + " AS DOUBLE)", within: v.poly.within(), reach: v.poly.reach()}
 			if !union {
 				a = a.like(*v, anyBlock(*v))

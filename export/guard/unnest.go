@@ -3,8 +3,10 @@ package guard
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"weir/internal/problem"
 )
@@ -116,14 +118,25 @@ const mostMade = 40_000
 
 // makes notes how many rows range or generate_series makes of their bounds and step.
 func (c *checker) makes(name string, args []constant) {
-	of := []float64{0, 0, 1}
-	for i, a := range args {
+	var sizes []float64
+	for _, a := range args {
 		size, ok := a.size()
-		if !ok || i >= len(of) {
+		if !ok {
+			size = math.Inf(1)
+		}
+		sizes = append(sizes, size)
+	}
+	c.makesOf(name, sizes)
+}
+
+func (c *checker) makesOf(name string, sizes []float64) {
+	of := []float64{0, 0, 1}
+	for i, size := range sizes {
+		if math.IsInf(size, 0) || i >= len(of) {
 			c.made[name] = math.Inf(1)
 			return
 		}
-		if len(args) == 1 {
+		if len(sizes) == 1 {
 			i = 1
 		}
 		of[i] = size
@@ -139,6 +152,9 @@ func (c constant) size() (float64, bool) {
 		return 0, false
 	case c.Type.ID == "TIMESTAMP":
 		text = strings.TrimSpace(string(c.Value))
+	case c.Type.ID == "DATE":
+		days, err := strconv.ParseFloat(strings.TrimSpace(string(c.Value)), 64)
+		return days * 24 * 3600e6, err == nil
 	case c.Type.ID == "INTERVAL":
 		var months, days, micros float64
 		_, err = fmt.Sscanf(text, "%f months %f days %f microseconds", &months, &days, &micros)
@@ -148,19 +164,82 @@ func (c constant) size() (float64, bool) {
 	return size, err == nil
 }
 
-// makesList notes the same of a list.
-func (c *checker) makesList(name string, list []*expr) {
-	var args []constant
-	for _, e := range list {
-		for e.Class == "BOUND_CAST" && e.Child != nil {
-			e = e.Child
+// makesLong notes the same of a call that makes a list, or a text that can be taken apart into one.
+func (c *checker) makesLong(sql string, e *expr, args []value) {
+	constants := !slices.ContainsFunc(args, func(v value) bool { return v.sort != constantValue })
+	switch e.Name {
+	case "range", "generate_series":
+		c.makesList(sql, e.Children, constants)
+	case "list_resize", "array_resize":
+		c.makesList(sql, e.Children[1:2], constants)
+	case "repeat", "lpad", "rpad":
+		if c.makesList(sql, e.Children[1:2], constants); c.made[sql] <= mostMade {
+			delete(c.made, sql) // a label
 		}
-		if e.Class != "BOUND_CONSTANT" || e.Value == nil || e.Value.Null {
+	}
+}
+
+// makesList notes what is made of the numbers. Those that are computed of constants may be anything, but for an interval's.
+func (c *checker) makesList(name string, list []*expr, constants bool) {
+	var sizes []float64
+	for _, e := range list {
+		size, ok := sizeOf(e)
+		switch {
+		case ok:
+			sizes = append(sizes, size)
+		case constants:
+			c.made[name] = math.Inf(1)
+			return
+		default:
 			return
 		}
-		args = append(args, *e.Value)
 	}
-	c.makes(name, args)
+	c.makesOf(name, sizes)
+}
+
+// microseconds are the functions that the engine writes for an interval, as in INTERVAL 1 DAY.
+var microseconds = map[string]float64{"to_seconds": 1e6, "to_minutes": 60e6, "to_hours": 3600e6, "to_days": 24 * 3600e6, "to_weeks": 7 * 24 * 3600e6,
+	"to_months": 30 * 24 * 3600e6, "to_quarters": 90 * 24 * 3600e6, "to_years": 360 * 24 * 3600e6}
+
+// sizeOf is the size of a constant, or of an interval that is made of one.
+func sizeOf(e *expr) (size float64, ok bool) {
+	for {
+		if e.Class == "BOUND_CAST" && e.Child != nil {
+			e = e.Child
+		} else if e.Name == "trunc" && len(e.Children) == 1 { // the engine's own, in an interval
+			e = e.Children[0]
+		} else {
+			break
+		}
+	}
+	switch unit := microseconds[e.Name]; {
+	case e.Class == "BOUND_CONSTANT" && e.Value != nil && !e.Value.Null:
+		if size, ok = e.Value.size(); !ok {
+			text, _ := e.Value.text()
+			return sizeOfText(text)
+		}
+		return size, ok
+	case e.Class == "BOUND_FUNCTION" && unit > 0 && len(e.Children) == 1:
+		size, ok = sizeOf(e.Children[0])
+		return size * unit, ok
+	}
+	return 0, false
+}
+
+// sizeOfText is that of a date, a time or an interval that is written as text, as in DATE '2026-01-01'.
+func sizeOfText(text string) (size float64, ok bool) {
+	for _, layout := range []string{time.DateOnly, time.DateTime} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return float64(at.UnixMicro()), true
+		}
+	}
+	var n float64
+	var unit string
+	if _, err := fmt.Sscanf(text, "%f %s", &n, &unit); err != nil {
+		return 0, false
+	}
+	one := microseconds["to_"+strings.TrimSuffix(strings.ToLower(unit), "s")+"s"]
+	return n * one, one > 0
 }
 
 // makesMany reports whether so many rows are made that it takes time to have them meet a protected row. Whether there is such a
