@@ -55,6 +55,15 @@ func (j *judging) failedCheck(i int, c guard.Cell) (string, error) {
 			}
 		}
 	}
+	if c.Alike {
+		alike, ok := j.value(fmt.Sprintf("alike%d", i)).(bool)
+		if !ok {
+			return "", fmt.Errorf("evidence alike%d is missing", i)
+		}
+		if alike {
+			return "E4", nil
+		}
+	}
 	return "", nil
 }
 
@@ -102,9 +111,10 @@ func (j *judging) enough(units float64, key int, set ...string) (bool, error) {
 
 // bounded reports whether the quick query's bounds settle E2 and E3: where the units' contributions add up to more
 // than k-1 times the greatest, k units at least contribute; and if E3 holds even with a second unit as great as the
-// greatest, it holds. Of an aggregate whose NULLs were not set apart there must have been none.
+// greatest, it holds. Of an aggregate whose NULLs were not set apart there must have been none, and of two arguments the bounds
+// say nothing of each.
 func (j *judging) bounded(i, key int, c guard.Cell) (bool, error) {
-	if !j.bounds || !c.Dominated() || j.value(fmt.Sprintf("u%d_%d", i, key)) != nil {
+	if two := c.Kind == guard.Moment && len(c.Terms) > 1; two || !j.bounds || !c.Dominated() || j.value(fmt.Sprintf("u%d_%d", i, key)) != nil {
 		return false, nil
 	}
 	var x [4]float64

@@ -456,6 +456,9 @@ func (q question) compare(t *testing.T, got releasedTable, k int, mode policy.Mo
 		sure = q.expected(2 * k)
 	}
 	history := got.failed("E6", "E7") > 0
+	// A condition on an illness that holds for everybody it could choose, or for all but a few, is withheld as E4: of whom it
+	// could choose is what the guard's public part says, which is not computed again here.
+	told := strings.Contains(q.sql, "illness") && got.failed("E4") > 0
 	for _, row := range got.rows {
 		text, err := json.Marshal(row[:len(q.groups)])
 		if err != nil {
@@ -470,8 +473,8 @@ func (q question) compare(t *testing.T, got releasedTable, k int, mode policy.Mo
 		for i, c := range cells {
 			v := row[len(q.groups)+i]
 			switch {
-			case v == nil && !history && sure[string(text)] != nil && sure[string(text)][i].fails == "":
-				t.Errorf("group %s: %s was withheld, and passes", text, q.cells[i].sql)
+			case v == nil && !history && !told && sure[string(text)] != nil && sure[string(text)][i].fails == "":
+				t.Errorf("group %s: %s was withheld, and passes %v %s", text, q.cells[i].sql, got.checks, mode)
 			case v == nil:
 				withheld++
 			case c.fails != "":
@@ -484,7 +487,7 @@ func (q question) compare(t *testing.T, got releasedTable, k int, mode policy.Mo
 		}
 	}
 	for name := range left {
-		if sure[name] != nil && !history { // that a group is there is compared with what was asked before, too
+		if sure[name] != nil && !history && !told { // that a group is there is compared with what was asked before, too
 			t.Errorf("group %s was withheld, and passes: %v", name, left[name])
 		}
 	}

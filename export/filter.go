@@ -245,6 +245,10 @@ func (j *judging) row(row []any) ([]any, error) {
 		}
 		out[i] = j.value("g" + strconv.Itoa(i))
 	}
+	if all, err := j.everybody(); err != nil || all {
+		j.withhold("E4")
+		return nil, err
+	}
 	if isolates, err := j.publicIsolates(-1); err != nil || isolates {
 		j.withhold("E6")
 		return nil, err
@@ -317,7 +321,7 @@ func (j *judging) cell(i int, c guard.Cell) (shown, bound any, err error) {
 		j.withhold("E6")
 		return nil, nil, err
 	}
-	if failed, err = j.combines(c); err != nil {
+	if failed, err = j.combines(i, c); err != nil {
 		return nil, nil, err
 	}
 	if failed != "" {

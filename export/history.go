@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -53,6 +54,8 @@ type history struct {
 	k     int
 	space *span.Space
 	small *margins // nil while nothing of use was withheld
+	sums  weighings
+	chose choices
 	jobs  []string // of the space's labels
 	last  int64    // entry of the ledger that is in it
 	fresh []entry  // not in the ledger yet
@@ -63,6 +66,9 @@ type entry struct {
 	job      string
 	print    fingerprint
 	withheld bool
+	family   string      // of a sum, see weighed
+	mass     fingerprint // of a sum; empty where it is none
+	public   []byte      // of a set that a secret chose, see chosen; empty where it is none
 }
 
 // print is a fingerprint that was read.
@@ -90,9 +96,9 @@ func newHistory(k int) (*history, error) {
 // bytes is about what it takes of memory.
 func (h *history) bytes() int {
 	if h.small == nil {
-		return h.space.Bytes()
+		return h.space.Bytes() + h.sums.bytes() + h.chose.bytes()
 	}
-	return h.space.Bytes() + h.small.space.Bytes()
+	return h.space.Bytes() + h.sums.bytes() + h.chose.bytes() + h.small.space.Bytes()
 }
 
 // label numbers the jobs.
@@ -121,6 +127,20 @@ func (h *history) know(entries []entry) error {
 		}
 		h.space.Know(h.label(e.job), cells[i])
 		h.small.know(cells[i])
+		if len(e.mass) > 0 {
+			sum, err := newWeighed(e.job, e.family, print{e.print, cells[i]}, e.mass)
+			if err != nil {
+				return err
+			}
+			h.sums.add(sum)
+		}
+		if len(e.public) > 0 {
+			set, err := readChosen(e, cells[i])
+			if err != nil {
+				return err
+			}
+			h.chose.add(set)
+		}
 	}
 	h.fresh = nil // all of it comes from there
 	return nil
@@ -135,16 +155,28 @@ func (h *history) withhold(job string, p print) {
 		h.small = marginsOf(h.k, h.space)
 	}
 	if h.small.withhold(job, p.cell) {
-		h.fresh = append(h.fresh, entry{job, p.written, true})
+		h.fresh = append(h.fresh, entry{job: job, print: p.written, withheld: true})
 	}
 }
 
 // judge decides on a cell, which counts from now if it is safe. together are the jobs of the cells with which it
-// would isolate somebody.
-func (h *history) judge(job string, p print) (v span.Verdict, together []string) {
+// would isolate somebody. sum is nil where no unit can give more to it than another, and set where no secret chose it.
+func (h *history) judge(job string, p print, sum *weighed, set *chosen) (v span.Verdict, together []string) {
 	v, labels := h.space.Judge(h.label(job), p.cell)
+	told, fresh := v == span.Safe || v == span.Known, entry{job: job, print: p.written}
+	if told && sum != nil && !h.sums.has(sum) {
+		fresh.family, fresh.mass = sum.family, sum.mass
+		h.sums.add(sum)
+	}
+	if told && set != nil && !h.chose.has(set) { // rows that a unit has once each have no masses
+		fresh.family = set.family
+		fresh.public, _ = json.Marshal(set) // numbers and a name
+		h.chose.add(set)
+	}
+	if v == span.Safe || fresh.family != "" {
+		h.fresh = append(h.fresh, fresh)
+	}
 	if v == span.Safe {
-		h.fresh = append(h.fresh, entry{job: job, print: p.written})
 		h.small.know(p.cell)
 	}
 	for _, l := range labels {
@@ -155,7 +187,7 @@ func (h *history) judge(job string, p print) (v span.Verdict, together []string)
 
 // combines is E6 and E7 for one cell of the row that is being judged. It names the check that the cell fails. A cell
 // is judged among all cells by its rows, and a sum besides among the sums of the same measure by the rows that contribute to it.
-func (j *judging) combines(c guard.Cell) (string, error) {
+func (j *judging) combines(i int, c guard.Cell) (string, error) {
 	if j.mode != policy.Exact {
 		return "", nil
 	}
@@ -163,12 +195,25 @@ func (j *judging) combines(c guard.Cell) (string, error) {
 		return "", fmt.Errorf("a cell without a fingerprint")
 	}
 	for key := range j.release.Keys {
-		for _, p := range c.Prints {
+		for n, p := range c.Prints {
 			f, err := j.print(p, key)
 			if err != nil {
 				return "", err
 			}
-			if failed := j.isolates(j.history(p, key), f); failed != "" {
+			sum, err := j.weighed(p, key, f)
+			if err != nil {
+				return "", err
+			}
+			var set *chosen
+			if n == 0 {
+				if set, err = j.chosen(i, key, p, f); err != nil {
+					return "", err
+				}
+			}
+			if sum != nil && c.Kind == guard.Moment && dominates(j.dominates).by(sum.weight) {
+				return "E3", nil
+			}
+			if failed := j.isolates(j.history(p, key), f, sum, set); failed != "" {
 				return failed, nil
 			}
 		}
@@ -177,13 +222,25 @@ func (j *judging) combines(c guard.Cell) (string, error) {
 }
 
 // isolates names the check that cells of a history fail together with one of the given fingerprint.
-func (j *judging) isolates(name string, p print) string {
+func (j *judging) isolates(name string, p print, sum *weighed, set *chosen) string {
 	known := j.known[name]
 	if jobs, narrow := known.small.narrows(p.cell); narrow {
 		j.together(jobs)
 		return "E7"
 	}
-	v, jobs := known.judge(j.job, p)
+	if sum != nil {
+		if jobs, shown := known.sums.shows(sum, j.dominates); shown {
+			j.together(jobs)
+			return "E7"
+		}
+	}
+	if set != nil {
+		if jobs, told := known.chose.tell(set); told {
+			j.together(jobs)
+			return "E4"
+		}
+	}
+	v, jobs := known.judge(j.job, p, sum, set)
 	switch v {
 	case span.Safe, span.Known:
 		return ""

@@ -84,13 +84,17 @@ func (b blocks) counted(domain, sum string, sets []string) (guard.Release, sandb
 
 // offer judges counts in exact mode and gives the sets that were shown, in order, and the check of the aggregation.
 func (b blocks) offer(ctx context.Context, f *Filter, operator, domain, sum, job string, k int, sets []string) ([]string, Check, error) {
+	release, table := b.counted(domain, sum, sets)
+	return offered(ctx, f, operator, job, k, release, table)
+}
+
+func offered(ctx context.Context, f *Filter, operator, job string, k int, release guard.Release, table sandbox.Table) ([]string, Check, error) {
 	rules := policy.DefaultRules
 	rules.K = k
 	a, err := f.Begin(job, &guard.Program{}, policy.Decision{Mode: policy.Exact, Rules: rules, Grant: policy.Grant{Operator: operator}})
 	if err != nil {
 		return nil, Check{}, err
 	}
-	release, table := b.counted(domain, sum, sets)
 	if err := a.Admit(ctx, release, table); err != nil {
 		return nil, Check{}, err
 	}
@@ -107,6 +111,7 @@ func (b blocks) offer(ctx context.Context, f *Filter, operator, domain, sum, job
 type story struct {
 	Name   string
 	Blocks blocks
+	Gives  gives // what a unit of a block gives to a sum; equal parts where it is left out
 	Steps  []struct {
 		Operator, Domain string
 		Sum              string // of this measure; otherwise it is counted
@@ -146,7 +151,11 @@ func TestStories(t *testing.T) {
 							k = 10
 						}
 						operator, domain := fmt.Sprint(s.Name, restart, step.Operator), "person"+step.Domain
-						shown, check, err := s.Blocks.offer(t.Context(), f, operator, domain, step.Sum, job(i+1), k, step.Sets)
+						release, table := s.Blocks.counted(domain, step.Sum, step.Sets)
+						if len(s.Gives) > 0 {
+							s.Blocks.weighed(release, &table, s.Gives, step.Sets)
+						}
+						shown, check, err := offered(t.Context(), f, operator, job(i+1), k, release, table)
 						if err != nil {
 							t.Fatal(err, unwrapAll(err))
 						}
@@ -378,7 +387,7 @@ func TestHistoryForgetsNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, _ := h.judge("again", read)
+		want, _ := h.judge("again", read, nil, nil)
 		shown, check, err := b.offer(t.Context(), f, "o", "person", "", fmt.Sprint(step), 10, []string{set + "e"})
 		if err != nil {
 			t.Fatal(err)

@@ -66,6 +66,9 @@ type ledgerRow struct {
 	Job         string `bun:"job"`
 	Withheld    bool   `bun:"withheld"` // the cell is a count that was withheld for being small
 	Fingerprint []byte `bun:"fingerprint"`
+	Family      string `bun:"family"` // of a sum: of which grouping it is a cell
+	Mass        []byte `bun:"mass"`   // of a sum: what each part of the units gives; NULL where it is none
+	Public      []byte `bun:"public"` // of a set that a secret chose: how large it and its public part are; NULL where it is none
 }
 
 // remember runs judge with the operator's history in each domain, and keeps what judge adds. One judging at a
@@ -182,7 +185,15 @@ func (l *ledger) readSome(ctx context.Context, db bun.IDB, h *held) (more bool, 
 		if err != nil {
 			return false, fmt.Errorf("read the ledger: entry %d: %w", r.ID, err)
 		}
-		entries[i] = entry{r.Job, written, r.Withheld}
+		entries[i] = entry{job: r.Job, print: written, withheld: r.Withheld, family: r.Family}
+		for of, sealed := range map[*[]byte][]byte{(*[]byte)(&entries[i].mass): r.Mass, &entries[i].public: r.Public} {
+			if sealed == nil {
+				continue
+			}
+			if *of, err = l.sealed.Open(nil, nil, sealed, r.besideOwner()); err != nil {
+				return false, fmt.Errorf("read the ledger: what is beside entry %d: %w", r.ID, err)
+			}
+		}
 	}
 	if err := h.know(entries); err != nil {
 		return false, fmt.Errorf("read the ledger: entries from %d on: %w", rows[0].ID, err)
@@ -200,6 +211,13 @@ func (l *ledger) write(ctx context.Context, db bun.IDB, operator string, known m
 				for i, e := range some {
 					rows[i] = ledgerRow{Operator: operator, Domain: domain, Job: e.job, Withheld: e.withheld}
 					rows[i].Fingerprint = l.sealed.Seal(nil, nil, e.print, rows[i].owner())
+					rows[i].Family = e.family
+					if len(e.mass) > 0 {
+						rows[i].Mass = l.sealed.Seal(nil, nil, e.mass, rows[i].besideOwner())
+					}
+					if len(e.public) > 0 {
+						rows[i].Public = l.sealed.Seal(nil, nil, e.public, rows[i].besideOwner())
+					}
 				}
 				if _, err := tx.NewInsert().Model(&rows).Returning("id").Exec(ctx); err != nil {
 					return fmt.Errorf("write the ledger: %w", err)
@@ -219,6 +237,10 @@ func (r ledgerRow) owner() []byte {
 		return owner(r.Operator, r.Domain, r.Job, "withheld")
 	}
 	return owner(r.Operator, r.Domain, r.Job)
+}
+
+func (r ledgerRow) besideOwner() []byte {
+	return owner(r.Operator, r.Domain, r.Job, r.Family, "beside")
 }
 
 // owner is what an entry is bound to: it cannot be moved to another operator, domain or job, nor made to have been released.

@@ -3,6 +3,7 @@ package export
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"weir/export/guard"
@@ -122,6 +123,33 @@ func (j *judging) publicIsolates(cell int) (bool, error) {
 	for key, domain := range j.release.Keys {
 		for _, p := range fresh[key] {
 			j.asked[domain].add(j.job, p.set, p.sketch)
+		}
+	}
+	return false, nil
+}
+
+// everybody reports whether a condition on something sensitive chose everybody of whom it depended: with their number, which
+// is no secret, it would be known of each of them (E4). A condition in an aggregate is held to the same by its complement.
+func (j *judging) everybody() (bool, error) {
+	if !j.release.Senses || j.release.Public == "" {
+		return false, nil
+	}
+	for key := range j.release.Keys {
+		name, err := j.publicName(-1, key)
+		if err != nil {
+			return true, err
+		}
+		units, err := j.number("n", key)
+		if err != nil {
+			return true, err
+		}
+		parts := j.public[j.release.Name][name]
+		differ := len(parts) == 1 // where the condition does not hold, nobody is left
+		for _, p := range parts {
+			differ = differ || p.units != parts[0].units
+		}
+		if differ && slices.ContainsFunc(parts, func(p *publicPart) bool { return p.units == units }) {
+			return true, nil
 		}
 	}
 	return false, nil

@@ -195,6 +195,9 @@ func (j *judging) settled() bool {
 			return true // for Admit to refuse
 		}
 	}
+	if j.release.Senses && len(j.release.Bounds) > 0 { // how many units there are decides, and not that there are enough
+		return false
+	}
 	j.bounds = true
 	defer func() { j.bounds = false }()
 	for key := range j.release.Keys {

@@ -103,7 +103,7 @@ func newWorld(t testing.TB) *world {
 }
 
 var columnsOfWorld = map[string][]string{
-	"people": {"pid", "phone", "sex", "city", "ward", "illness", "age", "pay", "hours"},
+	"people": {"pid", "phone", "sex", "city", "ward", "illness", "age", "pay", "hours", "flag", "gain"},
 	"events": {"patient", "room", "kind", "cost"},
 	"sales":  {"buyer", "seller", "district", "price"},
 	"trips":  {"rider", "line", "purpose", "stops", "fare", "delay"},
@@ -166,6 +166,16 @@ func inhabitants(r *rand.Rand) map[string][]record {
 		}
 		if r.Float64() < 0.02 {
 			p["pay"] = float64(5_000_000 + r.IntN(5_000_000))
+		}
+		p["flag"], p["gain"] = float64(i%2), 0.0
+		switch {
+		case p["city"] == "c1", p["city"] == "c2" && i%17 > 0:
+			p["flag"] = 1.0 // towns in which everybody has it, and all but few
+		case p["city"] == "c4":
+			p["flag"] = 0.0
+		}
+		if i%25 == 0 {
+			p["gain"] = float64(100 + i)
 		}
 		rows["people"] = append(rows["people"], p)
 		visits := r.IntN(5)

@@ -39,11 +39,32 @@ func (g *guardedQuery) values() []string {
 		default:
 			add(i, quoteName(a.Function)+"("+x+")", "val")
 		}
+		if a.Alike {
+			list = append(list, g.alike(i, a))
+		}
 		if g.mode == policy.Perturbed {
 			list = append(list, g.noiseMaterial(i, a)...)
 		}
 	}
 	return list
+}
+
+// alike renders whether a sensitive argument is one value for everybody, or one of two values for all but few: then a mean
+// of it says of each who is in the group what it is. Whether there are only two, sums of squares tell.
+func (g *guardedQuery) alike(i int, a cell) string {
+	var any []string
+	for j, v := range a.args {
+		if !v.sensitive {
+			continue
+		}
+		of := func(function, x string) string { return function + "(" + x + ")" + a.among(i) }
+		x := fmt.Sprintf("CAST(p%d_%d AS DOUBLE)", i, j)
+		low, high, n, sum := of("min", x), of("max", x), of("count", x), of("sum", x)
+		two := fmt.Sprintf("%s = (%s + %s) * %s - %s * %s * %s", of("sum", x+" * "+x), low, high, sum, n, low, high)
+		few := fmt.Sprintf("least(%s - %s * %s, %s * %s - %s) < %d * (%s - %s)", sum, n, low, n, high, sum, g.rules.K, high, low)
+		any = append(any, fmt.Sprintf("%s = %s OR %s AND %s", low, high, two, few))
+	}
+	return "(" + strings.Join(any, " OR ") + ") AS alike" + itoa(i)
 }
 
 func (a cell) quantileSQL(x string) string {
@@ -158,6 +179,9 @@ func (g *guardedQuery) cellColumns(i int, a cell) []string {
 	list := []string{
 		fmt.Sprintf("CASE WHEN %s THEN %s END AS v%d", strings.Join(contributing, " AND "), val, i),
 		fmt.Sprintf("b%d", i),
+	}
+	if a.Alike {
+		list = append(list, fmt.Sprintf("alike%d", i))
 	}
 	for j := range g.in.keys {
 		names := []string{"n"}

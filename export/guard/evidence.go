@@ -26,6 +26,7 @@ type guardedQuery struct {
 // first step already.
 func (g *guardedQuery) release() (*relation, error) {
 	r := Release{Name: "r" + itoa(len(g.program.Releases)+1), Proofs: len(g.in.proofs), Overlap: g.in.overlap}
+	r.Senses = slices.ContainsFunc(g.in.atoms, func(a secretAtom) bool { return a.sense })
 	var types []typ
 	for _, v := range g.groups {
 		t, err := v.typ.sql()
@@ -43,6 +44,7 @@ func (g *guardedQuery) release() (*relation, error) {
 	for i := range g.cells {
 		a := &g.cells[i]
 		a.Whole = a.whole()
+		a.Alike = g.mode != policy.Private && slices.ContainsFunc(a.args, func(v value) bool { return v.sensitive && v.sort == measureValue })
 		a.Bare = len(a.Terms) == 1 && a.Constant == 0 && a.Terms[0].Coefficient == 1 && a.args[0].poly.isAtom()
 		g.bounds(a)
 		g.reaches(a)
@@ -353,8 +355,8 @@ func (g *guardedQuery) evidence(k int) []string {
 			takesPart = fmt.Sprintf("f%d", i)
 		}
 		contributes := takesPart
-		if a.Kind == Sum || a.Kind == Average {
-			contributes += fmt.Sprintf(" AND d%d_0 <> 0", i)
+		for j := range a.contributions(i, false) { // who adds zero to every sum behind a variance is no contributor to it
+			contributes += fmt.Sprintf(" AND d%d_%d <> 0", i, j)
 		}
 		units, among := "count(*) FILTER (WHERE "+contributes+")", " FILTER (WHERE "+takesPart+")"
 		everybody := g.in.oneRowAUnit() && a.filter == "" && a.Kind == CountRows

@@ -27,12 +27,14 @@ const (
 // has besides, for each of its terms, one of the rows that contribute to it: nine who are known to contribute
 // nothing do not hide a tenth.
 type Print struct {
-	Term string // as in Cell.Terms; "" for the rows themselves
-	Once []bool // by key: a unit counts once in it, so that it has as many parts as there are units
+	Term   string // as in Cell.Terms; "" for the rows themselves
+	Once   []bool // by key: a unit counts once in it, so that it has as many parts as there are units
+	Weighs []bool // by key: the release brings besides how much each part gives, since one unit can give more than another
 
 	rows      string // SQL of the condition
 	distinct  int    // the key whose units are counted instead of rows, or -1
 	condition string // as base has it
+	gives     string // SQL of what a row gives to the term
 }
 
 // takePrints lists the fingerprints of a release, and has cells that need the same one share it.
@@ -46,41 +48,92 @@ func (g *guardedQuery) takePrints() {
 		if a.Kind == CountUnits {
 			p.distinct = a.Unit
 		}
-		a.Prints = []int{g.takePrint(p)}
-		if a.Kind != Sum && a.Kind != Average {
-			continue
-		}
-		for j, sql := range a.terms {
-			contributes := fmt.Sprintf("COALESCE(%s <> 0, FALSE)", sql)
+		a.Prints = []int{g.takePrint(p, a.Kind == CountRows)}
+		for _, part := range a.parts() {
+			contributes := fmt.Sprintf("COALESCE(%s <> 0, FALSE)", part.sql)
 			if a.filter != "" {
 				contributes = and(contributes, "COALESCE("+a.filter+", FALSE)")
 			}
-			p := Print{Term: a.Terms[j].Name, rows: contributes, distinct: -1, condition: contributes}
-			a.Prints = append(a.Prints, g.takePrint(p))
+			p := Print{Term: part.name, rows: contributes, distinct: -1, condition: contributes, gives: part.sql}
+			a.Prints = append(a.Prints, g.takePrint(p, part.weighs))
 		}
 	}
 }
 
-func (g *guardedQuery) takePrint(p Print) int {
+// part is a sum that an aggregate is made of.
+type part struct {
+	name, sql string
+	weighs    bool
+}
+
+// parts are the sums that an aggregate tells of: its terms; for variances, correlations and the like those of the
+// arguments, of their squares and of their product, which follow from such figures and a few means.
+func (a cell) parts() (list []part) {
+	switch a.Kind {
+	case Sum, Average:
+		for j, sql := range a.terms {
+			list = append(list, part{a.Terms[j].Name, sql, true})
+		}
+	case Moment:
+		for i, v := range a.args {
+			list = append(list, part{a.Terms[i].Name, v.sql, true})
+			for _, w := range a.args[i:] {
+				if name, ok := productOf(v, w); ok {
+					list = append(list, part{name, fmt.Sprintf("CAST(%s AS DOUBLE) * CAST(%s AS DOUBLE)", v.sql, w.sql), false})
+				}
+			}
+		}
+	}
+	return list
+}
+
+// productOf names the product of two measures, as a sum of it is named.
+func productOf(v, w value) (string, bool) {
+	product, ok := v.poly.times(w.poly)
+	if !ok {
+		return "", false
+	}
+	return bareMeasure(product)
+}
+
+func (g *guardedQuery) takePrint(p Print, weighs bool) int {
 	at := slices.IndexFunc(g.prints, func(q Print) bool { return p.Term == q.Term && p.rows == q.rows && p.distinct == q.distinct })
 	if at < 0 {
-		for k := range g.in.keys {
-			p.Once = append(p.Once, g.in.oneRowAUnit() || p.distinct == k)
-		}
 		at = len(g.prints)
+		p.Once, p.Weighs = make([]bool, len(g.in.keys)), make([]bool, len(g.in.keys))
+		for k := range g.in.keys {
+			p.Once[k] = g.in.oneRowAUnit() || p.distinct == k
+		}
 		g.prints = append(g.prints, p)
+	}
+	for k, once := range g.prints[at].Once {
+		g.prints[at].Weighs[k] = g.prints[at].Weighs[k] || weighs && (p.Term != "" || !once)
 	}
 	return at
 }
 
-// contributions are the conditions of prints that base must have a column for.
+// weighs reports whether what rows give to a print is looked at for any key.
+func (p Print) weighs() bool { return slices.Contains(p.Weighs, true) }
+
+// contributions are what base must have for prints: which rows contribute, and how much each gives.
 func (g *guardedQuery) contributions() (list []string) {
 	for i, p := range g.prints {
-		if p.Term != "" {
-			list = append(list, fmt.Sprintf("%s AS h%d", p.condition, i))
+		if p.Term == "" {
+			continue
+		}
+		list = append(list, fmt.Sprintf("%s AS h%d", p.condition, i))
+		if p.weighs() {
+			list = append(list, fmt.Sprintf("%s AS mass%d", mass(p), i))
 		}
 	}
 	return list
+}
+
+// mass renders about how much a row gives: to within a forty-fifth, in whole 64ths, so that no value leaves the worker as it
+// is and sums of masses are whole numbers of 64 bits.
+func mass(p Print) string {
+	size := "least(greatest(round(abs(CAST(" + p.gives + " AS DOUBLE)) * 64), 1), pow(2, 50))"
+	return "CASE WHEN " + p.condition + " THEN CAST(round(pow(2, round(log2(" + size + ") * 16) / 16)) AS UBIGINT) END"
 }
 
 // Room is by how much a count that was withheld for being small must be able to be smaller than the threshold allows,
@@ -126,14 +179,27 @@ const SamePrint = "="
 // Where it is false there are no fingerprints.
 const Fits = "fits"
 
-// printed renders the fingerprints of the rows of base for key k, or of its units, of which each counts so many times.
+// printed renders the fingerprints of the rows of base for key k, or of its units, of which each counts so many times. The
+// masses are fingerprints too, of units that all have the weight one: what each part of the units gives.
 func (g *guardedQuery) printed(k int, ofUnits bool) (list []string) {
+	add := func(of, name string, i int) {
+		list = append(list, fmt.Sprintf("%s%s AS %s%d_%d", sandbox.Fingerprint, of, name, i, k))
+	}
 	for i, p := range g.prints {
-		of := fmt.Sprintf("(k%d, CAST(1 AS UBIGINT)) FILTER (WHERE %s)", k, p.column(i))
+		unit, times, among := fmt.Sprintf("k%d", k), "CAST(1 AS UBIGINT)", fmt.Sprintf(" FILTER (WHERE %s)", p.column(i))
+		given := "mass" + itoa(i)
 		if ofUnits {
-			of = fmt.Sprintf("(u, CAST(times%d AS UBIGINT))", i)
+			unit, times, among = "u", fmt.Sprintf("CAST(times%d AS UBIGINT)", i), ""
+			given = "CAST(given" + itoa(i) + " AS UBIGINT)"
 		}
-		list = append(list, fmt.Sprintf("%s%s AS F%d_%d", sandbox.Fingerprint, of, i, k))
+		add("("+unit+", "+times+")"+among, "F", i)
+		if !p.Weighs[k] {
+			continue
+		}
+		if p.Term == "" {
+			given = times
+		}
+		add(fmt.Sprintf("(%s & CAST(%d AS UBIGINT), %s)%s", unit, FingerprintParts-1, given, among), "M", i)
 	}
 	return list
 }
@@ -154,15 +220,21 @@ func (g *guardedQuery) times(k int) (list []string) {
 			rows = "least(1, " + rows + ")"
 		}
 		list = append(list, fmt.Sprintf("%s AS times%d", rows, i))
+		if p.Term != "" && p.Weighs[k] {
+			list = append(list, fmt.Sprintf("COALESCE(sum(mass%d), 0) AS given%d", i, i))
+		}
 	}
 	return list
 }
 
 // printColumns are the fingerprints as the guarded query gives them.
 func (g *guardedQuery) printColumns() (list []string) {
-	for i := range g.prints {
+	for i, p := range g.prints {
 		for k := range g.in.keys {
 			list = append(list, fmt.Sprintf("F%d_%d", i, k))
+			if p.Weighs[k] {
+				list = append(list, fmt.Sprintf("M%d_%d", i, k))
+			}
 		}
 	}
 	return list
@@ -174,18 +246,15 @@ func (g *guardedQuery) audited(sql string) string {
 		return sql
 	}
 	var made, sizes, texts []string
-	for i := range g.prints {
-		for k := range g.in.keys {
-			f := fmt.Sprintf("F%d_%d", i, k)
-			size, text := "COALESCE(octet_length("+f+"), 0)", "to_base64("+f+")"
-			if i > 0 {
-				same := fmt.Sprintf("CASE WHEN %s IS NOT DISTINCT FROM F0_%d THEN", f, k)
-				size, text = same+" 0 ELSE "+size+" END", same+" '"+SamePrint+"' ELSE "+text+" END"
-			}
-			made = append(made, "octet_length("+f+") IS DISTINCT FROM 0")
-			sizes = append(sizes, size)
-			texts = append(texts, fmt.Sprintf("CASE WHEN %s THEN %s END AS %s", Fits, text, f))
+	for _, f := range g.printColumns() {
+		size, text := "COALESCE(octet_length("+f+"), 0)", "to_base64("+f+")"
+		if first := "F0" + f[strings.IndexByte(f, '_'):]; f[0] == 'F' && f != first {
+			same := fmt.Sprintf("CASE WHEN %s IS NOT DISTINCT FROM %s THEN", f, first)
+			size, text = same+" 0 ELSE "+size+" END", same+" '"+SamePrint+"' ELSE "+text+" END"
 		}
+		made = append(made, "octet_length("+f+") IS DISTINCT FROM 0")
+		sizes = append(sizes, size)
+		texts = append(texts, fmt.Sprintf("CASE WHEN %s THEN %s END AS %s", Fits, text, f))
 	}
 	fits := fmt.Sprintf("count(*) OVER () <= %d AND bool_and(%s) OVER () AND sum(%s) OVER () <= %d",
 		MostAudited, strings.Join(made, " AND "), strings.Join(sizes, " + "), mostPrinted)

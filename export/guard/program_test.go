@@ -12,13 +12,13 @@ import (
 )
 
 // evidenceColumns are the only columns that a guarded aggregation may bring out of the process with the data.
-var evidenceColumns = regexp.MustCompile(`^(g\d+|w|gx\d+|e\d+|n\d*|out\d+|p\d+|x\d+|v\d+|b\d+|[nztushxFE]\d+_\d+|(rr|xn|xz)\d+_\d+|(q|y|xt)\d+_\d+_\d+|sum\d+|size\d+_\d+|weight\d+_\d+_\d+|d\d+_\d+|m\d_(avg|var|min|max)\d+|cov\d+)$`)
+var evidenceColumns = regexp.MustCompile(`^(g\d+|w|gx\d+|e\d+|n\d*|out\d+|p\d+|x\d+|v\d+|b\d+|[nztushxFME]\d+_\d+|alike\d+|(rr|xn|xz)\d+_\d+|(q|y|xt)\d+_\d+_\d+|sum\d+|size\d+_\d+|weight\d+_\d+_\d+|d\d+_\d+|m\d_(avg|var|min|max)\d+|cov\d+)$`)
 
 // evidenceSources are what its last SELECT may read: relations that are grouped already.
 var evidenceSources = regexp.MustCompile(`^(cells|vals|proofs|ev\d+)$`)
 
 // audited is what stands around a query that brings fingerprints: it brings no columns besides but whether they fit.
-var audited = regexp.MustCompile(`(?s)^SELECT \* REPLACE \(((?:CASE WHEN fits THEN (?:to_base64\(F\d+_\d+\)|CASE WHEN (F\d+_\d+) IS NOT DISTINCT FROM F0_\d+ THEN '=' ELSE to_base64\(F\d+_\d+\) END) END AS F\d+_\d+(?:, )?)+)\) ` +
+var audited = regexp.MustCompile(`(?s)^SELECT \* REPLACE \(((?:CASE WHEN fits THEN (?:to_base64\([FM]\d+_\d+\)|CASE WHEN (F\d+_\d+) IS NOT DISTINCT FROM F0_\d+ THEN '=' ELSE to_base64\(F\d+_\d+\) END) END AS [FM]\d+_\d+(?:, )?)+)\) ` +
 	`FROM \(SELECT \*, count\(\*\) OVER \(\) <= 2000 AND bool_and\([^']*?\) OVER \(\) AND sum\([^']*?\) OVER \(\) <= 41943040 AS fits FROM \((.*)\)\) LIMIT 2001$`)
 
 // guardedValue is a value that enough units contribute to, or that bounds show so.

@@ -37,6 +37,7 @@ const (
 //	n<k>            distinct units of key k in the cell
 //	gx<k>           fingerprint of these units, in perturbed mode
 //	v<a>            the value of aggregate a, NULL unless E1 and E2 hold
+//	alike<a>        true when a sensitive argument of a is one value for all, or one of two for all but few (E4)
 //	b<a>            rows that take part in a
 //	n<a>_<k>        units that contribute to a (E2)
 //	z<a>_<k>        units with a row outside a's condition (E5)
@@ -51,15 +52,17 @@ const (
 //	size<a>_<j>, weight<a>_<k>_<j> total of term j in whole numbers, and of its product with the unit's hash, where it has a bound
 //
 //	F<p>_<k>        linear fingerprint p, for E6
+//	M<p>_<k>        for each part of the units, about how much it gives to what fingerprint p is of, for E3 of differences
 //	fits            whether there are no more fingerprints than can be audited
 //	near            true where the group has too few units and lacks no more than Room(k): it is brought without its name
 //	                and values, for E7
 //
-// F, fits and near are there in exact mode only; x, xn, xz, xt, q and y in perturbed mode only.
+// F, M, fits and near are there in exact mode only; x, xn, xz, xt, q and y in perturbed mode only.
 type Release struct {
 	Name            string   // the released table, as later queries read it
 	SQL             string   // brings all evidence
 	Public          string   // brings the units of the public part of each figure; empty where nothing in the question is secret
+	Senses          bool     // a condition on something sensitive chose the rows, which must not hold for everybody (E4)
 	Quick           string   // brings bounds that settle most cells; empty where there is nothing to save
 	Rest            string   // brings all evidence for the groups in the table Open; empty where they cannot be named
 	Same, QuickSame Same     // columns that SQL and Rest, and Quick, do not bring since others are the same
@@ -96,6 +99,7 @@ type Cell struct {
 	Type        string  // of the value, as SQL
 	Conditional bool    // it has a condition, whose complement E5 looks at
 	Secret      bool    // the condition looks at something sensitive, so that it must not hold for the whole group (E4)
+	Alike       bool    // an argument is sensitive, so that it must not be the same for everybody (E4)
 	Whole       bool    // only NULL keeps a row of the group out
 	Bare        bool    // Sum, Average: the argument is one measure as it is, so t and s stand for q and y
 	Single      bool    // each unit has at most one row, so counts cannot be dominated

@@ -278,6 +278,9 @@ func (g *guardedQuery) boundColumns(i int, a cell) []string {
 	if a.CountsRows() || g.mode != policy.Perturbed {
 		list = append(list, fmt.Sprintf("b%d", i))
 	}
+	if a.Alike {
+		list = append(list, fmt.Sprintf("alike%d", i))
+	}
 	if g.named(a) {
 		list = append(list, fmt.Sprintf("x%d_0", i))
 	}
