@@ -154,3 +154,131 @@ func (c *checker) apart(r *relation) {
 		*p = own
 	}
 }
+
+// aggregatePerUnit types facts about single units: they stay protected, and a number about a unit is a measure.
+func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []value, list []*expr) (*relation, error) {
+	for _, g := range groups {
+		in.crosses(g)
+	}
+	in.settle()
+	if in.weighted && len(list) > 0 {
+		return nil, c.deny(list[0], "guard.fan-out")
+	}
+	w := c.wrap(in)
+	closed := c.alias()
+	var cols, by []string
+	out := &relation{kind: protected, reads: in.reads, data: in.data, told: in.told, thinned: true, with: sidesOf(groups), known: in.known, proofs: in.proofs}
+	rows := w.rows()
+	unique := true
+	for i, g := range groups {
+		if g.sort == identifierValue || g.sort == textValue {
+			return nil, c.denyValue(nil, g)
+		}
+		v := g
+		if groupExprs == nil { // DISTINCT groups by the columns themselves
+			v = w.cols[i]
+		} else {
+			var err error
+			if v, err = c.expr(groupExprs[i], w); err != nil {
+				return nil, err
+			}
+		}
+		cols = append(cols, v.sql+" AS c"+itoa(i))
+		by = append(by, v.sql)
+		unique = unique && v.sort == keyValue
+		v.sql, v.cond, v.poly = closed+".c"+itoa(i), nil, polynomial{}
+		if of, bare := bareMeasure(g.poly); v.sort == measureValue && bare {
+			v.poly = c.measure(atom{of: of, sql: "CAST(" + v.sql + " AS DOUBLE)", within: g.poly.within(), reach: g.poly.reach()}.like(g, 0))
+		} else if v.sort == measureValue {
+			v.sort = plainValue // x + 1, x + 2, … would each have noise of its own
+		}
+		out.cols = append(out.cols, v)
+	}
+	out.weighted = in.weighted && !unique
+	for i, k := range w.keys {
+		cols = append(cols, k.sql+" AS k"+itoa(i))
+		by = append(by, k.sql)
+		key := unitKey{domain: k.domain, sql: closed + ".k" + itoa(i), rows: rows}
+		if unique && len(w.keys) == 1 {
+			key.rows = onlyOne
+		}
+		out.keys = append(out.keys, key)
+	}
+	for i, e := range list {
+		sql, v, args, err := c.unitFact(e, w)
+		if err != nil {
+			return nil, err
+		}
+		if v.ofSide = ""; len(out.with) == 0 {
+			v.sides = nil // one row a group, whatever was joined to it
+		}
+		place := "c" + itoa(len(groups)+i)
+		cols = append(cols, sql+" AS "+place)
+		v.sql = closed + "." + place
+		switch {
+		case v.sort == measureValue && linear(e, args):
+			var parts []string
+			v.poly, parts = c.sumOfFacts(e, args[0], w, closed, len(cols))
+			cols = append(cols, parts...)
+		case v.sort == measureValue:
+			fact := atom{of: drawnForFact(e.Name, args), sql: "CAST(" + v.sql + " AS DOUBLE)", within: withinUnit(e.Name, args), reach: w.reachOfFact(e.Name, args)}
+			switch {
+			case e.Name == "count_star":
+				fact.bound = rows.ofMany()
+			case len(args) == 1 && w.ofRows(e.Name):
+				if fact = fact.like(args[0], 0); in.oneRowAUnit() {
+					fact = fact.sameRow(args[0])
+				}
+			}
+			v.poly = c.measure(fact)
+		}
+		out.cols = append(out.cols, v)
+	}
+	out.from = "(SELECT " + strings.Join(cols, ", ") + " FROM " + w.from + " GROUP BY " + strings.Join(by, ", ") + ") AS " + closed
+	return out, nil
+}
+
+// unitFact types one aggregate inside one unit's rows.
+func (c *checker) unitFact(e *expr, w *relation) (sql string, v value, args []value, err error) {
+	if e.OrderBys != nil || len(e.OriginalArgs) > len(e.Children) {
+		return "", value{}, nil, c.deny(e, "guard.aggregate", "function", e.Name)
+	}
+	defer func(since int) { c.atoms = c.atoms[:since] }(len(c.atoms)) // the fact is a secret as a whole
+	sql, err = c.plainAggregate(e, w, unitAggregate)
+	if err != nil {
+		return "", value{}, nil, err
+	}
+	args, err = c.aggregated(e, e.Children, w)
+	if err != nil {
+		return "", value{}, nil, err
+	}
+	v = derived("", e.Return, e.Name, args...)
+	v.sort = plainValue
+	for _, a := range args {
+		if w.weighs(a) {
+			return "", value{}, nil, c.deny(e, "guard.fan-out")
+		}
+	}
+	if e.Filter != nil {
+		f, err := c.expr(e.Filter, w)
+		if err != nil {
+			return "", value{}, nil, err
+		}
+		v.sensitive = v.sensitive || f.sensitive
+		v.derives([]value{f})
+	}
+	v.semi, v.raw = true, true
+	// A condition would make a number of it, and hide from the check of its complement.
+	counts := e.Name == "count_star" && e.Filter == nil
+	measured := len(args) > 0 && e.Return.numeric() && e.Filter == nil && !strings.HasPrefix(e.Name, "count")
+	for _, a := range args {
+		measured = measured && (a.sort == measureValue || a.sort == constantValue)
+	}
+	switch {
+	case counts || measured && (bareMeasures(args) || linear(e, args)):
+		v.sort = measureValue
+	case measured:
+		v.name = computed
+	}
+	return sql, v, args, nil
+}
