@@ -2,6 +2,7 @@ package export
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -68,6 +69,9 @@ func newWeighed(job, family string, p print, mass fingerprint) (*weighed, error)
 	given, err := mass.parse()
 	if err != nil {
 		return nil, err
+	}
+	if len(p.cell) == 0 { // whoever brought it says two things
+		return nil, errors.New("a sum of nobody gives something")
 	}
 	s := &weighed{job: job, family: family, print: p.written, mass: mass}
 	s.times = timesOf(p.cell, given)
