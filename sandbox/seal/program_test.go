@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -49,6 +50,10 @@ func newKMS(t *testing.T) kms {
 
 func (k kms) write(name string, text []byte, mode os.FileMode) {
 	k.t.Helper()
+	// A process that another test starts meanwhile would have the file open for writing until it executes its own program, and
+	// Linux executes no file that is open so (golang/go issue 22315).
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(filepath.Join(filepath.Dir(k.path), name), text, mode); err != nil {
 		k.t.Fatal(err)
 	}
