@@ -29,11 +29,12 @@ func TestMarginsOverTheEngine(t *testing.T) {
 		t.Fatal("the world has no such ages")
 		return ""
 	}
-	narrow := pair(func(a, b int) bool { return a < 10 && b < 10 && a+b >= 16 })
-	wide := pair(func(a, b int) bool { return a < 10 && b < 10 && a+b >= 10 && a+b < 16 })
+	// Two units fall into one part of a fingerprint now and then, so neither is at the edge.
+	narrow := pair(func(a, b int) bool { return a < 10 && b < 10 && a+b >= 17 })
+	wide := pair(func(a, b int) bool { return a < 10 && b < 10 && a+b >= 12 && a+b < 16 })
 	every := "SELECT age, count(*) FROM people GROUP BY age"
 	for i, c := range []struct {
-		before, then string
+		before, then string // before: one after the other
 		e7           bool
 	}{
 		{every, "SELECT count(*) FROM people WHERE " + narrow, true},
@@ -43,12 +44,15 @@ func TestMarginsOverTheEngine(t *testing.T) {
 		{"", "SELECT age, count(*) FROM people WHERE " + wide + " GROUP BY ROLLUP (age)", false},
 		{"", "SELECT age, count(DISTINCT patient) FROM people JOIN events ON pid = patient WHERE " + narrow + " GROUP BY ROLLUP (age)", false}, // fewer have events
 		{every, "SELECT avg(hours) FROM people WHERE " + narrow, true},                                                                         // it is of the same rows
-		{"SELECT count(*), count(*) FILTER (WHERE NOT " + narrow + ") FROM people", every, false},                                              // the total is known before
+		{"SELECT count(*) FROM people WHERE " + narrow + "; " + every, "SELECT count(*) FROM people WHERE " + narrow, false},                   // it was known before
 		{"SELECT age, count(*) FILTER (WHERE hours >= 0) FROM people GROUP BY age", "SELECT count(*) FROM people WHERE " + narrow, true},
 	} {
 		operator := fmt.Sprint("margins", i)
-		if c.before != "" {
-			if _, err := w.ask(t.Context(), operator, c.before, policy.Exact, loose); err != nil {
+		for before := range strings.SplitSeq(c.before, "; ") {
+			if before == "" {
+				continue
+			}
+			if _, err := w.ask(t.Context(), operator, before, policy.Exact, loose); err != nil {
 				t.Fatal(err)
 			}
 		}
