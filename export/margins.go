@@ -53,9 +53,9 @@ func marginsOf(k int, released *span.Space) *margins {
 // nearly reports whether a count of so many units, which was withheld for being small, matters.
 func nearly(units, k int) bool { return units < k && units >= k-guard.Room(k) }
 
-// withhold notes a count that was withheld for being small, and reports whether it is new and matters.
+// withhold notes a count that was withheld for being small, nearly k, and reports whether it is new.
 func (m *margins) withhold(job string, cell []span.Entry) bool {
-	if !nearly(len(cell), m.k) || len(m.small) >= mostSmall {
+	if len(m.small) >= mostSmall {
 		return false
 	}
 	if _, follows, _ := m.space.Parts(cell); follows {

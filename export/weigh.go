@@ -38,19 +38,24 @@ type dominates func(greatest, second, total float64) bool
 
 func (d dominates) by(w weight) bool { return w.total > 0 && d(w.greatest, w.second, w.total) }
 
-// weighings are the sums of a history.
-type weighings struct {
-	all []*weighed
-	of  map[string][]*weighed // by job and family
+// families are what was released in a history, and the cells of each grouping together.
+type families[T any] struct {
+	all []T
+	of  map[string][]T // by job and family
 }
 
-func (w *weighings) add(s *weighed) {
-	if w.of == nil {
-		w.of = map[string][]*weighed{}
+func (f *families[T]) keep(job, family string, released T) {
+	if f.of == nil {
+		f.of = map[string][]T{}
 	}
-	w.all = append(w.all, s)
-	w.of[s.job+" "+s.family] = append(w.of[s.job+" "+s.family], s)
+	f.all = append(f.all, released)
+	f.of[job+" "+family] = append(f.of[job+" "+family], released)
 }
+
+// weighings are the sums of a history.
+type weighings struct{ families[*weighed] }
+
+func (w *weighings) add(s *weighed) { w.keep(s.job, s.family, s) }
 
 // has reports whether a sum over the same rows was released.
 func (w *weighings) has(z *weighed) bool {

@@ -28,18 +28,9 @@ type chosen struct {
 }
 
 // choices are those of a history.
-type choices struct {
-	all []*chosen
-	of  map[string][]*chosen // by job and family
-}
+type choices struct{ families[*chosen] }
 
-func (c *choices) add(s *chosen) {
-	if c.of == nil {
-		c.of = map[string][]*chosen{}
-	}
-	c.all = append(c.all, s)
-	c.of[s.job+" "+s.family] = append(c.of[s.job+" "+s.family], s)
-}
+func (c *choices) add(s *chosen) { c.keep(s.job, s.family, s) }
 
 func (c *choices) has(z *chosen) bool {
 	return slices.ContainsFunc(c.all, func(s *chosen) bool { return s.Name == z.Name && slices.Equal(s.print, z.print) })
