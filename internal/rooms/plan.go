@@ -5,7 +5,7 @@ import "slices"
 // Rooms that are walled off together.
 var (
 	front    = []string{"gateway", "gateway/identity", "gateway/api", "gateway/api/client"} // knows people and their requests
-	judge    = []string{"export", "export/guard", "export/span"}                            // decides what leaves
+	judge    = []string{"export", "export/guard", "export/noise", "export/span"}            // decides what leaves
 	child    = []string{"sandbox/worker", "sandbox/isolate", "sandbox/wire"}                // runs in a process of its own
 	keeper   = []string{"sandbox", "sandbox/seal", "sandbox/sealfs"}                        // holds the vault and its keys
 	rules    = []string{"policy"}
@@ -27,7 +27,7 @@ var Plan = []Room{
 		Alone: true,
 		May:   all(front, []string{"export"}, keeper, rules, log, database, speech, demo.Rooms),
 		Never: []Wall{
-			{[]string{"export/guard", "export/span"}, "only the path of a query checks a query"},
+			{[]string{"export/guard", "export/noise", "export/span"}, "only the path of a query checks a query"},
 			{[]string{"sandbox/worker"}, "it holds keys and people's requests, so it must have no engine to run them on; the engine lives in weir-worker"},
 			{[]string{"sandbox/isolate", "sandbox/wire"}, "only the sandbox starts a child and speaks to it"},
 		},
@@ -76,7 +76,7 @@ var Plan = []Room{
 		Tests: all([]string{"gateway/api/client"}, database),
 		Never: []Wall{
 			{[]string{"gateway/api/client"}, "the server does not ask itself"},
-			{[]string{"export/guard", "export/span"}, "only the path of a query checks a query"},
+			{[]string{"export/guard", "export/noise", "export/span"}, "only the path of a query checks a query"},
 			{all(keeper, child), "what faces the network must not reach the vault, a child or an engine"},
 			{database, "what faces the network has no statement to send to the store"},
 			demo,
@@ -95,7 +95,7 @@ var Plan = []Room{
 	{
 		Path:  "export",
 		Holds: "the evidence filter, the noise, the queue of the officers: what decides that something may leave",
-		May:   all([]string{"export/guard", "export/span"}, keeper, rules, database, speech),
+		May:   all([]string{"export/guard", "export/noise", "export/span"}, keeper, rules, database, speech),
 		Never: []Wall{
 			{front, "the judge of results must not know who asks over which wire"},
 			{log, "the gateway writes the log around the judge; a judge that writes its own record could leave itself out"},
@@ -106,7 +106,7 @@ var Plan = []Room{
 	{
 		Path:  "export/guard",
 		Holds: "the guard: from the engine's bound plan to typed relations and guarded SQL",
-		May:   all(keeper, rules, speech),
+		May:   all([]string{"export/noise"}, keeper, rules, speech),
 		Never: []Wall{
 			{all(front, []string{"export", "export/span"}, log, database), "whether a query is safe follows from its plan, the schema and the rules, and from nothing that was stored or said before"},
 			{child, "the guard sees plans, never an engine"},
@@ -118,7 +118,16 @@ var Plan = []Room{
 		Holds: "the algebra of what released cells say together",
 		May:   nil,
 		Never: []Wall{
-			{all(front, []string{"export", "export/guard"}, keeper, child, rules, log, database, speech), "it is mathematics over numbers, so that it can be proved and tested without anything else"},
+			{all(front, []string{"export", "export/guard", "export/noise"}, keeper, child, rules, log, database, speech), "it is mathematics over numbers, so that it can be proved and tested without anything else"},
+			demo,
+		},
+	},
+	{
+		Path:  "export/noise",
+		Holds: "the draws that hide one unit, and what they prove",
+		May:   nil,
+		Never: []Wall{
+			{all(front, []string{"export", "export/guard", "export/span"}, keeper, child, rules, log, database, speech), "it is mathematics over numbers, so that it can be proved and tested without anything else"},
 			demo,
 		},
 	},
