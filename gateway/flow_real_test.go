@@ -33,6 +33,9 @@ func TestMain(m *testing.M) {
 }
 
 var buildWorker = sync.OnceValues(func() (string, error) {
+	if worker := os.Getenv("WEIR_WORKER"); worker != "" {
+		return worker, nil
+	}
 	worker := filepath.Join(workerDir, "weir-worker")
 	build := exec.Command("go", "build", "-tags", "netgo,osusergo",
 		"-ldflags", `-s -w -linkmode external -extldflags "-static -Wl,--no-warnings"`, "-o", worker, "weir/cmd/weir-worker")

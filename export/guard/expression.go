@@ -18,6 +18,9 @@ func (c *checker) expr(e *expr, in *relation) (value, error) {
 	}
 	since := len(c.atoms)
 	v, err := c.exprOf(e, in)
+	if err == nil {
+		err = c.spend(v.bytes())
+	}
 	if err == nil && in.kind == protected {
 		v = c.setApart(v, since)
 	}
@@ -238,8 +241,9 @@ func (c *checker) operator(e *expr, in *relation) (value, error) {
 }
 
 // eitherKey recognises COALESCE(a.key, b.key) over a full join on the key, which is what USING says: the row's one key.
+// It types columns only: what is nested would be typed twice a level.
 func (c *checker) eitherKey(e *expr, in *relation) (value, bool) {
-	if len(e.Children) != 2 {
+	if len(e.Children) != 2 || !isColumn(e.Children[0]) || !isColumn(e.Children[1]) {
 		return value{}, false
 	}
 	a, errA := c.expr(e.Children[0], in)

@@ -54,6 +54,7 @@ type checker struct {
 	trace    []*Typed
 	literals map[string]bool
 	plan     *node
+	work     *work // see work.go
 
 	// For the public parts of releases; see public.go.
 	atoms     []secretAtom        // conditions on secrets that were met so far
@@ -66,7 +67,7 @@ type checker struct {
 
 func newChecker(sql string, schema []policy.Dataset, rules policy.Rules, mode policy.Mode) *checker {
 	c := &checker{sql: sql, schema: map[string]policy.Dataset{}, rules: rules, mode: mode, ctes: map[uint64]*relation{}, literals: map[string]bool{}}
-	c.made, c.unchanged = map[string]float64{}, map[*node]unchanged{}
+	c.made, c.unchanged, c.work = map[string]float64{}, map[*node]unchanged{}, &work{}
 	for _, d := range schema {
 		c.schema[d.Name] = d
 	}

@@ -26,6 +26,9 @@ func (c *checker) relation(n *node) (*relation, error) {
 		return nil, problem.New("guard.too-complex")
 	}
 	r, err := c.operatorOf(n)
+	if err == nil {
+		err = c.typedRelation(r)
+	}
 	if err != nil {
 		return nil, err
 	}

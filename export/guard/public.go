@@ -183,7 +183,7 @@ func (c *checker) publicParts(plan *node, schema []policy.Dataset) error {
 		var all []string
 		for _, p := range assignments(r, figures) {
 			again := newChecker(c.sql, schema, c.rules, c.mode)
-			again.assumed, again.unchanged, again.asked = p, c.unchanged, c.asked
+			again.assumed, again.unchanged, again.asked, again.work = p, c.unchanged, c.asked, c.work
 			switch _, err := again.relation(plan); {
 			case err == nil:
 				return problem.New("internal").Because(errors.New("a release was not met when the plan was typed again"))

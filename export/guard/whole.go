@@ -90,13 +90,15 @@ func (e *expr) whole() error {
 	if e == nil {
 		return fmt.Errorf("an expression is missing")
 	}
-	needs := map[string][]*expr{
-		"BOUND_CAST": {e.Child}, "BOUND_UNNEST": {e.Child}, "BOUND_COMPARISON": {e.Left, e.Right},
-		"BOUND_BETWEEN": {e.Input, e.Lower, e.Upper}, "BOUND_CASE": {e.Else},
-	}[e.Class]
-	optional := present(e.Child, e.Left, e.Right, e.Input, e.Lower, e.Upper, e.Else, e.Filter, e.Filters, e.StartExpr, e.EndExpr,
+	for _, needed := range e.needs() {
+		if needed == nil {
+			return fmt.Errorf("an expression is missing")
+		}
+	}
+	// Each part once: looking at one twice a level takes 2^n steps for n levels.
+	parts := present(e.Child, e.Left, e.Right, e.Input, e.Lower, e.Upper, e.Else, e.Filter, e.Filters, e.StartExpr, e.EndExpr,
 		e.OffsetExpr, e.DefaultExpr)
-	for _, list := range [][]*expr{needs, optional, e.Children, e.Partitions, e.Captures} {
+	for _, list := range [][]*expr{parts, e.Children, e.Partitions, e.Captures} {
 		if err := wholeList(list); err != nil {
 			return err
 		}
@@ -125,4 +127,19 @@ func (e *expr) whole() error {
 		}
 	}
 	return e.Return.whole()
+}
+
+// needs are the parts without which no rule can read an expression of its class.
+func (e *expr) needs() []*expr {
+	switch e.Class {
+	case "BOUND_CAST", "BOUND_UNNEST":
+		return []*expr{e.Child}
+	case "BOUND_COMPARISON":
+		return []*expr{e.Left, e.Right}
+	case "BOUND_BETWEEN":
+		return []*expr{e.Input, e.Lower, e.Upper}
+	case "BOUND_CASE":
+		return []*expr{e.Else}
+	}
+	return nil
 }
