@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/uptrace/bun"
+
 	"weir/audit"
 	"weir/internal/store/storetest"
 )
@@ -43,6 +45,46 @@ func BenchmarkAppend(b *testing.B) {
 					return err
 				})
 			})
+		}
+	}
+}
+
+// BenchmarkAppendWith appends events with a change of the store beside each. Its peer does the same in two transactions.
+func BenchmarkAppendWith(b *testing.B) {
+	change := func(ctx context.Context, tx bun.Tx, i int64) error {
+		_, err := tx.ExecContext(ctx, "INSERT INTO changes VALUES (?, ?)", fmt.Sprint(i), i)
+		return err
+	}
+	for _, source := range []struct {
+		name string
+		make func(testing.TB) string
+	}{{"sqlite", storetest.SQLite}, {"postgres", storetest.Postgres}} {
+		for _, writers := range []int{1, 64} {
+			for _, together := range []bool{true, false} {
+				name := fmt.Sprintf("%s/%d-writers", source.name, writers)
+				if !together {
+					name += "-peer-append-and-transaction"
+				}
+				b.Run(name, func(b *testing.B) {
+					db := storetest.Open(b, source.make(b))
+					log := open(b, db, options(b))
+					if _, err := db.ExecContext(b.Context(), createChanges); err != nil {
+						b.Fatal(err)
+					}
+					measure(b, writers, func(i int) error {
+						if together {
+							_, err := log.AppendWith(context.Background(), event(i), change)
+							return err
+						}
+						if _, err := log.Append(context.Background(), event(i)); err != nil {
+							return err
+						}
+						return db.RunInTx(context.Background(), nil, func(ctx context.Context, tx bun.Tx) error {
+							return change(ctx, tx, int64(i))
+						})
+					})
+				})
+			}
 		}
 	}
 }

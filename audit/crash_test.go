@@ -28,7 +28,8 @@ import (
 
 // child is what the test program does when it is started as a child of itself.
 type child struct {
-	Task   string // "append": until killed, printing each acknowledged index; "inspect": print what is found
+	Task   string // "append": until killed, printing each acknowledged index; "inspect": print what is found; "change": append with a change
+	Call   int    // "change": before which call of the database the process kills itself
 	Source string
 	Keys   string
 	Image  string // a file system to mount first, on the folder of Source
@@ -73,6 +74,9 @@ func (c child) run(ctx context.Context) error {
 		return inspect(ctx, db, key)
 	}
 	opts := audit.Options{Origin: origin, Key: key}
+	if c.Task == "change" {
+		return c.change(ctx, db, opts)
+	}
 	if c.Hasty {
 		opts = audit.Undurable(opts)
 	}

@@ -6,8 +6,10 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/uptrace/bun"
@@ -26,6 +28,7 @@ const (
 	broken  = "connection lost"  // not carried out, and the connection is gone
 	dead    = "database gone"    // like refused, and all after it too
 	stopped = "gone after it"    // carried out and reported as failed, and all after it is refused
+	killed  = "process killed"   // the process ends before it is carried out
 )
 
 // saboteur makes the n-th operation of a database fail.
@@ -61,6 +64,10 @@ func (s *saboteur) strike() (do, fail, cut bool) {
 	if s.countdown == -1 || s.countdown < -1 && (s.mode == dead || s.mode == stopped) {
 		first := !s.hit
 		s.hit = true
+		if s.mode == killed {
+			syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
 		return s.mode == late || s.mode == stopped && first, true, s.mode == broken
 	}
 	return true, false, false
@@ -167,13 +174,18 @@ func (t *faultyTx) Rollback() error {
 // sabotaged opens a source through a saboteur.
 func sabotaged(t *testing.T, source string) (*bun.DB, *saboteur) {
 	t.Helper()
-	plain := storetest.Open(t, source)
+	db, s := sabotage(storetest.Open(t, source), source)
+	t.Cleanup(func() { db.Close() })
+	return db, s
+}
+
+// sabotage opens the source of a database once more, through a saboteur.
+func sabotage(plain *bun.DB, source string) (*bun.DB, *saboteur) {
 	if !strings.HasPrefix(source, "postgres") {
 		source = "file:" + source + "?_txlock=immediate&_journal_mode=WAL&_synchronous=FULL&_busy_timeout=10000"
 	}
 	s := &saboteur{}
 	raw := sql.OpenDB(&faultyConnector{real: plain.DB.Driver(), source: source, saboteur: s})
-	t.Cleanup(func() { raw.Close() })
 	return bun.NewDB(raw, plain.Dialect()), s
 }
 
@@ -186,6 +198,7 @@ func TestEveryOperationFailsOnce(t *testing.T) {
 				db, saboteur := sabotaged(t, source)
 				opts := options(t)
 				log := open(t, db, opts)
+				run(t, db, createChanges)
 				victim := appendN(t, log, 1)[0].Index
 				states := map[string]error{} // by job
 				answers := map[string]int{}
@@ -208,6 +221,7 @@ func TestEveryOperationFailsOnce(t *testing.T) {
 						victim = r.Index
 					}
 					agrees(t, log, states)
+					together(t, log, db)
 					sound(t, db, opts)
 					if !hit {
 						if n < 8 {
@@ -232,7 +246,18 @@ func round(log *audit.Log, n int, states map[string]error) {
 	var mu sync.Mutex
 	for i := range 3 {
 		wait.Go(func() {
-			_, err := log.Append(context.Background(), audit.Event{Kind: "job.intent", Job: job(n, i), Actor: "x"})
+			event := audit.Event{Kind: "job.intent", Job: job(n, i), Actor: "x"}
+			var err error
+			switch i {
+			case 0:
+				_, err = log.Append(context.Background(), event)
+			case 1:
+				event.Facts = map[string]string{"changes": "yes"}
+				_, err = log.AppendWith(context.Background(), event, insertChange(event.Job))
+			default:
+				event.Facts = map[string]string{"changes": "yes"}
+				_, err = log.AppendWith(context.Background(), event, decline(event.Job))
+			}
 			mu.Lock()
 			states[job(n, i)] = err
 			mu.Unlock()

@@ -21,6 +21,7 @@ const (
 type request struct {
 	event   Event
 	erase   *int64 // index of the entry whose private row goes
+	do      func(ctx context.Context, tx bun.Tx, index int64) error
 	receipt Receipt
 	err     error
 	done    chan struct{}
@@ -73,21 +74,25 @@ func (l *Log) collect(first *request) []*request {
 func (l *Log) write(batch []*request) {
 	ctx, cancel := context.WithTimeout(context.Background(), l.opts.Timeout)
 	defer cancel()
-	fail := func(err error) {
+	fail := func(answer func(error) error, cause error) {
 		for _, r := range batch {
-			r.receipt, r.err = Receipt{}, err
+			if r.err != nil { // it was dropped, so it is not on the log whatever became of the others
+				r.err = refused(cause)
+				continue
+			}
+			r.receipt, r.err = Receipt{}, answer(cause)
 		}
 	}
 	tx, err := beginTurn(ctx, l.db)
 	if err != nil {
-		fail(refused(err))
+		fail(refused, err)
 		return
 	}
 	extension, err := l.extend(ctx, tx, batch)
 	if err != nil || extension == nil {
 		err = errors.Join(err, tx.Rollback())
 		if err != nil {
-			fail(refused(err))
+			fail(refused, err)
 		}
 		return
 	}
@@ -99,9 +104,9 @@ func (l *Log) write(batch []*request) {
 	l.head = nil // whatever the database ends with now is read again and verified before it is extended
 	switch landed, unknown := l.landed(extension.entries[0]); {
 	case unknown != nil:
-		fail(uncertain(errors.Join(err, unknown)))
+		fail(uncertain, errors.Join(err, unknown))
 	case !landed:
-		fail(refused(err))
+		fail(refused, err)
 	}
 }
 
@@ -148,6 +153,16 @@ func (l *Log) extend(ctx context.Context, tx bun.Tx, batch []*request) (*extensi
 			}
 			if !found { // the others go on
 				r.err = problem.New("audit.nothing-to-erase", "index", fmt.Sprint(*r.erase))
+				continue
+			}
+		}
+		if r.do != nil {
+			declined, err := r.carryOut(ctx, tx, tree.size)
+			if err != nil {
+				return nil, err
+			}
+			if declined != nil {
+				r.err = dropped(declined)
 				continue
 			}
 		}
