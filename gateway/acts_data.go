@@ -6,11 +6,13 @@ import (
 	"regexp"
 	"slices"
 
-	"github.com/goccy/go-yaml"
-
 	"weir/internal/problem"
 	"weir/policy"
+	"weir/sandbox"
 )
+
+// MaxManifest is the most bytes of a manifest.
+const MaxManifest = sandbox.MaxManifest
 
 // Upload is a data set on its way in: the manifest, and then the file that it describes. File is called once, after
 // the rules have allowed the import, so that nobody can fill the disk who may not.
@@ -22,17 +24,18 @@ type Upload struct {
 // fileName is what an uploaded file may be called: nothing that is a path.
 var fileName = regexp.MustCompile(`^[\p{L}\p{N}_][\p{L}\p{N}._-]{0,127}$`)
 
-// heading is what must be known of a manifest before it is read in earnest.
-type heading struct {
-	Name     string `yaml:"name"`
-	Provider string `yaml:"provider"`
-	File     string `yaml:"file"`
-}
-
 // ImportDataset takes a provider's data set into the vault. Nothing of it is on a disk in the clear on its way.
 func (a *Acts) ImportDataset(ctx context.Context, who policy.Principal, upload Upload) (policy.Dataset, error) {
-	var head heading
-	if err := yaml.Unmarshal(upload.Manifest, &head); err != nil {
+	// Nothing of a stranger's is parsed: first, may they import at all? The provider that the manifest names is asked for
+	// below.
+	own := deed{
+		action: policy.DatasetImport, object: policy.Object{Organisation: who.Organisation}, about: "dataset/unnamed",
+	}
+	if err := a.Permit.Permit(ctx, who, own.action, own.object); err != nil {
+		return policy.Dataset{}, a.refused(ctx, who, own, err)
+	}
+	head, err := sandbox.ReadHeading(upload.Manifest)
+	if err != nil {
 		return policy.Dataset{}, problem.New("gateway.manifest-unreadable").Because(err)
 	}
 	if !fileName.MatchString(head.File) {

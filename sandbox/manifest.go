@@ -30,9 +30,6 @@ type manifest struct {
 	format string // csv, json or parquet
 }
 
-// maxManifest is the most bytes of a manifest.
-const maxManifest = 1 << 20
-
 // datasetName is what a data set may be called. It is part of paths and of SQL.
 var datasetName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 
@@ -40,7 +37,7 @@ var datasetName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 // at fault.
 func readManifest(path string) (manifest, error) {
 	info, err := os.Stat(path)
-	if err != nil || !info.Mode().IsRegular() || info.Size() > maxManifest {
+	if err != nil || !info.Mode().IsRegular() || info.Size() > MaxManifest {
 		return manifest{}, problem.New("intake.no-file", "file", plain(filepath.Base(path))).Because(err)
 	}
 	content, err := os.ReadFile(path)
@@ -52,11 +49,8 @@ func readManifest(path string) (manifest, error) {
 
 // parseManifest is readManifest of a text that came from path, or from no file.
 func parseManifest(path string, content []byte) (manifest, error) {
-	if len(content) > maxManifest {
-		return manifest{}, problem.New("intake.no-file", "file", plain(filepath.Base(path)))
-	}
 	var m manifest
-	if err := yaml.UnmarshalWithOptions(content, &m, yaml.Strict()); err != nil {
+	if err := decodeYAML(content, &m, yaml.Strict()); err != nil {
 		return manifest{}, badYAML(path, err)
 	}
 	if p := m.check(); p != nil {
@@ -67,10 +61,9 @@ func parseManifest(path string, content []byte) (manifest, error) {
 
 func badYAML(path string, err error) error {
 	p := problem.New("intake.bad-yaml", "file", plain(filepath.Base(path))).Because(err)
-	var fault yaml.Error
-	if errors.As(err, &fault) && fault.GetToken() != nil && fault.GetToken().Position != nil {
-		at := fault.GetToken().Position
-		p.Place(problem.Position{Line: at.Line, Column: at.Column})
+	var fault *yamlFault
+	if errors.As(err, &fault) {
+		p.Place(fault.at)
 	}
 	return p
 }

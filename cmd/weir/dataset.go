@@ -16,10 +16,8 @@ import (
 
 	"weir/gateway/api/client"
 	"weir/internal/problem"
+	"weir/sandbox"
 )
-
-// maxManifest is how large a data set's description may be, in bytes.
-const maxManifest = 1 << 20
 
 type datasetCommand struct {
 	Import   datasetImportCommand   `cmd:"" help:"Take a data set into the vault."`
@@ -55,7 +53,7 @@ func (d *datasetImportCommand) Run(ctx context.Context, t *terminal, c *commands
 // openManifest reads a description and opens the file with the data, which is named relative to it.
 func openManifest(path string) ([]byte, *os.File, error) {
 	info, err := os.Stat(path)
-	if err != nil || info.Size() > maxManifest {
+	if err != nil || info.Size() > sandbox.MaxManifest {
 		return nil, nil, problem.New("cli.no-file").Because(err)
 	}
 	text, err := os.ReadFile(path)

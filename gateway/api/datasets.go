@@ -41,9 +41,6 @@ func (s *server) GetDataset(ctx context.Context, req gen.GetDatasetRequestObject
 	return gen.GetDataset200JSONResponse(dataset(d)), nil
 }
 
-// maxManifest is the longest manifest, in bytes.
-const maxManifest = 1 << 20
-
 // ImportDataset reads the manifest, and the file only when the gateway asks for it.
 func (s *server) ImportDataset(ctx context.Context, req gen.ImportDatasetRequestObject) (gen.ImportDatasetResponseObject, error) {
 	c, _ := ctx.(*gin.Context)
@@ -56,8 +53,8 @@ func (s *server) ImportDataset(ctx context.Context, req gen.ImportDatasetRequest
 	if err != nil {
 		return nil, uploadProblem(c, err)
 	}
-	text, err := io.ReadAll(io.LimitReader(manifest, maxManifest+1))
-	if err != nil || len(text) > maxManifest {
+	text, err := io.ReadAll(io.LimitReader(manifest, gateway.MaxManifest+1))
+	if err != nil || len(text) > gateway.MaxManifest {
 		return nil, uploadProblem(c, err)
 	}
 	d, err := s.Acts.ImportDataset(ctx, person, gateway.Upload{

@@ -125,6 +125,8 @@ func (s *site) testDatasets(t *testing.T) {
 	}{
 		{"as it should be", "provider", []string{"manifest", manifest, "file", "kind\n柳\n"}, 201, ""},
 		{"not a provider", "analyst", []string{"manifest", manifest, "file", "kind\n"}, 403, "policy.forbidden"},
+		{"not a provider, and nothing is parsed", "analyst", []string{"manifest", "name: [", "file", "kind\n"}, 403, "policy.forbidden"},
+		{"aliases of aliases", "provider", []string{"manifest", manifest + "x: &a [b, b]\ny: [*a, *a]\n", "file", "kind\n"}, 422, "gateway.manifest-unreadable"},
 		{"somebody else's", "provider", []string{"manifest", strings.Replace(manifest, "registry", "bureau", 1), "file", "kind\n"}, 403, "policy.forbidden"},
 		{"file first", "provider", []string{"file", "kind\n", "manifest", manifest}, 400, "api.upload-parts"},
 		{"no file", "provider", []string{"manifest", manifest}, 400, "api.upload-parts"},
