@@ -217,7 +217,7 @@ func (v *Vault) intake(m manifest) *wire.Intake {
 		Memory: v.limits.Memory, Threads: v.limits.Threads,
 	}
 	for _, c := range m.Columns {
-		column := wire.IntakeColumn{Name: c.Name, Type: c.Type, Total: c.IsMeasure() && exactNumber(c.Type)}
+		column := wire.IntakeColumn{Name: c.Name, Type: c.Type, Total: c.IsMeasure() && exactNumber(c.Type), Values: c.Values, Cap: c.Cap}
 		if c.Bound != nil {
 			column.Min, column.Max = c.Bound.Min, c.Bound.Max
 		}
@@ -225,7 +225,7 @@ func (v *Vault) intake(m manifest) *wire.Intake {
 	}
 	for _, u := range m.Units {
 		place := slices.IndexFunc(m.Columns, func(c policy.Column) bool { return c.Name == u.Key })
-		request.Units = append(request.Units, wire.IntakeUnit{Domain: u.Domain, Column: place})
+		request.Units = append(request.Units, wire.IntakeUnit{Domain: u.Domain, Column: place, Rows: u.Rows, Protect: string(u.Protection())})
 	}
 	return request
 }
@@ -255,7 +255,7 @@ func exactNumber(sqlType string) bool {
 // faults are the kinds of fault that an intake may find in a file.
 var faults = []string{
 	"no-rows", "missing-column", "duplicate-header", "wrong-width", "quotes", "long-row", "encoding", "malformed",
-	"unreadable", "wrong-type", "out-of-bounds", "empty-key",
+	"unreadable", "wrong-type", "out-of-bounds", "not-listed", "empty-key",
 }
 
 // badFile makes a problem of what an intake found. The worker has read a foreign file, so nothing that it says is

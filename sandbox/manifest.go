@@ -85,6 +85,9 @@ func (m *manifest) check() *problem.Problem {
 		if p := checkColumn(c); p != nil {
 			return p
 		}
+		if p := checkDisclosure(c); p != nil {
+			return p
+		}
 		// The engine does not tell names apart by case.
 		if folded := strings.ToLower(c.Name); names[folded] {
 			return problem.New("intake.twice", "name", plain(c.Name))
@@ -92,7 +95,10 @@ func (m *manifest) check() *problem.Problem {
 			names[folded] = true
 		}
 	}
-	return m.checkUnits()
+	if p := m.checkUnits(); p != nil {
+		return p
+	}
+	return m.checkDisclosure()
 }
 
 func (m *manifest) checkFile() *problem.Problem {

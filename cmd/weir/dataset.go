@@ -174,15 +174,72 @@ func (d *datasetDescribeCommand) Run(ctx context.Context, t *terminal, c *comman
 		return err
 	}
 	t.say("%s: %s (%s), version %d, about %d rows, units: %s", s.Name, s.Title, s.Provider, s.Version, s.RowsAbout, unitNames(t, s))
-	shown := table{head: []string{t.text("Column"), t.text("Type"), t.text("Class"), t.text("Measure"), t.text("Title")}}
+	if !s.Open {
+		fmt.Fprintln(t.out, membershipOf(t, s))
+	}
+	shown := table{head: []string{
+		t.text("Column"), t.text("Type"), t.text("Class"), t.text("Public"), t.text("Measure"), t.text("Cap"), t.text("Values"), t.text("Title"),
+	}}
 	for _, column := range s.Columns {
 		title := ""
 		if column.Title != nil {
 			title = *column.Title
 		}
-		shown.add(column.Name, column.Type, string(column.Class), bounds(column), title)
+		shown.add(column.Name, column.Type, string(column.Class), publicity(t, column), bounds(column), number(column.Cap), values(column), title)
 	}
 	return shown.write(t.out)
+}
+
+// membershipOf is a sentence about who is in the data set and how its units are protected.
+func membershipOf(t *terminal, s client.Dataset) string {
+	said := t.text("Membership is secret.")
+	if s.Membership == client.Public {
+		said = t.text("Membership is public.")
+	}
+	if s.Frame != nil {
+		said += " " + t.text("Frame: %s.", *s.Frame)
+	}
+	if s.Size != nil {
+		said += " " + t.text("About %d units.", *s.Size)
+	}
+	for _, u := range s.Units {
+		if u.Rows != nil {
+			said += " " + t.text("A unit of %s counts for at most %d rows.", u.Domain, *u.Rows)
+		}
+		switch u.Protect {
+		case client.Size:
+			said += " " + t.text("Of %s, magnitudes alone are protected.", u.Domain)
+		case client.No:
+			said += " " + t.text("%s is not protected.", u.Domain)
+		}
+	}
+	return said
+}
+
+func publicity(t *terminal, c client.Column) string {
+	if c.Public == nil || !*c.Public {
+		return ""
+	}
+	return t.text("yes")
+}
+
+func number(n *float64) string {
+	if n == nil {
+		return ""
+	}
+	return strconv.FormatFloat(*n, 'f', -1, 64)
+}
+
+// values are the first values that are listed of a column, and how many there are.
+func values(c client.Column) string {
+	const shown = 3
+	if c.Values == nil {
+		return ""
+	}
+	if len(*c.Values) <= shown {
+		return strings.Join(*c.Values, ", ")
+	}
+	return fmt.Sprintf("%s, … (%d)", strings.Join((*c.Values)[:shown], ", "), len(*c.Values))
 }
 
 func bounds(c client.Column) string {

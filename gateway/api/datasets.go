@@ -143,11 +143,32 @@ func (p *patientReader) Read(b []byte) (int, error) {
 func dataset(d policy.Dataset) gen.Dataset {
 	return gen.Dataset{
 		Name: d.Name, Title: d.Title, Provider: d.Provider, Open: d.Open, Version: d.Version, RowsAbout: d.ApproximateRows(),
-		Units: convert(d.Units, func(u policy.Unit) gen.Unit { return gen.Unit{Domain: u.Domain, Key: optional(u.Key)} }),
+		Membership: membership(d), Frame: optional(d.Frame), Size: optional(d.Size),
+		Units: convert(d.Units, func(u policy.Unit) gen.Unit {
+			return gen.Unit{Domain: u.Domain, Key: optional(u.Key), Rows: optional(u.Rows), Protect: gen.UnitProtect(u.Protection())}
+		}),
 		Columns: convert(d.Columns, func(c policy.Column) gen.Column {
-			return gen.Column{Name: c.Name, Type: c.Type, Class: gen.ColumnClass(c.Class), Measure: bounds(c.Bound), Title: optional(c.Title)}
+			return gen.Column{
+				Name: c.Name, Type: c.Type, Class: gen.ColumnClass(c.Class), Measure: bounds(c.Bound), Title: optional(c.Title),
+				Public: optional(c.Public), Values: listed(c.Values), Cap: optional(c.Cap),
+			}
 		}),
 	}
+}
+
+// listed leaves out a list that nobody made.
+func listed(values []string) *[]string {
+	if values == nil {
+		return nil
+	}
+	return &values
+}
+
+func membership(d policy.Dataset) gen.DatasetMembership {
+	if d.PublicMembership() {
+		return gen.DatasetMembership(policy.MembershipPublic)
+	}
+	return gen.DatasetMembership(policy.MembershipSecret)
 }
 
 func bounds(b *policy.Bounds) *gen.Bounds {

@@ -23,12 +23,17 @@ type Manifest struct {
 	Units    []Unit   `yaml:"units"`
 	Open     bool     `yaml:"open"`
 	Columns  []Column `yaml:"columns"`
+
+	Membership string `yaml:"membership"`
+	Frame      string `yaml:"frame"`
 }
 
 // Unit is a kind of person or firm, and the column that names one.
 type Unit struct {
 	Domain string `yaml:"domain"`
 	Key    string `yaml:"key"`
+
+	Protect string `yaml:"protect"`
 }
 
 // Column is a column as its provider declares it.
@@ -40,7 +45,9 @@ type Column struct {
 		Min float64 `yaml:"min"`
 		Max float64 `yaml:"max"`
 	} `yaml:"measure"`
-	Title string `yaml:"title"`
+	Title  string   `yaml:"title"`
+	Public bool     `yaml:"public"`
+	Values []string `yaml:"values"`
 }
 
 // ParseManifest reads a manifest and refuses fields that it does not know.

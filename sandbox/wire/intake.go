@@ -19,6 +19,9 @@ type IntakeColumn struct {
 	Min  *float64 `json:"min,omitempty"`
 	Max  *float64 `json:"max,omitempty"`
 
+	Values []string `json:"values,omitempty"` // all that it may hold, as the engine writes them; nil: anything
+	Cap    float64  `json:"cap,omitempty"`    // the most that one unit counts for in sums of it; 0: not stated
+
 	Total bool `json:"total,omitempty"` // a whole or decimal measure: the greatest total of one unit is wanted
 }
 
@@ -26,6 +29,9 @@ type IntakeColumn struct {
 type IntakeUnit struct {
 	Domain string `json:"domain"`
 	Column int    `json:"column"`
+	Rows   int64  `json:"rows,omitempty"` // the most rows that one unit counts for; 0: not stated
+
+	Protect string `json:"protect"` // yes, size or no
 }
 
 // Taken is what an intake found.

@@ -201,6 +201,7 @@ func at(err error, row, line int64) error {
 type filler struct {
 	columns []wire.IntakeColumn
 	convert []converter
+	listed  []map[string]bool // by column, the values that it may hold; nil: any
 	units   []unit
 	out     []driver.Value
 	texts   []string
@@ -219,6 +220,7 @@ func newFiller(request wire.Intake) *filler {
 	}
 	for _, c := range request.Columns {
 		f.convert = append(f.convert, converterFor(c))
+		f.listed = append(f.listed, listed(c))
 		f.digest(c.Name, true)
 		f.digest(c.Type, true)
 	}
@@ -226,6 +228,17 @@ func newFiller(request wire.Intake) *filler {
 		f.units = append(f.units, newUnit(request.Secret, u))
 	}
 	return f
+}
+
+func listed(c wire.IntakeColumn) map[string]bool {
+	if c.Values == nil {
+		return nil
+	}
+	list := map[string]bool{}
+	for _, value := range c.Values {
+		list[value] = true
+	}
+	return list
 }
 
 // row converts one row. The hash covers each value's one canonical text, with its length, in order.
@@ -237,6 +250,9 @@ func (f *filler) row(values []any) error {
 			continue
 		}
 		typed, text, kind := f.convert[i](value)
+		if kind == "" && f.listed[i] != nil && !f.listed[i][text] {
+			kind = "not-listed"
+		}
 		if kind != "" {
 			return &badFile{wire.BadFile{Kind: kind, Column: f.columns[i].Name}}
 		}

@@ -51,6 +51,24 @@ func (e ColumnClass) Valid() bool {
 	}
 }
 
+// Defines values for DatasetMembership.
+const (
+	Public DatasetMembership = "public"
+	Secret DatasetMembership = "secret"
+)
+
+// Valid indicates whether the value is a known member of the DatasetMembership enum.
+func (e DatasetMembership) Valid() bool {
+	switch e {
+	case Public:
+		return true
+	case Secret:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for GrantState.
 const (
 	Active     GrantState = "active"
@@ -210,6 +228,27 @@ func (e SessionTokenType) Valid() bool {
 	}
 }
 
+// Defines values for UnitProtect.
+const (
+	No   UnitProtect = "no"
+	Size UnitProtect = "size"
+	Yes  UnitProtect = "yes"
+)
+
+// Valid indicates whether the value is a known member of the UnitProtect enum.
+func (e UnitProtect) Valid() bool {
+	switch e {
+	case No:
+		return true
+	case Size:
+		return true
+	case Yes:
+		return true
+	default:
+		return false
+	}
+}
+
 // Account defines model for Account.
 type Account struct {
 	Created  time.Time `json:"created"`
@@ -236,11 +275,19 @@ type Bounds struct {
 
 // Column defines model for Column.
 type Column struct {
+	// Cap The most that one unit counts for in sums of it
+	Cap     *float64    `json:"cap,omitempty"`
 	Class   ColumnClass `json:"class"`
 	Measure *Bounds     `json:"measure,omitempty"`
 	Name    string      `json:"name"`
-	Title   *string     `json:"title,omitempty"`
-	Type    string      `json:"type"`
+
+	// Public What it holds of each unit is no secret
+	Public *bool   `json:"public,omitempty"`
+	Title  *string `json:"title,omitempty"`
+	Type   string  `json:"type"`
+
+	// Values All values that it can have
+	Values *[]string `json:"values,omitempty"`
 }
 
 // ColumnClass defines model for Column.Class.
@@ -263,18 +310,30 @@ type Credentials struct {
 // Dataset defines model for Dataset.
 type Dataset struct {
 	Columns []Column `json:"columns"`
-	Name    string   `json:"name"`
+
+	// Frame The data set of public membership that has every unit of this one
+	Frame *string `json:"frame,omitempty"`
+
+	// Membership Whether it is public which units it has rows of
+	Membership DatasetMembership `json:"membership"`
+	Name       string            `json:"name"`
 
 	// Open Declared to hold no protected data
 	Open     bool   `json:"open"`
 	Provider string `json:"provider"`
 
 	// RowsAbout Rounded to two digits, since an exact count would be a release
-	RowsAbout int64  `json:"rows_about"`
-	Title     string `json:"title"`
-	Units     []Unit `json:"units"`
-	Version   int    `json:"version"`
+	RowsAbout int64 `json:"rows_about"`
+
+	// Size How many units it has, as its provider states it, cut to two digits
+	Size    *int64 `json:"size,omitempty"`
+	Title   string `json:"title"`
+	Units   []Unit `json:"units"`
+	Version int    `json:"version"`
 }
+
+// DatasetMembership Whether it is public which units it has rows of
+type DatasetMembership string
 
 // DatasetList defines model for DatasetList.
 type DatasetList struct {
@@ -635,7 +694,16 @@ type Unit struct {
 
 	// Key The column that names one of it; left out where it is not granted
 	Key *string `json:"key,omitempty"`
+
+	// Protect How much of a unit is protected: all of it, its magnitudes, nothing
+	Protect UnitProtect `json:"protect"`
+
+	// Rows The most rows that one unit counts for
+	Rows *int64 `json:"rows,omitempty"`
 }
+
+// UnitProtect How much of a unit is protected: all of it, its magnitudes, nothing
+type UnitProtect string
 
 // Usage What the jobs of one grant took on one day.
 type Usage struct {
