@@ -13,8 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/goccy/go-yaml"
 	"github.com/uptrace/bun"
-	"go.yaml.in/yaml/v3"
 
 	"weir/export/guard"
 	"weir/export/span"

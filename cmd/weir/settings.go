@@ -7,14 +7,15 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-viper/mapstructure/v2"
-	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/goccy/go-yaml"
+	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/providers/env/v2"
-	"github.com/knadh/koanf/providers/file"
-	"github.com/knadh/koanf/providers/structs"
 	"github.com/knadh/koanf/v2"
 
 	"weir/internal/problem"
@@ -92,9 +93,9 @@ type settingsFlag struct {
 // not know is an error: a mistyped tls.cert must not quietly mean that there is none.
 func readSettings(path string, environ []string) (settings, error) {
 	k := koanf.New(".")
-	err := k.Load(structs.Provider(defaults, "koanf"), nil)
-	if err == nil && path != "" {
-		err = k.Load(file.Provider(path), yaml.Parser())
+	written, err := settingsIn(path)
+	if err == nil {
+		err = k.Load(confmap.Provider(written, "."), nil)
 	}
 	if err == nil {
 		err = k.Load(env.Provider(".", env.Opt{
@@ -103,11 +104,10 @@ func readSettings(path string, environ []string) (settings, error) {
 			TransformFunc: variable,
 		}), nil)
 	}
-	var s settings
+	s := defaults
 	if err == nil {
 		err = k.UnmarshalWithConf("", &s, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
-			TagName: "koanf", ErrorUnused: true, WeaklyTypedInput: true,
-			DecodeHook: mapstructure.StringToTimeDurationHookFunc(),
+			Result: &s, TagName: "koanf", ErrorUnused: true, WeaklyTypedInput: true, DecodeHook: duration,
 		}})
 	}
 	if err == nil {
@@ -117,6 +117,35 @@ func readSettings(path string, environ []string) (settings, error) {
 		return settings{}, asSettingsProblem(err)
 	}
 	return s, nil
+}
+
+// settingsIn is what a settings file says; nothing where there is none.
+func settingsIn(path string) (written map[string]any, err error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return written, yaml.Unmarshal(text, &written)
+}
+
+// duration reads a time with its unit. A bare number would be nanoseconds, which nobody means: a limit of ten
+// minutes that becomes ten nanoseconds stops every job.
+func duration(from, to reflect.Type, value any) (any, error) {
+	if to != reflect.TypeFor[time.Duration]() {
+		return value, nil
+	}
+	text, isText := value.(string)
+	if !isText {
+		return nil, fmt.Errorf("%v has no unit: write 90s, 10m or 2h", value)
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return nil, fmt.Errorf("%q is no time with a unit: write 90s, 10m or 2h", text)
+	}
+	return d, nil
 }
 
 func asSettingsProblem(err error) error {

@@ -14,8 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/oapi-codegen/runtime"
 	openapi_types "github.com/oapi-codegen/runtime/types"
 )
@@ -1246,11 +1244,6 @@ type ClientInterface interface {
 	// Corresponds with POST /api/v1/log/verify (the `VerifyLog` operationId).
 	VerifyLog(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetSpecification This document
-	//
-	// Corresponds with GET /api/v1/openapi.yaml (the `GetSpecification` operationId).
-	GetSpecification(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
-
 	// ListReleases What waits for an officer
 	//
 	// Corresponds with GET /api/v1/releases (the `ListReleases` operationId).
@@ -1908,21 +1901,6 @@ func (c *Client) ProveInclusion(ctx context.Context, params *ProveInclusionParam
 // Corresponds with POST /api/v1/log/verify (the `VerifyLog` operationId).
 func (c *Client) VerifyLog(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewVerifyLogRequest(c.Server)
-	if err != nil {
-		return nil, err
-	}
-	req = req.WithContext(ctx)
-	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
-		return nil, err
-	}
-	return c.Client.Do(req)
-}
-
-// GetSpecification This document
-//
-// Corresponds with GET /api/v1/openapi.yaml (the `GetSpecification` operationId).
-func (c *Client) GetSpecification(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetSpecificationRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -3372,33 +3350,6 @@ func NewVerifyLogRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
-// NewGetSpecificationRequest constructs an http.Request for the GetSpecification method
-func NewGetSpecificationRequest(server string) (*http.Request, error) {
-	var err error
-
-	serverURL, err := url.Parse(server)
-	if err != nil {
-		return nil, err
-	}
-
-	operationPath := fmt.Sprintf("/api/v1/openapi.yaml")
-	if operationPath[0] == '/' {
-		operationPath = "." + operationPath
-	}
-
-	queryURL, err := serverURL.Parse(operationPath)
-	if err != nil {
-		return nil, err
-	}
-
-	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-
-	return req, nil
-}
-
 // NewListReleasesRequest constructs an http.Request for the ListReleases method
 func NewListReleasesRequest(server string) (*http.Request, error) {
 	var err error
@@ -4245,13 +4196,6 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /api/v1/log/verify (the `VerifyLog` operationId).
 	VerifyLogWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*VerifyLogResponse, error)
-
-	// GetSpecificationWithResponse This document
-	//
-	// Returns a wrapper object for the known response body format(s).
-	//
-	// Corresponds with GET /api/v1/openapi.yaml (the `GetSpecification` operationId).
-	GetSpecificationWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetSpecificationResponse, error)
 
 	// ListReleasesWithResponse What waits for an officer
 	//
@@ -6885,68 +6829,6 @@ func (r VerifyLogResponse) ContentType() string {
 	return ""
 }
 
-type GetSpecificationResponse struct {
-	Body         []byte
-	HTTPResponse *http.Response
-	// YAML200 the response for an HTTP 200 `application/yaml` response
-	YAML200 *map[string]interface{}
-	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
-	ApplicationProblemJSON429 *Problem
-	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
-	ApplicationProblemJSON500 *Problem
-	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationProblemJSONDefault *Problem
-}
-
-// GetYAML200 returns the response for an HTTP 200 `application/yaml` response
-func (r GetSpecificationResponse) GetYAML200() *map[string]interface{} {
-	return r.YAML200
-}
-
-// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
-func (r GetSpecificationResponse) GetApplicationProblemJSON429() *Problem {
-	return r.ApplicationProblemJSON429
-}
-
-// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
-func (r GetSpecificationResponse) GetApplicationProblemJSON500() *Problem {
-	return r.ApplicationProblemJSON500
-}
-
-// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r GetSpecificationResponse) GetApplicationProblemJSONDefault() *Problem {
-	return r.ApplicationProblemJSONDefault
-}
-
-// GetBody returns the raw response body bytes
-func (r GetSpecificationResponse) GetBody() []byte {
-	return r.Body
-}
-
-// Status returns HTTPResponse.Status
-func (r GetSpecificationResponse) Status() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Status
-	}
-	return http.StatusText(0)
-}
-
-// StatusCode returns HTTPResponse.StatusCode
-func (r GetSpecificationResponse) StatusCode() int {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.StatusCode
-	}
-	return 0
-}
-
-// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
-func (r GetSpecificationResponse) ContentType() string {
-	if r.HTTPResponse != nil {
-		return r.HTTPResponse.Header.Get("Content-Type")
-	}
-	return ""
-}
-
 type ListReleasesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -8650,19 +8532,6 @@ func (c *ClientWithResponses) VerifyLogWithResponse(ctx context.Context, reqEdit
 		return nil, err
 	}
 	return ParseVerifyLogResponse(rsp)
-}
-
-// GetSpecificationWithResponse This document
-//
-// Returns a wrapper object for the known response body format(s).
-//
-// Corresponds with GET /api/v1/openapi.yaml (the `GetSpecification` operationId).
-func (c *ClientWithResponses) GetSpecificationWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetSpecificationResponse, error) {
-	rsp, err := c.GetSpecification(ctx, reqEditors...)
-	if err != nil {
-		return nil, err
-	}
-	return ParseGetSpecificationResponse(rsp)
 }
 
 // ListReleasesWithResponse What waits for an officer
@@ -11064,53 +10933,6 @@ func ParseVerifyLogResponse(rsp *http.Response) (*VerifyLogResponse, error) {
 			return nil, err
 		}
 		response.ApplicationProblemJSON503 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Problem
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSONDefault = &dest
-
-	}
-
-	return response, nil
-}
-
-// ParseGetSpecificationResponse parses an HTTP response from a GetSpecificationWithResponse call
-func ParseGetSpecificationResponse(rsp *http.Response) (*GetSpecificationResponse, error) {
-	bodyBytes, err := io.ReadAll(rsp.Body)
-	defer func() { _ = rsp.Body.Close() }()
-	if err != nil {
-		return nil, err
-	}
-
-	response := &GetSpecificationResponse{
-		Body:         bodyBytes,
-		HTTPResponse: rsp,
-	}
-
-	switch {
-	case strings.Contains(rsp.Header.Get("Content-Type"), "yaml") && rsp.StatusCode == 200:
-		var dest map[string]interface{}
-		if err := yaml.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.YAML200 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
-		var dest Problem
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON429 = &dest
-
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
-		var dest Problem
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationProblemJSON500 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
