@@ -22,7 +22,7 @@ import (
 
 // A task is what a process of its own does for a test: this program, started with WEIR_TEST_TASK.
 var tasks = map[string]func(ctx context.Context, arguments []string) error{
-	"change": changeUntilKilled, "fuse": withOpenFUSE, "read": takeInAndRead, "shown": mountThenRun,
+	"change": changeUntilKilled, "fuse": withOpenFUSE, "read": takeInAndRead, "shown": mountThenRun, "unmount": unmountWhileWaiting,
 }
 
 // runTask does a task and gives the exit status.

@@ -92,13 +92,9 @@ func enter(keep func(string) int, allowed func(string, Layers) bool) (string, er
 // firstPass sets what an exec hands on. The order is the argument: the root is built while that is allowed, each
 // privilege goes after what needs it, and Landlock comes last since it ends mounting.
 func firstPass(cell Cell, last int) error {
-	program, err := unix.Open("/proc/self/exe", unix.O_PATH|unix.O_CLOEXEC, 0)
+	program, null, err := openOwn(cell.Layers.Has(Root))
 	if err != nil {
 		return missing(Root, err)
-	}
-	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return missing(Descriptors, err)
 	}
 	for fd := range 3 {
 		if err := unix.Dup3(null, fd, 0); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,7 +28,7 @@ func buildRoot(cell Cell) error {
 	device := -1
 	if cell.Device != 0 {
 		var err error
-		if device, err = unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
+		if device, err = openAlone("/dev/fuse"); err != nil {
 			return notShown(fmt.Errorf("open /dev/fuse: %w", err))
 		}
 		defer unix.Close(device)
@@ -62,6 +63,48 @@ func buildRoot(cell Cell) error {
 		return fmt.Errorf("make the root read-only: %w", err)
 	}
 	return changeRoot(staging)
+}
+
+// openOwn opens what a worker keeps: its program, and what stands for its input and output. Only a worker with mounts of
+// its own can hold them apart from the root.
+func openOwn(apart bool) (program, null int, err error) {
+	if !apart {
+		if program, err = unix.Open("/proc/self/exe", unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {
+			return -1, -1, err
+		}
+		null, err = unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+		return program, null, err
+	}
+	if program, err = alone("/proc/self/exe"); err != nil {
+		return -1, -1, err
+	}
+	null, err = openAlone(os.DevNull)
+	return program, null, err
+}
+
+// alone takes hold of a file in a mount that holds this file only.
+//
+// A worker keeps a few files of the machine open for as long as it lives: its program and its devices. Each keeps
+// its mount. Had they been opened by their paths, that would be the old root or a part of it, and with it every
+// mount below, since the kernel leaves the mounts of another user namespace joined when the old root is unmounted.
+// A file system that was unmounted outside would then stay in use, unseen, until the last worker ended.
+// Source: Linux, fs/namespace.c, disconnect_mount.
+func alone(path string) (int, error) {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("open_tree: %w", err)
+	}
+	return fd, nil
+}
+
+// openAlone opens a device for reading and writing in a mount that holds this device only.
+func openAlone(path string) (int, error) {
+	place, err := alone(path)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(place)
+	return unix.Open("/proc/self/fd/"+strconv.Itoa(place), unix.O_RDWR|unix.O_CLOEXEC, 0)
 }
 
 // changeRoot makes a mount the root and lets go of the old one. Source: pivot_root(2), "pivot_root(".", ".")".
