@@ -5,9 +5,11 @@ import "slices"
 // Rooms that are walled off together.
 var (
 	front    = []string{"gateway", "gateway/identity", "gateway/api", "gateway/api/client"} // knows people and their requests
-	judge    = []string{"export", "export/guard", "export/noise", "export/span"}            // decides what leaves
-	child    = []string{"sandbox/worker", "sandbox/isolate", "sandbox/wire"}                // runs in a process of its own
-	keeper   = []string{"sandbox", "sandbox/seal", "sandbox/sealfs"}                        // holds the vault and its keys
+	judge    = all(checks, books)                                                           // decides what leaves
+	checks   = []string{"export", "export/guard", "export/noise", "export/span"}
+	books    = []string{"export/account", "export/answers"}                  // what was spent and said
+	child    = []string{"sandbox/worker", "sandbox/isolate", "sandbox/wire"} // runs in a process of its own
+	keeper   = []string{"sandbox", "sandbox/seal", "sandbox/sealfs"}         // holds the vault and its keys
 	rules    = []string{"policy"}
 	log      = []string{"audit"}
 	database = []string{"internal/store"}
@@ -25,7 +27,7 @@ var Plan = []Room{
 		Path:  "cmd/weir",
 		Holds: "the platform and its command line: a file for each subcommand, the wiring in one",
 		Alone: true,
-		May:   all(front, []string{"export"}, keeper, rules, log, database, speech, demo.Rooms),
+		May:   all(front, []string{"export"}, books, keeper, rules, log, database, speech, demo.Rooms),
 		Never: []Wall{
 			{[]string{"export/guard", "export/noise", "export/span"}, "only the path of a query checks a query"},
 			{[]string{"sandbox/worker"}, "it holds keys and people's requests, so it must have no engine to run them on; the engine lives in weir-worker"},
@@ -72,11 +74,11 @@ var Plan = []Room{
 	{
 		Path:  "gateway/api",
 		Holds: "HTTP: the specification, the server that is generated from it, and the handlers",
-		May:   all([]string{"gateway", "gateway/identity", "export"}, rules, log, speech),
+		May:   all([]string{"gateway", "gateway/identity", "export", "export/account"}, rules, log, speech),
 		Tests: all([]string{"gateway/api/client"}, database),
 		Never: []Wall{
 			{[]string{"gateway/api/client"}, "the server does not ask itself"},
-			{[]string{"export/guard", "export/noise", "export/span"}, "only the path of a query checks a query"},
+			{[]string{"export/answers", "export/guard", "export/noise", "export/span"}, "only the path of a query checks a query"},
 			{all(keeper, child), "what faces the network must not reach the vault, a child or an engine"},
 			{database, "what faces the network has no statement to send to the store"},
 			demo,
@@ -95,7 +97,7 @@ var Plan = []Room{
 	{
 		Path:  "export",
 		Holds: "the evidence filter, the noise, the queue of the officers: what decides that something may leave",
-		May:   all([]string{"export/guard", "export/noise", "export/span"}, keeper, rules, database, speech),
+		May:   all([]string{"export/guard", "export/noise", "export/span"}, books, keeper, rules, database, speech),
 		Never: []Wall{
 			{front, "the judge of results must not know who asks over which wire"},
 			{log, "the gateway writes the log around the judge; a judge that writes its own record could leave itself out"},
@@ -108,7 +110,7 @@ var Plan = []Room{
 		Holds: "the guard: from the engine's bound plan to typed relations and guarded SQL",
 		May:   all([]string{"export/noise"}, keeper, rules, speech),
 		Never: []Wall{
-			{all(front, []string{"export", "export/span"}, log, database), "whether a query is safe follows from its plan, the schema and the rules, and from nothing that was stored or said before"},
+			{all(front, []string{"export", "export/span"}, books, log, database), "whether a query is safe follows from its plan, the schema and the rules, and from nothing that was stored or said before"},
 			{child, "the guard sees plans, never an engine"},
 			demo,
 		},
@@ -118,7 +120,7 @@ var Plan = []Room{
 		Holds: "the algebra of what released cells say together",
 		May:   nil,
 		Never: []Wall{
-			{all(front, []string{"export", "export/guard", "export/noise"}, keeper, child, rules, log, database, speech), "it is mathematics over numbers, so that it can be proved and tested without anything else"},
+			{all(front, []string{"export", "export/guard", "export/noise"}, books, keeper, child, rules, log, database, speech), "it is mathematics over numbers, so that it can be proved and tested without anything else"},
 			demo,
 		},
 	},
@@ -127,7 +129,28 @@ var Plan = []Room{
 		Holds: "the draws that hide one unit, and what they prove",
 		May:   nil,
 		Never: []Wall{
-			{all(front, []string{"export", "export/guard", "export/span"}, keeper, child, rules, log, database, speech), "it is mathematics over numbers, so that it can be proved and tested without anything else"},
+			{all(front, []string{"export", "export/guard", "export/span"}, books, keeper, child, rules, log, database, speech), "it is mathematics over numbers, so that it can be proved and tested without anything else"},
+			demo,
+		},
+	},
+	{
+		Path:  "export/account",
+		Holds: "what the answers of the noised modes have cost, by domain and operator",
+		May:   all(database, speech),
+		Never: []Wall{
+			{all(front, checks, []string{"export/answers"}, keeper, child, rules),
+				"what a question costs and whose share is how large is told to it; it only adds up, so that a supervisor can do the sum again"},
+			{log, "the gateway writes the log around it and reads it back to it"},
+			demo,
+		},
+	},
+	{
+		Path:  "export/answers",
+		Holds: "the answers of the noised modes, encrypted, so that each is drawn once",
+		May:   all(database, speech),
+		Never: []Wall{
+			{all(front, checks, []string{"export/account"}, keeper, child, rules), "it keeps what was drawn under the name it is given, and must not be able to draw"},
+			{log, "the gateway writes the log around it"},
 			demo,
 		},
 	},
