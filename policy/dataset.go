@@ -96,6 +96,10 @@ type Unit struct {
 	// How much one unit has at most, found at intake; 0 where it is not known. They speak of single units, so nobody is shown them.
 	Most   int64              `yaml:"-" json:"most,omitempty"`   // rows
 	Totals map[string]float64 `yaml:"-" json:"totals,omitempty"` // by whole or decimal measure, the sizes of its values added up
+
+	// What one unit counts for in this version; see CapOf.
+	RowCap Cap            `yaml:"-" json:"row_cap,omitzero"`
+	Caps   map[string]Cap `yaml:"-" json:"caps,omitempty"` // by measure
 }
 
 // Protection gives how much of the unit is protected, all of it unless stated otherwise.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -152,6 +153,10 @@ func (v *Vault) take(ctx context.Context, m manifest, input sealfs.File) (taken 
 	for i := range m.Units {
 		m.Units[i].Unique, m.Units[i].Most, m.Units[i].Totals = found.Units[i].Most == 1, found.Units[i].Most, found.Units[i].Totals
 		m.Units[i].Hashed = true
+		m.Units[i].RowCap, m.Units[i].Caps = policy.Cap(found.Units[i].Rows), map[string]policy.Cap{}
+		for measure, c := range found.Units[i].Caps {
+			m.Units[i].Caps[measure] = policy.Cap(c)
+		}
 	}
 	for i := range m.Columns {
 		m.Columns[i].Full = slices.Contains(found.Full, m.Columns[i].Name)
@@ -217,7 +222,9 @@ func (v *Vault) intake(m manifest) *wire.Intake {
 		Memory: v.limits.Memory, Threads: v.limits.Threads,
 	}
 	for _, c := range m.Columns {
-		column := wire.IntakeColumn{Name: c.Name, Type: c.Type, Total: c.IsMeasure() && exactNumber(c.Type), Values: c.Values, Cap: c.Cap}
+		column := wire.IntakeColumn{Name: c.Name, Type: c.Type, Values: c.Values, Cap: c.Cap}
+		column.Measure = c.IsMeasure()
+		column.Total = column.Measure && exactNumber(c.Type)
 		if c.Bound != nil {
 			column.Min, column.Max = c.Bound.Min, c.Bound.Max
 		}
@@ -243,8 +250,20 @@ func plausible(t wire.Taken, units, columns int, room int64) bool {
 				return false
 			}
 		}
+		if !plausibleCap(u.Rows) {
+			return false
+		}
+		for _, c := range u.Caps {
+			if !plausibleCap(c) {
+				return false
+			}
+		}
 	}
 	return t.Rows >= 1 && t.Bytes >= 1 && t.Bytes <= room && t.Undeclared >= 0 && len(t.Units) == units && len(t.Present) == columns && contentHash.MatchString(t.Hash)
+}
+
+func plausibleCap(c wire.Cap) bool {
+	return c.Most > 0 && !math.IsInf(c.Most, 0) && c.Beyond >= 0 && c.Beyond <= 100
 }
 
 // exactNumber reports whether a column's numbers are whole or decimal, so that their sum does not depend on its order.

@@ -1,5 +1,7 @@
 package wire
 
+import "fmt"
+
 // Intake asks to read the provider's file, the one that is shown, into a new database.
 type Intake struct {
 	Format   string         `json:"format"`             // csv, json or parquet
@@ -22,7 +24,8 @@ type IntakeColumn struct {
 	Values []string `json:"values,omitempty"` // all that it may hold, as the engine writes them; nil: anything
 	Cap    float64  `json:"cap,omitempty"`    // the most that one unit counts for in sums of it; 0: not stated
 
-	Total bool `json:"total,omitempty"` // a whole or decimal measure: the greatest total of one unit is wanted
+	Measure bool `json:"measure,omitempty"` // a measure: each unit is held to its cap, or to one that is proposed
+	Total   bool `json:"total,omitempty"`   // a whole or decimal measure: the greatest total of one unit is wanted
 }
 
 // IntakeUnit is a unit key: the column at this place names a unit of this domain.
@@ -33,6 +36,9 @@ type IntakeUnit struct {
 
 	Protect string `json:"protect"` // yes, size or no
 }
+
+// Protected is the protection of a unit of which everything is protected.
+const Protected = "yes"
 
 // Taken is what an intake found.
 type Taken struct {
@@ -49,6 +55,25 @@ type Taken struct {
 type TakenUnit struct {
 	Most   int64              `json:"most"`             // rows of the unit that has most
 	Totals map[string]float64 `json:"totals,omitempty"` // by column: the greatest total of one unit's sizes
+
+	Rows Cap            `json:"rows"`           // how many rows a unit counts for
+	Caps map[string]Cap `json:"caps,omitempty"` // by measure: how much of it
+}
+
+// Cap is what each unit was held to. Where a protected unit is beyond it, the database has a column of weights for its rows.
+type Cap struct {
+	Most     float64 `json:"most"`
+	Beyond   int     `json:"beyond"`   // units beyond it, in per cent, rounded up
+	Proposed bool    `json:"proposed"` // none was given
+}
+
+// WeightColumn is the name of the column that holds the weights of rows by which the units of a key are held to their cap
+// of a measure, or of rows where the measure is empty.
+func WeightColumn(key int, measure string) string {
+	if measure == "" {
+		return fmt.Sprintf("__weight_%d", key)
+	}
+	return fmt.Sprintf("__weight_%d_%s", key, measure)
 }
 
 // BadFile is a fault in a provider's file: where it is and of which kind, and never the value.

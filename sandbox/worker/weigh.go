@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"weir/sandbox/wire"
@@ -13,38 +14,196 @@ import (
 // rowsAtOnce is about how many rows are grouped by their unit at a time, so that any number fits into memory.
 const rowsAtOnce = 4_000_000
 
-// weighUnits finds for each unit key how many rows a unit has at most, and how much of each measure. No part of one unit
-// in any figure is greater, which spares most figures the way over single units.
+// figure is something that the rows of a unit add up to: their number, or the sizes of a measure's values.
+type figure struct {
+	measure string // empty: the number of rows
+	column  wire.IntakeColumn
+	cap     float64 // that the manifest states; 0: none
+	total   string  // SQL of a unit's total, a DOUBLE that is not below the true one by more than its rounding
+}
+
+// weighUnits finds for each unit key how much one unit has at most, chooses the caps that the manifest does not state, and
+// writes the weights that hold each unit to its caps.
+//
+// A unit's weight is min(1, cap / total of its rows), and scales each of its rows. So any subset of its rows adds at
+// most the cap, whatever a question selects, and a unit within its cap is not touched. Units of which only the size is
+// protected, or nothing, are left whole.
 func weighUnits(ctx context.Context, conn *sql.Conn, request wire.Intake, rows int64) ([]wire.TakenUnit, error) {
+	parts := rows/rowsAtOnce + 1
 	found := make([]wire.TakenUnit, len(request.Units))
+	for key, unit := range request.Units {
+		figures := figuresOf(request, unit)
+		tallies, err := tally(ctx, conn, key, parts, figures)
+		if err != nil {
+			return nil, err
+		}
+		u := wire.TakenUnit{Totals: map[string]float64{}, Caps: map[string]wire.Cap{}}
+		for i, f := range figures {
+			held := tallies[i].cap(f)
+			if held.Beyond > 0 && unit.Protect == wire.Protected {
+				if err := writeWeights(ctx, conn, key, parts, f, held.Most); err != nil {
+					return nil, err
+				}
+			}
+			switch greatest := tallies[i].greatest; {
+			case f.measure == "":
+				u.Most, u.Rows = int64(greatest), held
+			default:
+				u.Caps[f.measure] = held
+				if total := greatest * roundedUp; f.column.Total && !math.IsInf(total, 0) && !math.IsNaN(total) {
+					u.Totals[f.measure] = total
+				}
+			}
+		}
+		found[key] = u
+	}
+	return found, nil
+}
+
+func figuresOf(request wire.Intake, unit wire.IntakeUnit) []figure {
+	rows := figure{total: "CAST(count(*) AS DOUBLE)", cap: float64(unit.Rows)}
+	figures := []figure{rows}
+	for _, c := range request.Columns {
+		if c.Measure {
+			figures = append(figures, figure{measure: c.Name, column: c, cap: c.Cap, total: totalOf(c)})
+		}
+	}
+	return figures
+}
+
+// totalOf adds up the sizes of a unit's values. Whole numbers and short decimals are added up exactly; of others the total
+// is raised by more than rounding can have taken from it.
+func totalOf(c wire.IntakeColumn) string {
+	sized := "abs(CAST(" + quote(c.Name) + " AS DOUBLE))"
+	switch limit, whole := integers[c.Type]; {
+	case whole && limit.max.BitLen() < 64:
+		return "CAST(COALESCE(sum(abs(CAST(" + quote(c.Name) + " AS HUGEINT))), 0) AS DOUBLE)"
+	case strings.HasPrefix(c.Type, "DECIMAL("):
+		if width, _ := precision(c.Type); width <= 18 {
+			return "CAST(COALESCE(sum(abs(" + quote(c.Name) + ")), 0) AS DOUBLE)"
+		}
+	}
+	return fmt.Sprintf("COALESCE(sum(%s), 0) * %v", sized, roundedUp)
+}
+
+// roundedUp keeps a total of rounded numbers from being less than the true one.
+const roundedUp = 1 + 1e-9
+
+// nothing is the step of a unit that has nothing of a figure.
+const nothing = -1100
+
+// tallied says how the units of a key are spread over steps of a figure. Step n is all totals above 2^(n-1) and up to 2^n; where
+// the manifest states a cap, there are but step 0, within it, and step 1, beyond.
+type tallied struct {
+	units    map[int]int64
+	greatest float64
+}
+
+// tally counts the units of a key in each step of each figure.
+func tally(ctx context.Context, conn *sql.Conn, key int, parts int64, figures []figure) ([]tallied, error) {
+	var totals, steps, values, places []string
+	for i, f := range figures {
+		totals = append(totals, fmt.Sprintf("%s AS v%d", f.total, i))
+		values = append(values, fmt.Sprintf("v%d", i))
+		places = append(places, fmt.Sprint(i))
+		step := fmt.Sprintf("CASE WHEN v%[1]d > 0 THEN CAST(ceil(log2(v%[1]d)) AS INTEGER) ELSE %[2]d END", i, nothing)
+		if f.cap > 0 {
+			step = fmt.Sprintf("CAST(v%d > CAST(%v AS DOUBLE) AS INTEGER)", i, f.cap)
+		}
+		steps = append(steps, step)
+	}
+	query := fmt.Sprintf(`SELECT place, step, count(*), max(value) FROM (
+		SELECT unnest([%s]) AS place, unnest([%s]) AS step, unnest([%s]) AS value
+		FROM (SELECT %s FROM data WHERE __unit_%[5]d %% %[6]d = ? GROUP BY __unit_%[5]d)) GROUP BY place, step`,
+		strings.Join(places, ", "), strings.Join(steps, ", "), strings.Join(values, ", "), strings.Join(totals, ", "), key, parts)
+	found := make([]tallied, len(figures))
 	for i := range found {
-		most, err := inParts(ctx, conn, i, rows, []string{"count(*)"})
-		if err != nil {
+		found[i].units = map[int]int64{}
+	}
+	for part := range parts {
+		if err := tallyPart(ctx, conn, query, part, found); err != nil {
 			return nil, err
-		}
-		found[i].Most = int64(most[0])
-		var names, sizes []string
-		for _, c := range request.Columns {
-			if c.Total {
-				names = append(names, c.Name)
-				sizes = append(sizes, fmt.Sprintf("COALESCE(sum(abs(CAST(%s AS DOUBLE))), 0)", quote(c.Name)))
-			}
-		}
-		if len(sizes) == 0 {
-			continue
-		}
-		totals, err := inParts(ctx, conn, i, rows, sizes)
-		if err != nil {
-			return nil, err
-		}
-		found[i].Totals = map[string]float64{}
-		for j, name := range names {
-			if total := totals[j] * roundedUp; !math.IsInf(total, 0) && !math.IsNaN(total) {
-				found[i].Totals[name] = total
-			}
 		}
 	}
 	return found, nil
+}
+
+func tallyPart(ctx context.Context, conn *sql.Conn, query string, part int64, found []tallied) error {
+	rows, err := conn.QueryContext(ctx, query, part)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var place, step int
+		var units int64
+		var greatest float64
+		if err := rows.Scan(&place, &step, &units, &greatest); err != nil {
+			return err
+		}
+		found[place].units[step] += units
+		found[place].greatest = math.Max(found[place].greatest, greatest)
+	}
+	return rows.Err()
+}
+
+// cap gives the cap of a figure: the one that the manifest states, or the power of two that 99 of 100 units keep to.
+func (t tallied) cap(f figure) wire.Cap {
+	var all, within int64
+	for _, n := range t.units {
+		all += n
+	}
+	if f.cap > 0 {
+		return wire.Cap{Most: f.cap, Beyond: share(t.units[1], all)}
+	}
+	steps := make([]int, 0, len(t.units))
+	for step := range t.units {
+		steps = append(steps, step)
+	}
+	slices.Sort(steps)
+	chosen := nothing
+	for _, step := range steps {
+		chosen, within = step, within+t.units[step]
+		if within*100 >= all*99 {
+			break
+		}
+	}
+	if chosen == nothing { // so have at least 99 of 100 units
+		return wire.Cap{Most: 1, Beyond: share(t.beyond(0), all), Proposed: true}
+	}
+	return wire.Cap{Most: math.Ldexp(1, chosen), Beyond: share(t.beyond(chosen), all), Proposed: true}
+}
+
+func (t tallied) beyond(step int) (units int64) {
+	for s, n := range t.units {
+		if s > step {
+			units += n
+		}
+	}
+	return units
+}
+
+// share is a part of a whole in per cent, rounded up.
+func share(part, whole int64) int { return int((part*100 + whole - 1) / whole) }
+
+// writeWeights adds a column with the weights of rows to the data. A weight has eight digits and is rounded down, so that
+// weighted decimals are decimals and the cap holds exactly.
+func writeWeights(ctx context.Context, conn *sql.Conn, key int, parts int64, f figure, most float64) error {
+	e := &engine{conn: conn}
+	column := quote(wire.WeightColumn(key, f.measure))
+	if err := e.run(ctx, "ALTER TABLE data ADD COLUMN "+column+" DECIMAL(9,8) DEFAULT 1"); err != nil {
+		return err
+	}
+	update := fmt.Sprintf(`UPDATE data SET %[1]s = beyond.weight FROM (
+		SELECT __unit_%[2]d AS unit, CAST(floor(CAST(%[3]v AS DOUBLE) / (%[4]s * %[5]v) * 1e8) / 1e8 AS DECIMAL(9,8)) AS weight
+		FROM data WHERE __unit_%[2]d %% %[6]d = ? GROUP BY __unit_%[2]d HAVING %[4]s > CAST(%[3]v AS DOUBLE)) AS beyond
+		WHERE data.__unit_%[2]d = beyond.unit`, column, key, most, f.total, roundedUp, parts)
+	for part := range parts {
+		if _, err := conn.ExecContext(ctx, update, part); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fullColumns lists those of the measures that no row leaves out or has a zero in.
@@ -63,34 +222,4 @@ func fullColumns(ctx context.Context, conn *sql.Conn, request wire.Intake) (full
 		}
 	}
 	return full, nil
-}
-
-// roundedUp keeps a total of rounded numbers from being less than the true one.
-const roundedUp = 1 + 1e-9
-
-// inParts gives the greatest of each figure that any unit of key i has. Units are hashes, so a remainder parts them
-// evenly.
-func inParts(ctx context.Context, conn *sql.Conn, i int, rows int64, figures []string) ([]float64, error) {
-	parts := rows/rowsAtOnce + 1
-	var inner, outer []string
-	for j, figure := range figures {
-		inner = append(inner, fmt.Sprintf("%s AS f%d", figure, j))
-		outer = append(outer, fmt.Sprintf("CAST(COALESCE(max(f%d), 0) AS DOUBLE)", j))
-	}
-	query := fmt.Sprintf("SELECT %[1]s FROM (SELECT %[2]s FROM data WHERE __unit_%[3]d %% %[4]d = ? GROUP BY __unit_%[3]d)",
-		strings.Join(outer, ", "), strings.Join(inner, ", "), i, parts)
-	greatest, part := make([]float64, len(figures)), make([]float64, len(figures))
-	targets := make([]any, len(figures))
-	for j := range part {
-		targets[j] = &part[j]
-	}
-	for p := range parts {
-		if err := conn.QueryRowContext(ctx, query, p).Scan(targets...); err != nil {
-			return nil, err
-		}
-		for j, value := range part {
-			greatest[j] = math.Max(greatest[j], value)
-		}
-	}
-	return greatest, nil
 }
