@@ -30,12 +30,13 @@ type Grants interface {
 
 // Accounts keeps the accounts; identity.Identity does.
 type Accounts interface {
-	SignIn(ctx context.Context, name, password, from string) (identity.Tokens, policy.Principal, error)
+	SignIn(ctx context.Context, c identity.Credentials) (identity.Tokens, policy.Principal, error)
 	Refresh(ctx context.Context, token string) (identity.Tokens, error)
 	SignOut(ctx context.Context, session string) error
 	ChangePassword(ctx context.Context, name, current, next, from string) error
 	CreateAccount(ctx context.Context, account identity.Account, password string) error
 	DisableAccount(ctx context.Context, name string) error
+	Unlock(ctx context.Context, name string) error
 	Accounts(ctx context.Context) ([]identity.Account, error)
 }
 

@@ -15,10 +15,10 @@ import (
 
 // SignIn checks who somebody is. Nothing has to be announced before it, since nothing has happened until the tokens
 // are handed out; if it cannot be logged, they are not, and the session ends.
-func (a *Acts) SignIn(ctx context.Context, name, password, from string) (identity.Tokens, error) {
-	tokens, who, err := a.Accounts.SignIn(ctx, name, password, from)
+func (a *Acts) SignIn(ctx context.Context, c identity.Credentials) (identity.Tokens, error) {
+	tokens, who, err := a.Accounts.SignIn(ctx, c)
 	if err != nil {
-		return identity.Tokens{}, a.failedSignIn(ctx, name, err)
+		return identity.Tokens{}, a.failedSignIn(ctx, c.Name, err)
 	}
 	if _, err := a.Record.Append(ctx, audit.Event{Kind: "session.begun", Actor: who.Subject}); err != nil {
 		ended := a.Accounts.SignOut(context.WithoutCancel(ctx), who.Session)
@@ -113,6 +113,17 @@ func (a *Acts) DisableAccount(ctx context.Context, who policy.Principal, name, r
 		}
 		return errors.Join(disabled, a.Jobs.StopAccount(ctx, name))
 	})
+}
+
+// UnlockAccount forgets the failed attempts to sign in to an account, so that its owner need not wait any longer.
+func (a *Acts) UnlockAccount(ctx context.Context, who policy.Principal, name string) error {
+	d := deed{action: policy.UserUnlock, about: "account", private: name}
+	account, err := a.account(ctx, name)
+	if err != nil && problem.Of(err).Code != "identity.no-such-account" {
+		return err
+	}
+	d.object = policy.Object{Organisation: account.Organisation, Roles: account.Roles}
+	return perform(ctx, a, who, d, func(ctx context.Context) error { return a.Accounts.Unlock(ctx, name) })
 }
 
 // ListAccounts shows the accounts: all, or those of the person's own organisation.

@@ -150,6 +150,24 @@ var scenes = []scene{
 			return "", a.DisableAccount(ctx, who, id, "reason of 李四")
 		},
 		func(t *testing.T, p *gatewaytest.Platform, id string) bool { return account(t, p, id).Disabled }},
+	{"unlock account", "maintainer", "analyst", "policy.forbidden",
+		func(t *testing.T, p *gatewaytest.Platform) string {
+			p.Admit(t, "colleague")
+			for range 6 {
+				_, _, err := p.Identity.SignIn(t.Context(), identity.Credentials{Name: "colleague", Password: "wrong", From: "192.0.2.1"})
+				if err == nil {
+					t.Fatal("a wrong password was taken")
+				}
+			}
+			return "colleague"
+		},
+		func(ctx context.Context, a *gateway.Acts, who policy.Principal, _ *gatewaytest.Platform, id string) (any, error) {
+			return "", a.UnlockAccount(ctx, who, id)
+		},
+		func(t *testing.T, p *gatewaytest.Platform, id string) bool {
+			_, _, err := p.Identity.SignIn(t.Context(), identity.Credentials{Name: id, Password: gatewaytest.Password, From: "192.0.2.1"})
+			return err == nil
+		}},
 	{"list accounts", "authority", "analyst", "policy.forbidden",
 		func(t *testing.T, p *gatewaytest.Platform) string { p.Admit(t, "colleague"); return "" },
 		func(ctx context.Context, a *gateway.Acts, who policy.Principal, _ *gatewaytest.Platform, _ string) (any, error) {
@@ -300,7 +318,7 @@ func TestSuspendingAGrantStopsItsJobsAtOnce(t *testing.T) {
 func TestSigningInIsOnTheLogOrDoesNotHappen(t *testing.T) {
 	p := gatewaytest.New(t, storetest.Open(t, storetest.SQLite(t)), gateway.JobOptions{})
 	p.Admit(t, "analyst")
-	tokens, err := actsWith(t, p, &faulty{Recorder: p.Log}).SignIn(t.Context(), "analyst", gatewaytest.Password, "192.0.2.1")
+	tokens, err := actsWith(t, p, &faulty{Recorder: p.Log}).SignIn(t.Context(), identity.Credentials{Name: "analyst", Password: gatewaytest.Password, From: "192.0.2.1"})
 	if err == nil || tokens != (identity.Tokens{}) {
 		t.Errorf("tokens %v, %v", tokens, err)
 	}
@@ -308,7 +326,7 @@ func TestSigningInIsOnTheLogOrDoesNotHappen(t *testing.T) {
 	if err != nil || open != 0 {
 		t.Errorf("%d sessions are open, %v", open, err)
 	}
-	if tokens, err = p.Acts.SignIn(t.Context(), "analyst", gatewaytest.Password, "192.0.2.1"); err != nil || tokens.Access == "" {
+	if tokens, err = p.Acts.SignIn(t.Context(), identity.Credentials{Name: "analyst", Password: gatewaytest.Password, From: "192.0.2.1"}); err != nil || tokens.Access == "" {
 		t.Fatalf("%v", err)
 	}
 	who, err := p.Identity.Verify(t.Context(), tokens.Access)
@@ -323,7 +341,7 @@ func TestSigningInIsOnTheLogOrDoesNotHappen(t *testing.T) {
 	}
 	// A password typed into the field for names is written nowhere; a name that somebody has is.
 	for name, actor := range map[string]string{gatewaytest.Password: "", "analyst": "analyst"} {
-		if _, err := p.Acts.SignIn(t.Context(), name, "wrong", "192.0.2.1"); codeOf(err) != "identity.sign-in-failed" {
+		if _, err := p.Acts.SignIn(t.Context(), identity.Credentials{Name: name, Password: "wrong", From: "192.0.2.1"}); codeOf(err) != "identity.sign-in-failed" {
 			t.Errorf("got %v", err)
 		}
 		records, err := p.Log.Search(t.Context(), audit.Filter{Kind: "session.refused"})

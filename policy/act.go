@@ -37,6 +37,7 @@ const (
 
 	UserCreate  Action = "user.create"  // Organisation, Roles
 	UserDisable Action = "user.disable" // Organisation, Roles
+	UserUnlock  Action = "user.unlock"  // Organisation, Roles
 	UserList    Action = "user.list"    // Organisation; empty for those who may see all
 
 	AuditRead   Action = "audit.read"

@@ -276,7 +276,7 @@ func TestEveryActionHasAnAllow(t *testing.T) {
 	for _, action := range []Action{
 		GrantCreate, GrantRead, GrantList, GrantSuspend, GrantRestore, GrantTerminate, DatasetImport, DatasetList,
 		DatasetDescribe, QueryExplain, JobRead, JobList, JobCancel, ReleaseList, ReleaseShow, ReleaseApprove,
-		ReleaseRefuse, UserCreate, UserDisable, UserList, AuditRead, AuditVerify, PlatformOperate,
+		ReleaseRefuse, UserCreate, UserDisable, UserUnlock, UserList, AuditRead, AuditVerify, PlatformOperate,
 	} {
 		if !tried[string(action)] {
 			t.Errorf("no case allows %s", action)

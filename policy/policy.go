@@ -110,7 +110,11 @@ func (e *Engine) Authorize(ctx context.Context, who Principal, grantID string) (
 		return Decision{}, undecided(err)
 	}
 	if !verdict.allow {
-		return Decision{}, denied(verdict.reason)
+		why := denied(verdict.reason)
+		if why.Code == "policy.quota-jobs" || why.Code == "policy.quota-cells" {
+			why = why.After(e.untilTomorrow())
+		}
+		return Decision{}, why
 	}
 	return decide(grant, used, verdict.obligations)
 }

@@ -67,9 +67,9 @@ func (e *Engine) whyNotCharged(ctx context.Context, grantID string, now time.Tim
 	case now.Unix() >= grant.Until.Unix():
 		return problem.New("policy.grant-expired")
 	case used.Jobs+jobs > grant.Quota.JobsPerDay:
-		return problem.New("policy.quota-jobs")
+		return problem.New("policy.quota-jobs").After(e.untilTomorrow())
 	}
-	return problem.New("policy.quota-cells")
+	return problem.New("policy.quota-cells").After(e.untilTomorrow())
 }
 
 // account reads a grant and what it spent today, in one statement.
@@ -93,3 +93,9 @@ func (e *Engine) account(ctx context.Context, grantID string) (Grant, usage, err
 
 // day names the day of an account in the platform's time zone.
 func (e *Engine) day(t time.Time) string { return t.In(e.zone).Format(time.DateOnly) }
+
+// untilTomorrow is how long a day's account still lasts.
+func (e *Engine) untilTomorrow() time.Duration {
+	now := e.now().In(e.zone)
+	return time.Date(now.Year(), now.Month(), now.Day()+1, 0, 0, 0, 0, e.zone).Sub(now)
+}

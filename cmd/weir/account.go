@@ -13,6 +13,7 @@ type accountCommand struct {
 	Create    accountCreateCommand    `cmd:"" help:"Create an account."`
 	List      accountListCommand      `cmd:"" help:"List the accounts."`
 	Disable   accountDisableCommand   `cmd:"" help:"Disable an account and end its sessions."`
+	Unlock    accountUnlockCommand    `cmd:"" help:"Forget the failed attempts to sign in to an account."`
 	Password  accountPasswordCommand  `cmd:"" help:"Change your own password; ends all your sessions."`
 }
 
@@ -130,6 +131,23 @@ func (a *accountDisableCommand) Run(ctx context.Context, t *terminal, c *command
 	return nil
 }
 
+type accountUnlockCommand struct {
+	Name string `arg:"" help:"The account."`
+}
+
+// Run lets the owner of an account try again at once.
+func (a *accountUnlockCommand) Run(ctx context.Context, t *terminal, c *commands) error {
+	person, err := c.platform(ctx, t)
+	if err != nil {
+		return err
+	}
+	if err := done(person.UnlockAccount(ctx, a.Name)); err != nil {
+		return err
+	}
+	t.say("Account %s may sign in again at once.", a.Name)
+	return nil
+}
+
 type accountPasswordCommand struct{}
 
 // Run changes the person's own password, and signs in anew since that ends every session.
@@ -153,11 +171,15 @@ func (a *accountPasswordCommand) Run(ctx context.Context, t *terminal, c *comman
 	if err := done(person.ChangePassword(ctx, client.PasswordChange{Current: current, Next: next})); err != nil {
 		return err
 	}
-	opened, err := answer[client.Session](person.SignIn(ctx, client.Credentials{Account: s.Account, Password: next}))
+	known, err := knownAs(t, s.Server, s.Account)
 	if err != nil {
 		return err
 	}
-	if err := keep(t, s.with(opened)); err != nil {
+	opened, err := answer[client.Session](person.SignIn(ctx, client.Credentials{Account: s.Account, Password: next, Device: known}))
+	if err != nil {
+		return err
+	}
+	if err := keep(t, s.with(opened), opened.Device); err != nil {
 		return err
 	}
 	t.say("The password of %s was changed.", s.Account)

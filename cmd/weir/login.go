@@ -26,12 +26,16 @@ func (l *loginCommand) Run(ctx context.Context, t *terminal, c *commands) error 
 	if err != nil {
 		return err
 	}
-	opened, err := answer[client.Session](nobody.SignIn(ctx, client.Credentials{Account: l.Account, Password: password}))
+	known, err := knownAs(t, server, l.Account)
+	if err != nil {
+		return err
+	}
+	opened, err := answer[client.Session](nobody.SignIn(ctx, client.Credentials{Account: l.Account, Password: password, Device: known}))
 	if err != nil {
 		return err
 	}
 	s := session{Server: server, Account: l.Account}.with(opened)
-	if err := keep(t, s); err != nil {
+	if err := keep(t, s, opened.Device); err != nil {
 		return err
 	}
 	person, err := c.dial(t, server, bearer(s.Access))
@@ -46,12 +50,17 @@ func (l *loginCommand) Run(ctx context.Context, t *terminal, c *commands) error 
 	return nil
 }
 
-func keep(t *terminal, s session) error {
+// keep stores a session as the one that acts, and by what the platform knows this machine from now on.
+func keep(t *terminal, s session, known *string) error {
 	w, err := openWallet(t.config)
 	if err != nil {
 		return err
 	}
-	return errors.Join(w.first(s), w.close())
+	err = w.first(s)
+	if err == nil && known != nil {
+		err = w.remember(device{Server: s.Server, Account: s.Account, Secret: *known})
+	}
+	return errors.Join(err, w.close())
 }
 
 type logoutCommand struct{}

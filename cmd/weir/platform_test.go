@@ -86,6 +86,7 @@ func TestCommandsAskThePlatform(t *testing.T) {
 		{"audit verify", answers{"POST /api/v1/log/verify": {{200, `{"ok":true,"size":12,"root":"abc","findings":[]}`}}},
 			"POST /api/v1/log/verify Bearer access-1", "The log verifies: 12 entries, root abc."},
 		{"audit checkpoint", answers{"GET /api/v1/log/checkpoint": {{200, "weir\n12\nabc\n"}}}, "GET /api/v1/log/checkpoint Bearer access-1", "weir\n12\nabc\n"},
+		{"account unlock wang", answers{"POST /api/v1/accounts/wang/unlock": {{204, ""}}}, "POST /api/v1/accounts/wang/unlock Bearer access-1", "Account wang may sign in again at once."},
 		{"account disable wang --reason left", answers{"POST /api/v1/accounts/wang/disable": {{204, ""}}},
 			`POST /api/v1/accounts/wang/disable Bearer access-1 {"reason":"left"}`, "Account wang is disabled."},
 	} {

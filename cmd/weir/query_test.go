@@ -74,7 +74,7 @@ func platformWith(t *testing.T, script answers) *fake {
 func signedIn(t *testing.T, f *fake, until time.Time) recorded {
 	t.Helper()
 	term := testTerminal(t, problem.English)
-	if err := keep(term.terminal, session{Server: f.URL, Account: "li", Access: "access-1", Refresh: "refresh-1", Expires: until}); err != nil {
+	if err := keep(term.terminal, session{Server: f.URL, Account: "li", Access: "access-1", Refresh: "refresh-1", Expires: until}, nil); err != nil {
 		t.Fatal(err)
 	}
 	return term

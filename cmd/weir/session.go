@@ -59,8 +59,11 @@ func openWallet(config func() (string, error)) (*wallet, error) {
 
 func (w *wallet) close() error { return w.lock.Close() }
 
-func (w *wallet) read() error {
-	info, err := os.Lstat(w.path)
+func (w *wallet) read() error { return readPrivate(w.path, &w.sessions) }
+
+// readPrivate reads a file that only its owner may read. One that is not there holds nothing.
+func readPrivate(path string, into any) error {
+	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -68,14 +71,14 @@ func (w *wallet) read() error {
 		return err
 	}
 	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s must be a plain file with mode 0600", w.path)
+		return fmt.Errorf("%s must be a plain file with mode 0600", path)
 	}
-	text, err := os.ReadFile(w.path)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(text, &w.sessions); err != nil {
-		return fmt.Errorf("%s: %w", w.path, err)
+	if err := json.Unmarshal(text, into); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
 }
@@ -118,19 +121,21 @@ func (s session) same(other session) bool {
 }
 
 // write replaces the file in one step, so that a process that dies leaves the old one.
-func (w *wallet) write() error {
-	text, err := json.MarshalIndent(w.sessions, "", "  ")
+func (w *wallet) write() error { return writePrivate(w.path, w.sessions) }
+
+func writePrivate(path string, value any) error {
+	text, err := json.MarshalIndent(value, "", "  ")
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(w.path), ".sessions-*") // mode 0600
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // mode 0600
 	if err != nil {
 		return problem.New("cli.no-wallet").Because(err)
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(text)
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), w.path)
+		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
 		return problem.New("cli.no-wallet").Because(err)

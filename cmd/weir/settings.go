@@ -31,7 +31,7 @@ type settings struct {
 	Origin    string           `koanf:"origin"`    // name of the log, worldwide and for ever
 	TLS       tlsSettings      `koanf:"tls"`       // certificate and key in PEM files
 	Plaintext bool             `koanf:"plaintext"` // listen beyond this machine without TLS
-	Proxies   []string         `koanf:"proxies"`   // addresses or CIDR ranges whose X-Forwarded-For is believed
+	Proxies   []string         `koanf:"proxies"`   // addresses or CIDR ranges whose X-Forwarded-For is believed, or "none"
 	Metrics   metricsSettings  `koanf:"metrics"`   // figures for the maintainer
 	Log       logSettings      `koanf:"log"`       // operation log
 	Identity  identitySettings `koanf:"identity"`  // who else says who somebody is
@@ -188,11 +188,31 @@ func (s *settings) complete() error {
 		return err
 	}
 	s.URL = strings.TrimSuffix(s.URL, "/")
-	if s.URL == "" {
+	if s.URL != "" {
+		if u, err := url.Parse(s.URL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+			return errors.New("url: not the address of a platform")
+		}
+	}
+	return s.nameProxies(host)
+}
+
+// noProxy says in proxies that nothing stands in front.
+const noProxy = "none"
+
+// nameProxies demands to be told which proxy stands in front, where something does TLS for the platform: it would be
+// taken for the one client that everybody is. A proxy that the settings do not betray is found when it forwards a
+// sign-in, which is refused.
+func (s *settings) nameProxies(host string) error {
+	if slices.Equal(s.Proxies, []string{noProxy}) {
+		s.Proxies = nil
 		return nil
 	}
-	if u, err := url.Parse(s.URL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
-		return errors.New("url: not the address of a platform")
+	if slices.Contains(s.Proxies, noProxy) {
+		return errors.New("proxies: none beside an address")
+	}
+	inFront := !s.secure() && (s.Plaintext && !loopback(host) || strings.HasPrefix(s.URL, "https:"))
+	if inFront && len(s.Proxies) == 0 {
+		return problem.New("cli.proxy-unnamed")
 	}
 	return nil
 }

@@ -34,8 +34,11 @@ func TestSettingsComeFromDefaultsFileAndEnvironment(t *testing.T) {
 		{"TLS", "listen: 0.0.0.0:443\nurl: https://weir.example.org/\ntls: {cert: a.pem, key: b.pem}", nil, func(s *settings) {
 			s.Listen, s.URL, s.TLS = "0.0.0.0:443", "https://weir.example.org", tlsSettings{"a.pem", "b.pem"}
 		}},
-		{"TLS done by something in front", "listen: 10.0.0.1:80\nurl: https://weir.example.org\nplaintext: true", nil, func(s *settings) {
+		{"TLS done by something in front", "listen: 10.0.0.1:80\nurl: https://weir.example.org\nplaintext: true\nproxies: [none]", nil, func(s *settings) {
 			s.Listen, s.URL, s.Plaintext = "10.0.0.1:80", "https://weir.example.org", true
+		}},
+		{"a proxy that is named", "listen: 10.0.0.1:80\nplaintext: true\nproxies: [10.0.0.5]", nil, func(s *settings) {
+			s.Listen, s.Plaintext, s.Proxies = "10.0.0.1:80", true, []string{"10.0.0.5"}
 		}},
 		{"an external provider", "identity: {external: [{issuer: https://id.example.org, audience: weir}]}", nil, func(s *settings) {
 			s.Identity.External = []providerSettings{{Issuer: "https://id.example.org", Audience: "weir"}}
@@ -131,6 +134,9 @@ func TestSettingsAreRefused(t *testing.T) {
 		{"no YAML", "a: b: c", nil, "cli.bad-settings"},
 		{"beyond this machine without TLS", "listen: 0.0.0.0:8440", nil, "cli.open-door"},
 		{"everywhere without TLS", "listen: ':8440'", nil, "cli.open-door"},
+		{"TLS done by something in front that is not named", "listen: 10.0.0.1:80\nplaintext: true", nil, "cli.proxy-unnamed"},
+		{"reached by https without a certificate", "url: https://weir.example.org", nil, "cli.proxy-unnamed"},
+		{"no proxy and one", "proxies: [none, 10.0.0.1]", nil, "cli.bad-settings"},
 		{"a name that may be another machine's", "listen: weir.example.org:8440", nil, "cli.open-door"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

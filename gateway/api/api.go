@@ -68,7 +68,7 @@ type Jobs interface {
 
 // Acts is everything else that people do; gateway.Acts does it.
 type Acts interface {
-	SignIn(ctx context.Context, name, password, from string) (identity.Tokens, error)
+	SignIn(ctx context.Context, c identity.Credentials) (identity.Tokens, error)
 	Refresh(ctx context.Context, token string) (identity.Tokens, error)
 	SignOut(ctx context.Context, who policy.Principal) error
 	ChangePassword(ctx context.Context, who policy.Principal, current, next, from string) error
@@ -76,6 +76,7 @@ type Acts interface {
 	ListAccounts(ctx context.Context, who policy.Principal) ([]identity.Account, error)
 	CreateAccount(ctx context.Context, who policy.Principal, account identity.Account, password string) (identity.Account, error)
 	DisableAccount(ctx context.Context, who policy.Principal, name, reason string) error
+	UnlockAccount(ctx context.Context, who policy.Principal, name string) error
 
 	ListDatasets(ctx context.Context, who policy.Principal) ([]policy.Dataset, error)
 	Dataset(ctx context.Context, who policy.Principal, name string) (policy.Dataset, error)
@@ -133,6 +134,7 @@ type server struct {
 	explain   turns
 	verify    turns
 	counters  counters
+	proxies   proxies
 }
 
 var _ gen.StrictServerInterface = (*server)(nil)
@@ -149,6 +151,10 @@ func New(deps Deps) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	trusted, err := newProxies(deps.TrustedProxies)
+	if err != nil {
+		return nil, err
+	}
 	l := deps.Limits
 	s := &server{
 		Deps:      deps,
@@ -158,6 +164,7 @@ func New(deps Deps) (http.Handler, error) {
 		explain:   make(turns, l.Explain),
 		verify:    make(turns, l.Verify),
 		counters:  counters,
+		proxies:   trusted,
 	}
 	validate, err := s.validator()
 	if err != nil {

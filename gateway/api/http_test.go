@@ -97,6 +97,39 @@ func TestRateOfAnAddressBehindATrustedProxy(t *testing.T) {
 	from("192.0.2.1").want(t, 200, "")
 }
 
+// TestAProxyThatIsNotNamed holds that nobody signs in through a proxy that would be taken for the one client.
+func TestAProxyThatIsNotNamed(t *testing.T) {
+	through := func(s *site, header string) answer {
+		return s.do(t, request{
+			method: "POST", path: "/api/v1/session", header: map[string]string{header: "192.0.2.1"},
+			body: object{"account": "analyst", "password": gatewaytest.Password},
+		})
+	}
+	s := newSite(t, nil)
+	s.Admit(t, "analyst")
+	for _, header := range []string{"X-Forwarded-For", "X-Real-IP", "Forwarded"} {
+		through(s, header).want(t, 400, "api.proxy-unknown")
+	}
+	named := newSite(t, func(d *api.Deps) { d.TrustedProxies = []string{"127.0.0.0/8", "::1"} })
+	named.Admit(t, "analyst")
+	through(named, "X-Forwarded-For").want(t, 200, "")
+}
+
+// TestRetryAfterTellsTheTruth holds that the header is what the message says.
+func TestRetryAfterTellsTheTruth(t *testing.T) {
+	s := newSite(t, nil)
+	s.Admit(t, "analyst")
+	guess := func() answer {
+		return s.do(t, request{method: "POST", path: "/api/v1/session", body: object{"account": "analyst", "password": "a wrong one"}})
+	}
+	for range 5 {
+		guess().want(t, 401, "identity.sign-in-failed")
+	}
+	if got := guess().want(t, 429, "identity.too-many-attempts").header.Get("Retry-After"); got != "30" && got != "29" {
+		t.Errorf("Retry-After: %s", got)
+	}
+}
+
 func TestRateOfAnAccount(t *testing.T) {
 	s := newSite(t, func(d *api.Deps) { d.Limits.PerAccount, d.Limits.AccountBurst = 1e-9, 2 })
 	s.signIn(t, "analyst", "colleague")

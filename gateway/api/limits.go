@@ -3,10 +3,12 @@ package api
 import (
 	"container/list"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -79,7 +81,8 @@ func newBuckets(limit rate.Limit, burst, most int) *buckets {
 	return &buckets{limit: limit, burst: burst, most: most, byKey: map[string]*list.Element{}, order: list.New()}
 }
 
-func (b *buckets) allow(key string, now time.Time) bool {
+// take counts a request, or tells how long to wait until there is room for one.
+func (b *buckets) take(key string, now time.Time) (wait time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e := b.byKey[key]
@@ -93,7 +96,11 @@ func (b *buckets) allow(key string, now time.Time) bool {
 		b.byKey[key] = e
 	}
 	b.order.MoveToFront(e)
-	return e.Value.(bucket).limiter.AllowN(now, 1)
+	reserved := e.Value.(bucket).limiter.ReserveN(now, 1)
+	if wait = reserved.DelayFrom(now); wait > 0 {
+		reserved.CancelAt(now)
+	}
+	return wait
 }
 
 // network is what counts as one address: an IPv4 address, or the /64 of an IPv6 address, which one household holds
@@ -108,6 +115,31 @@ func network(address string) string {
 		return a.String()
 	}
 	return netip.PrefixFrom(a, 64).Masked().String()
+}
+
+// proxies are the networks whose word on where a request comes from is believed.
+type proxies []netip.Prefix
+
+func newProxies(configured []string) (proxies, error) {
+	var all proxies
+	for _, text := range configured {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			address, notAddress := netip.ParseAddr(text)
+			if notAddress != nil {
+				return nil, fmt.Errorf("proxy %q: neither an address nor a range", text)
+			}
+			network = netip.PrefixFrom(address, address.BitLen())
+		}
+		all = append(all, network)
+	}
+	return all, nil
+}
+
+func (p proxies) has(address string) bool {
+	a, err := netip.ParseAddr(address)
+	a = a.Unmap()
+	return err == nil && slices.ContainsFunc(p, func(n netip.Prefix) bool { return n.Contains(a) })
 }
 
 // turns bounds how many do something at once.
@@ -175,8 +207,8 @@ func (b *body) Read(p []byte) (int, error) {
 
 // limitAddress bounds the requests from one address, whoever they claim to be from.
 func (s *server) limitAddress(c *gin.Context) {
-	if !s.addresses.allow(network(c.ClientIP()), time.Now()) {
-		s.fail(c, problem.New("api.too-many-requests"))
+	if wait := s.addresses.take(network(c.ClientIP()), time.Now()); wait > 0 {
+		s.fail(c, problem.New("api.too-many-requests").After(wait))
 	}
 }
 

@@ -88,6 +88,12 @@ func (s *site) testAccounts(t *testing.T) {
 	s.do(t, request{method: "GET", path: "/api/v1/accounts", as: "analyst"}).want(t, 403, "policy.forbidden")
 
 	reason := object{"reason": "has left"}
+	unlock := func(as, name string) answer {
+		return s.do(t, request{method: "POST", path: "/api/v1/accounts/" + name + "/unlock", as: as})
+	}
+	unlock("analyst", "newcomer").want(t, 403, "policy.forbidden")
+	unlock("authority", "nobody").want(t, 404, "identity.no-such-account")
+	unlock("authority", "newcomer").want(t, 204, "")
 	s.do(t, request{method: "POST", path: "/api/v1/accounts/newcomer/disable", as: "analyst", body: reason}).want(t, 403, "policy.forbidden")
 	s.do(t, request{method: "POST", path: "/api/v1/accounts/nobody/disable", as: "analyst", body: reason}).want(t, 403, "policy.forbidden")
 	s.do(t, request{method: "POST", path: "/api/v1/accounts/nobody/disable", as: "authority", body: reason}).want(t, 404, "identity.no-such-account")

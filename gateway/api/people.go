@@ -10,11 +10,13 @@ import (
 )
 
 func (s *server) SignIn(ctx context.Context, req gen.SignInRequestObject) (gen.SignInResponseObject, error) {
-	ctx, from, err := stranger(ctx)
+	ctx, from, err := s.attempting(ctx)
 	if err != nil {
 		return nil, err
 	}
-	tokens, err := s.Acts.SignIn(ctx, req.Body.Account, req.Body.Password, from)
+	tokens, err := s.Acts.SignIn(ctx, identity.Credentials{
+		Name: req.Body.Account, Password: req.Body.Password, From: from, Device: given(req.Body.Device),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +54,7 @@ func (s *server) SignOut(ctx context.Context, _ gen.SignOutRequestObject) (gen.S
 }
 
 func (s *server) ChangePassword(ctx context.Context, req gen.ChangePasswordRequestObject) (gen.ChangePasswordResponseObject, error) {
-	_, from, err := stranger(ctx)
+	_, from, err := s.attempting(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -101,9 +103,17 @@ func (s *server) DisableAccount(ctx context.Context, req gen.DisableAccountReque
 	return gen.DisableAccount204Response{}, s.Acts.DisableAccount(ctx, person, req.Account, req.Body.Reason)
 }
 
+func (s *server) UnlockAccount(ctx context.Context, req gen.UnlockAccountRequestObject) (gen.UnlockAccountResponseObject, error) {
+	ctx, person, err := asker(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return gen.UnlockAccount204Response{}, s.Acts.UnlockAccount(ctx, person, req.Account)
+}
+
 func session(t identity.Tokens) gen.Session {
 	return gen.Session{
-		AccessToken: t.Access, RefreshToken: t.Refresh, TokenType: gen.Bearer,
+		AccessToken: t.Access, RefreshToken: t.Refresh, TokenType: gen.Bearer, Device: optional(t.Device),
 		ExpiresIn: max(0, int(time.Until(t.Expires).Seconds())),
 	}
 }

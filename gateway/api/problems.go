@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"go.uber.org/zap"
@@ -17,7 +19,7 @@ import (
 
 // fail answers with a problem document. The cause goes to the operation log and nowhere else.
 func (s *server) fail(c *gin.Context, err error) {
-	document := s.document(c, err)
+	document, wait := s.document(c, err), problem.Of(err).Wait()
 	if document.Status >= 500 {
 		s.Log.Error("request failed", zap.String("request", requestID(c)), zap.String("code", document.Code),
 			zap.Errors("causes", causes(err)))
@@ -34,8 +36,8 @@ func (s *server) fail(c *gin.Context, err error) {
 	if document.Status == http.StatusUnauthorized {
 		c.Header("WWW-Authenticate", `Bearer realm="weir"`)
 	}
-	if document.Status == http.StatusTooManyRequests || document.Status == http.StatusServiceUnavailable {
-		c.Header("Retry-After", "5")
+	if wait > 0 { // else nobody knows when, and a guess would be believed
+		c.Header("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
 	}
 	c.Abort()
 	c.Data(document.Status, "application/problem+json", text)

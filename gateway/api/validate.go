@@ -91,11 +91,30 @@ func asker(ctx context.Context) (context.Context, policy.Principal, error) {
 	return c.Request.Context(), principal, nil
 }
 
+// forwarded are the headers in which a proxy says for whom it asks.
+var forwarded = []string{"X-Forwarded-For", "X-Real-Ip", "Forwarded"}
+
 // stranger is asker for operations that need no token: it gives the request's context and address.
 func stranger(ctx context.Context) (context.Context, string, error) {
 	c, ok := ctx.(*gin.Context)
 	if !ok {
 		return nil, "", errors.New("a handler was called outside of a request")
+	}
+	return c.Request.Context(), c.ClientIP(), nil
+}
+
+// attempting is stranger for whoever shows a password, whose address is limited. Behind a proxy that the settings do not
+// name, everybody would come from the proxy's address and share its limits, so no password is taken through one. A
+// client that writes such a header itself keeps out nobody else.
+func (s *server) attempting(ctx context.Context) (context.Context, string, error) {
+	c, ok := ctx.(*gin.Context)
+	if !ok {
+		return nil, "", errors.New("a handler was called outside of a request")
+	}
+	for _, header := range forwarded {
+		if c.GetHeader(header) != "" && !s.proxies.has(c.RemoteIP()) {
+			return nil, "", problem.New("api.proxy-unknown")
+		}
 	}
 	return c.Request.Context(), c.ClientIP(), nil
 }
@@ -128,8 +147,8 @@ func (s *server) principal(c *gin.Context) (policy.Principal, error) {
 	if err != nil {
 		return policy.Principal{}, err
 	}
-	if !s.accounts.allow(principal.Subject, time.Now()) {
-		return policy.Principal{}, problem.New("api.too-many-requests")
+	if wait := s.accounts.take(principal.Subject, time.Now()); wait > 0 {
+		return policy.Principal{}, problem.New("api.too-many-requests").After(wait)
 	}
 	return principal, nil
 }

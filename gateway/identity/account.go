@@ -212,7 +212,7 @@ func (i *Identity) ResetPassword(ctx context.Context, name, password string) err
 // ChangePassword sets a new password for a person who knows the current one, and ends the account's sessions.
 // It counts as an attempt from the address, as a sign-in does.
 func (i *Identity) ChangePassword(ctx context.Context, name, current, next, from string) error {
-	a, err := i.prove(ctx, name, current, from)
+	a, _, err := i.prove(ctx, Credentials{Name: name, Password: current, From: from})
 	if err != nil {
 		return err
 	}

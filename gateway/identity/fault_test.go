@@ -74,7 +74,7 @@ func TestStoreFails(t *testing.T) {
 	}{
 		"SignIn": {
 			func(ctx context.Context, f *fixture, s state) error {
-				tokens, who, err := f.SignIn(ctx, "li.wei", testPassword, s.from)
+				tokens, who, err := f.SignIn(ctx, Credentials{Name: "li.wei", Password: testPassword, From: s.from})
 				if err != nil && (tokens != (Tokens{}) || who.Subject != "") {
 					return errTakenForYes
 				}

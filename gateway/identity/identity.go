@@ -117,7 +117,7 @@ func (i *Identity) Verify(ctx context.Context, bearer string) (policy.Principal,
 	}
 	c, err := s.verify(ctx, bearer)
 	if errors.Is(err, errUnreachable) {
-		return policy.Principal{}, problem.New("identity.provider-unavailable").Because(err)
+		return policy.Principal{}, problem.New("identity.provider-unavailable").After(retryAfter).Because(err)
 	}
 	if err != nil {
 		return policy.Principal{}, problem.New("identity.token-invalid").Because(err)

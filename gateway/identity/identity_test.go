@@ -96,7 +96,7 @@ func empty(t testing.TB, db *bun.DB) {
 
 func (f *fixture) signIn(t testing.TB) (Tokens, policy.Principal) {
 	t.Helper()
-	tokens, who, err := f.SignIn(t.Context(), "li.wei", testPassword, home)
+	tokens, who, err := f.SignIn(t.Context(), Credentials{Name: "li.wei", Password: testPassword, From: home})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,7 +70,7 @@ func TestKeysAreShared(t *testing.T) {
 	if err := other.RotateKey(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	tokens, _, err := other.SignIn(t.Context(), "li.wei", testPassword, home)
+	tokens, _, err := other.SignIn(t.Context(), Credentials{Name: "li.wei", Password: testPassword, From: home})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestKeysAreShared(t *testing.T) {
 	}
 	f.clock.Advance(reload)
 	f.refuses(t, tokens.Access, "identity.token-invalid")
-	if got, _, err := f.SignIn(t.Context(), "li.wei", testPassword, home); err == nil || got != (Tokens{}) {
+	if got, _, err := f.SignIn(t.Context(), Credentials{Name: "li.wei", Password: testPassword, From: home}); err == nil || got != (Tokens{}) {
 		t.Fatal("signed without a key")
 	}
 }

@@ -125,35 +125,35 @@ func parseHash(encoded string) (cost Argon, salt, sum []byte, err error) {
 }
 
 // prove checks that somebody knows an account's password, within the limits on attempts. Whatever is wrong, the
-// refusal is the same and takes the same work.
-func (i *Identity) prove(ctx context.Context, name, password, from string) (account, error) {
-	name = strings.ToLower(strings.TrimSpace(name))
-	charge, err := i.chargeAttempt(ctx, name, from)
+// refusal is the same and takes the same work. device is the secret by which their device is known from now on.
+func (i *Identity) prove(ctx context.Context, c Credentials) (a account, device string, err error) {
+	c.Name = strings.ToLower(strings.TrimSpace(c.Name))
+	charge, err := i.chargeAttempt(ctx, c)
 	if err != nil {
-		return account{}, err
+		return account{}, "", err
 	}
-	a, found, err := i.account(ctx, name)
+	a, found, err := i.account(ctx, c.Name)
 	if err != nil {
-		return account{}, err
+		return account{}, "", err
 	}
-	canonical, err := canonicalPassword(password)
+	canonical, err := canonicalPassword(c.Password)
 	acceptable := err == nil
 	ok, stale, err := i.hasher.matches(ctx, a.Password, canonical)
 	if err != nil {
-		return account{}, err
+		return account{}, "", err
 	}
 	if !ok || !found || !acceptable || a.DisabledAt != 0 {
-		return account{}, problem.New("identity.sign-in-failed")
+		return account{}, "", problem.New("identity.sign-in-failed")
 	}
-	if err := i.refundAttempt(ctx, charge); err != nil {
-		return account{}, err
+	if device, err = i.refundAttempt(ctx, charge, c.Name); err != nil {
+		return account{}, "", err
 	}
 	if stale {
 		if err := i.rehash(ctx, a, canonical); err != nil {
-			return account{}, err
+			return account{}, "", err
 		}
 	}
-	return a, nil
+	return a, device, nil
 }
 
 // rehash stores the same password at today's cost. Nothing else about the account changes, so sessions go on.

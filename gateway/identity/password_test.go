@@ -47,7 +47,7 @@ func TestPasswordIsTheSameOnEveryKeyboard(t *testing.T) {
 		"CAF\u00c9 AU LAIT, DEUX SUCRES":       false,
 		"caf\u00e9 au lait, deux sucres\u0000": false,
 	} {
-		_, _, err := f.SignIn(t.Context(), "composed", password, home)
+		_, _, err := f.SignIn(t.Context(), Credentials{Name: "composed", Password: password, From: home})
 		if (err == nil) != good {
 			t.Errorf("%q: %v", password, err)
 		}
@@ -140,10 +140,10 @@ func TestChangePassword(t *testing.T) {
 	if got := change(testPassword, next); got != "" {
 		t.Fatal(got)
 	}
-	if _, _, err := f.SignIn(t.Context(), "li.wei", testPassword, home); codeOf(err) != "identity.sign-in-failed" {
+	if _, _, err := f.SignIn(t.Context(), Credentials{Name: "li.wei", Password: testPassword, From: home}); codeOf(err) != "identity.sign-in-failed" {
 		t.Fatal(err)
 	}
-	if _, who, err := f.SignIn(t.Context(), "li.wei", next, home); err != nil || !who.Has(policy.Analyst) {
+	if _, who, err := f.SignIn(t.Context(), Credentials{Name: "li.wei", Password: next, From: home}); err != nil || !who.Has(policy.Analyst) {
 		t.Fatal(err)
 	}
 	for range limits[pair].free {

@@ -161,7 +161,7 @@ func TestExternalRolesComeFromTheAccount(t *testing.T) {
 	}
 	// No password ever opens an account without one.
 	for _, password := range []string{"", testPassword} {
-		if _, _, err := f.SignIn(t.Context(), "zhang.min", password, home); codeOf(err) != "identity.sign-in-failed" {
+		if _, _, err := f.SignIn(t.Context(), Credentials{Name: "zhang.min", Password: password, From: home}); codeOf(err) != "identity.sign-in-failed" {
 			t.Fatal(err)
 		}
 	}

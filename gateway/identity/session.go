@@ -26,7 +26,16 @@ import (
 type Tokens struct {
 	Access  string
 	Refresh string
+	Device  string    // from SignIn: the secret by which this device is known at the next sign-in
 	Expires time.Time // of Access
+}
+
+// Credentials are what somebody shows who wants to sign in.
+type Credentials struct {
+	Name     string
+	Password string
+	From     string // the address that they come from
+	Device   string // Tokens.Device of an earlier sign-in, if they have one
 }
 
 // session is a row of identity_sessions. Sessions of external providers stand there too, so that one check
@@ -57,8 +66,8 @@ type refreshToken struct {
 // SignIn checks a name and a password that came from an address and begins a session. It refuses with
 // identity.sign-in-failed whatever was wrong, with identity.too-many-attempts, or with identity.busy when the
 // context ends while waiting for a turn. The same work is done for a name that nobody has.
-func (i *Identity) SignIn(ctx context.Context, name, password, from string) (Tokens, policy.Principal, error) {
-	a, err := i.prove(ctx, name, password, from)
+func (i *Identity) SignIn(ctx context.Context, c Credentials) (Tokens, policy.Principal, error) {
+	a, device, err := i.prove(ctx, c)
 	if err != nil {
 		return Tokens{}, policy.Principal{}, err
 	}
@@ -83,6 +92,7 @@ func (i *Identity) SignIn(ctx context.Context, name, password, from string) (Tok
 	if err != nil {
 		return Tokens{}, policy.Principal{}, fmt.Errorf("begin session: %w", err)
 	}
+	tokens.Device = device
 	who := policy.Principal{Subject: a.Name, Organisation: a.Organisation, Roles: roles, Session: s.ID}
 	return tokens, who, nil
 }
@@ -241,6 +251,13 @@ func (i *Identity) admit(ctx context.Context, src *source, c claims, token strin
 	if a.DisabledAt != 0 {
 		return policy.Principal{}, problem.New("identity.session-ended").Because(errors.New("account disabled"))
 	}
+	if a.ChangedAt > i.now().Add(skew).UnixMicro() {
+		// A clock that was ahead wrote it. When the account was changed is not known any more, so this moment counts:
+		// tokens that the provider issues from now on are good, and none has to wait until that time has come.
+		if a, err = i.changedNow(ctx, a); err != nil {
+			return policy.Principal{}, err
+		}
+	}
 	// The provider writes whole seconds; a token of the very second of the change gets the new roles anyway.
 	if c.IssuedAt.Unix() < time.UnixMicro(a.ChangedAt).Unix() {
 		return policy.Principal{}, problem.New("identity.session-ended").Because(errors.New("account changed since"))
@@ -253,6 +270,18 @@ func (i *Identity) admit(ctx context.Context, src *source, c claims, token strin
 		return policy.Principal{}, problem.New("identity.session-ended").Because(errors.New("signed out"))
 	}
 	return i.principal(a, s.ID)
+}
+
+// changedNow dates an account's last change to this moment.
+func (i *Identity) changedNow(ctx context.Context, a account) (account, error) {
+	now := i.now().UnixMicro()
+	_, err := i.db.NewUpdate().Model((*account)(nil)).Set("changed_at = ?", now).
+		Where("name = ?", a.Name).Where("changed_at = ?", a.ChangedAt).Exec(ctx)
+	if err != nil {
+		return a, fmt.Errorf("date account's change: %w", err)
+	}
+	a.ChangedAt = now
+	return a, nil
 }
 
 // note finds or makes the row of an external session. A session is what the provider calls one (sid), else a
@@ -291,9 +320,12 @@ func (i *Identity) note(ctx context.Context, a account, issuer string, c claims,
 	return s, err
 }
 
-// alive tells why a session of ours is over, if it is.
+// alive tells why a session of ours is over, if it is. One that began in the future was begun by a clock that was ahead,
+// and would outlive by as much what a session may last.
 func (s session) alive(a account, now int64) error {
 	switch {
+	case s.CreatedAt > now+skew.Microseconds():
+		return errors.New("begun by a clock that was ahead")
 	case s.EndedAt != 0:
 		return errors.New("signed out")
 	case s.ExpiresAt <= now:

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/goccy/go-yaml"
 )
@@ -58,6 +59,7 @@ type Problem struct {
 	At   Position
 	args map[string]string
 	why  error
+	wait time.Duration
 }
 
 var (
@@ -109,6 +111,12 @@ func New(code string, args ...string) *Problem {
 
 // Because attaches the cause, for the operation log only.
 func (p *Problem) Because(cause error) *Problem { p.why = cause; return p }
+
+// After says how long to wait until trying again can succeed, where that is known.
+func (p *Problem) After(wait time.Duration) *Problem { p.wait = wait; return p }
+
+// Wait is what After said; 0 where it is not known.
+func (p *Problem) Wait() time.Duration { return p.wait }
 
 // Place attaches a place in the analyst's text.
 func (p *Problem) Place(at Position) *Problem { p.At = at; return p }

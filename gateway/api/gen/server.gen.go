@@ -303,8 +303,11 @@ type ConsistencyProof struct {
 
 // Credentials defines model for Credentials.
 type Credentials struct {
-	Account  string `json:"account"`
-	Password string `json:"password"`
+	Account string `json:"account"`
+
+	// Device What an earlier sign-in from this device gave; with it, nobody else's failed attempts keep the person waiting.
+	Device   *string `json:"device,omitempty"`
+	Password string  `json:"password"`
 }
 
 // Dataset defines model for Dataset.
@@ -678,6 +681,9 @@ type Rules struct {
 type Session struct {
 	AccessToken string `json:"access_token"`
 
+	// Device From a sign-in: a secret by which this device is known at the next one.
+	Device *string `json:"device,omitempty"`
+
 	// ExpiresIn Seconds
 	ExpiresIn    int              `json:"expires_in"`
 	RefreshToken string           `json:"refresh_token"`
@@ -908,6 +914,9 @@ type ServerInterface interface {
 	// DisableAccount Disable an account and end its sessions
 	// (POST /api/v1/accounts/{account}/disable)
 	DisableAccount(c *gin.Context, account AccountName)
+	// UnlockAccount Forget the failed attempts to sign in to an account
+	// (POST /api/v1/accounts/{account}/unlock)
+	UnlockAccount(c *gin.Context, account AccountName)
 	// ListDatasets The data sets that the person may know of
 	// (GET /api/v1/datasets)
 	ListDatasets(c *gin.Context)
@@ -1076,6 +1085,31 @@ func (siw *ServerInterfaceWrapper) DisableAccount(c *gin.Context) {
 	}
 
 	siw.Handler.DisableAccount(c, account)
+}
+
+// UnlockAccount operation middleware
+func (siw *ServerInterfaceWrapper) UnlockAccount(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", c.Param("account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter account: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.UnlockAccount(c, account)
 }
 
 // ListDatasets operation middleware
@@ -1989,6 +2023,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/accounts", wrapper.ListAccounts)
 	router.POST(options.BaseURL+"/api/v1/accounts", wrapper.CreateAccount)
 	router.POST(options.BaseURL+"/api/v1/accounts/:account/disable", wrapper.DisableAccount)
+	router.POST(options.BaseURL+"/api/v1/accounts/:account/unlock", wrapper.UnlockAccount)
 	router.GET(options.BaseURL+"/api/v1/datasets", wrapper.ListDatasets)
 	router.POST(options.BaseURL+"/api/v1/datasets", wrapper.ImportDataset)
 	router.GET(options.BaseURL+"/api/v1/datasets/:dataset", wrapper.GetDataset)
@@ -2085,6 +2120,22 @@ type DisableAccount204Response struct {
 }
 
 func (response DisableAccount204Response) VisitDisableAccountResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type UnlockAccountRequestObject struct {
+	Account AccountName `json:"account"`
+}
+
+type UnlockAccountResponseObject interface {
+	VisitUnlockAccountResponse(w http.ResponseWriter) error
+}
+
+type UnlockAccount204Response struct {
+}
+
+func (response UnlockAccount204Response) VisitUnlockAccountResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
 }
@@ -2934,6 +2985,9 @@ type StrictServerInterface interface {
 	// DisableAccount Disable an account and end its sessions
 	// (POST /api/v1/accounts/{account}/disable)
 	DisableAccount(ctx context.Context, request DisableAccountRequestObject) (DisableAccountResponseObject, error)
+	// UnlockAccount Forget the failed attempts to sign in to an account
+	// (POST /api/v1/accounts/{account}/unlock)
+	UnlockAccount(ctx context.Context, request UnlockAccountRequestObject) (UnlockAccountResponseObject, error)
 	// ListDatasets The data sets that the person may know of
 	// (GET /api/v1/datasets)
 	ListDatasets(ctx context.Context, request ListDatasetsRequestObject) (ListDatasetsResponseObject, error)
@@ -3204,6 +3258,32 @@ func (sh *strictHandler) DisableAccount(ctx *gin.Context, account AccountName) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(DisableAccountResponseObject); ok {
 		if err := validResponse.VisitDisableAccountResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UnlockAccount operation middleware
+func (sh *strictHandler) UnlockAccount(ctx *gin.Context, account AccountName) {
+	var request UnlockAccountRequestObject
+
+	request.Account = account
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.UnlockAccount(ctx, request.(UnlockAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UnlockAccount")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(UnlockAccountResponseObject); ok {
+		if err := validResponse.VisitUnlockAccountResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {

@@ -160,19 +160,19 @@ permitted if {
 
 # An operator answers for its analysts.
 permitted if {
-	input.action in {"user.create", "user.disable"}
+	input.action in {"user.create", "user.disable", "user.unlock"}
 	person.holds("operator")
 	home
 	input.object.roles == ["analyst"]
 }
 
 permitted if {
-	input.action in {"user.disable", "user.list"}
+	input.action in {"user.disable", "user.unlock", "user.list"}
 	person.holds("authority")
 }
 
 permitted if {
-	input.action in {"user.disable", "user.list"}
+	input.action in {"user.disable", "user.unlock", "user.list"}
 	person.holds("maintainer")
 }
 

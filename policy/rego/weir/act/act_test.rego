@@ -8,7 +8,7 @@ actions := {
 	"dataset.import", "dataset.list", "dataset.describe", "query.explain",
 	"job.read", "job.list", "job.cancel", "usage.read", "usage.list",
 	"release.list", "release.show", "release.approve", "release.refuse",
-	"user.create", "user.disable", "user.list",
+	"user.create", "user.disable", "user.unlock", "user.list",
 	"audit.read", "audit.verify", "platform.operate",
 }
 
@@ -39,7 +39,7 @@ test_what_each_role_may_do_to_others if {
 	allowed.authority == {
 		"grant.create", "grant.read", "grant.list", "grant.suspend", "grant.restore", "grant.terminate",
 		"dataset.list", "dataset.describe", "job.cancel", "release.list",
-		"user.create", "user.disable", "user.list", "audit.read", "audit.verify", "usage.read", "usage.list",
+		"user.create", "user.disable", "user.unlock", "user.list", "audit.read", "audit.verify", "usage.read", "usage.list",
 	}
 	allowed.provider == {"dataset.list", "dataset.describe"}
 	allowed.operator == {"dataset.list", "dataset.describe"}
@@ -53,7 +53,7 @@ test_what_each_role_may_do_to_others if {
 		"release.list", "user.list", "audit.read", "audit.verify", "usage.read", "usage.list",
 	}
 	allowed.maintainer == {
-		"dataset.list", "job.cancel", "user.disable", "user.list",
+		"dataset.list", "job.cancel", "user.disable", "user.unlock", "user.list",
 		"audit.verify", "usage.read", "platform.operate",
 	}
 }
