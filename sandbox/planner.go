@@ -56,6 +56,7 @@ type Planning struct {
 	process *process
 	limits  Limits
 	wall    budget
+	schema  []policy.Dataset
 	ended   func() // tells the pool that there is room for another
 }
 
@@ -73,7 +74,7 @@ func (p *Planner) Start(ctx context.Context, schema []policy.Dataset) (*Planning
 	if err != nil {
 		return nil, err
 	}
-	planning := &Planning{limits: p.limits, wall: budget{left: p.limits.Wall}, ended: func() {}}
+	planning := &Planning{limits: p.limits, schema: schema, wall: budget{left: p.limits.Wall}, ended: func() {}}
 	if p.warm != nil {
 		planning.process, planning.ended = p.warm.take(ctx), p.warm.fill
 	}
@@ -130,7 +131,7 @@ func (s *Planning) Bind(ctx context.Context, sql string) (Bound, error) {
 	var fault *failure
 	switch {
 	case errors.As(err, &fault) && fault.Text != nil:
-		return Bound{}, refuse(sql, *fault.Text)
+		return Bound{}, refuse(sql, s.schema, *fault.Text)
 	case ctx.Err() != nil:
 		return Bound{}, jobFailed(context.Cause(ctx))
 	case err != nil:

@@ -34,9 +34,9 @@ func plan(t testing.TB, l Limits) *Planning {
 // All texts go to one process: a refusal must not spoil it.
 func TestBind(t *testing.T) {
 	var cases []struct {
-		SQL, Code, Name string
-		Line, Column    int
-		Columns         []string
+		SQL, Code, Name, Says, Silent string
+		Line, Column                  int
+		Columns                       []string
 	}
 	content, err := os.ReadFile("testdata/texts.yaml")
 	if err != nil {
@@ -73,7 +73,11 @@ func TestBind(t *testing.T) {
 			if c.Name != "" && !strings.Contains(p.In(problem.English).Detail, `"`+c.Name+`"`) {
 				t.Errorf("%q does not name %s", p.In(problem.English).Detail, c.Name)
 			}
-			if text := p.Error(); strings.Contains(text, "Candidate") || strings.Contains(text, "Did you mean") {
+			text := p.Error()
+			if !strings.Contains(text, c.Says) || c.Silent != "" && strings.Contains(text, c.Silent) {
+				t.Errorf("%q, want it to say %q and not %q", text, c.Says, c.Silent)
+			}
+			if strings.Contains(text, "Candidate") || strings.Contains(text, "Did you mean:") || strings.Contains(text, "[[") {
 				t.Errorf("the engine's own text in %q", text)
 			}
 		})

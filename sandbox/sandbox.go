@@ -15,11 +15,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
 	"weir/internal/problem"
 	"weir/sandbox/isolate"
+	"weir/sandbox/wire"
 )
 
 // Limits bound one worker process.
@@ -114,3 +116,18 @@ func FindWorker() (string, error) {
 
 // jobFailed is the one answer to every failure on data.
 func jobFailed(cause error) error { return problem.New("sandbox.job-failed").Because(cause) }
+
+// OpenFailure is what may be said of a failure of a job over open data alone: whether it was rows, memory or time. Where a
+// job holds protected data the reason would speak of them, and all failures look alike.
+func OpenFailure(err error) error {
+	var said *failure
+	switch {
+	case errors.As(err, &said) && (said.Class == wire.TooManyRows || said.Class == wire.TooLarge):
+		return problem.New("sandbox.too-many-rows", "rows", strconv.Itoa(DefaultLimits.Rows)).Because(err)
+	case errors.As(err, &said) && said.Class == wire.OutOfMemory:
+		return problem.New("sandbox.out-of-memory").Because(err)
+	case errors.Is(err, errWallClock):
+		return problem.New("sandbox.out-of-time").Because(err)
+	}
+	return err
+}

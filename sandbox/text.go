@@ -7,13 +7,12 @@ import (
 	"unicode/utf8"
 
 	"weir/internal/problem"
-	"weir/sandbox/wire"
 )
 
 // kinds are the faults that a planner may find in a text. Another word of its is "other".
 var kinds = []string{
-	"syntax", "unknown-table", "unknown-column", "unknown-function", "wrong-type", "ambiguous-column", "not-grouped",
-	"not-a-select", "several-statements", "parameter", "too-large", "other",
+	"syntax", "unknown-table", "unknown-column", "unknown-function", "unknown-type", "wrong-type", "ambiguous-column", "not-grouped",
+	"aggregate-place", "set-width", "files", "not-a-select", "several-statements", "parameter", "too-large", "other",
 }
 
 // Place gives line and column, in characters, of the place that has the given number of bytes before it. The
@@ -48,16 +47,6 @@ func checkText(sql string) *problem.Problem {
 }
 
 func tooLarge(cause error) *problem.Problem { return problem.New("sql.too-large").Because(cause) }
-
-// refuse makes a problem of a planner's finding. The planner has read a hostile text, so nothing that it says is
-// taken as it is: the kind must be known and the name must be the person's own.
-func refuse(sql string, found wire.Refusal) *problem.Problem {
-	if !slices.Contains(kinds, found.Kind) {
-		found.Kind = "other"
-	}
-	p := problem.New("sql."+found.Kind, "name", ownWord(sql, found.Name))
-	return p.Place(Place(sql, found.Offset))
-}
 
 // ownWord gives the name if it is one that the text holds, on one line and at most 64 characters long.
 func ownWord(sql, name string) string {

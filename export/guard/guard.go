@@ -112,7 +112,13 @@ func (c *checker) typed(bound sandbox.Bound, schema []policy.Dataset) (last *rel
 		return nil, nil, problem.New("guard.unknown-plan", "what", "engine version").Because(err)
 	}
 	c.plan = plan
-	if names, err = columnNames(c.sql, bound.Names); err != nil {
+	columns := map[string]bool{}
+	for _, d := range schema {
+		for _, column := range d.Columns {
+			columns[column.Name] = true
+		}
+	}
+	if names, err = columnNames(c.sql, bound.Names, columns); err != nil {
 		return nil, nil, err
 	}
 	last, err = c.relation(plan)

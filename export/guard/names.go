@@ -9,22 +9,24 @@ import (
 	"weir/internal/problem"
 )
 
-const maxName = 64 // characters
+const (
+	maxName       = 64 // characters of a name that the analyst wrote
+	maxExpression = 60 // of an expression that stands for a name
+)
 
-// columnNames settles what the result's columns are called. A name is short and plain, or the analyst's text
-// could carry a message of its own through the header. Names that the engine made up from the text are shortened
-// where they are not plain; a name that the analyst wrote is refused.
-func columnNames(sql string, names []string) ([]string, error) {
+// columnNames settles what the result's columns are called: an alias, a column of the data set, or the expression as the
+// engine prints it, which follows from the text alone. An alias is short and plain, or the analyst's text could carry a
+// message of its own through the header, and one that is not is refused.
+func columnNames(sql string, names []string, columns map[string]bool) ([]string, error) {
 	out := make([]string, len(names))
 	seen := map[string]int{}
 	for i, name := range names {
 		switch {
-		case plainName(name):
+		case plainName(name), columns[name] && printable(name):
 		case writtenByAnalyst(sql, name):
 			return nil, problem.New("guard.column-name", "number", itoa(i+1))
-		case plainCall(name):
 		default:
-			name = "column_" + itoa(i+1)
+			name = shortened(name)
 		}
 		seen[name]++
 		if n := seen[name]; n > 1 {
@@ -35,29 +37,39 @@ func columnNames(sql string, names []string) ([]string, error) {
 	return out, nil
 }
 
+// plainName accepts letters, digits, signs of units and money, and few marks, none of them at the beginning where a
+// spreadsheet would take the name for a formula.
 func plainName(s string) bool {
-	if s == "" || utf8.RuneCountInString(s) > maxName {
+	if s == "" || utf8.RuneCountInString(s) > maxName || strings.ContainsRune("-+=@", rune(s[0])) {
 		return false
 	}
 	for _, r := range s {
-		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("_ %（）()/-", r) {
+		if !unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.So, unicode.Sc) && !strings.ContainsRune("_ %（）()/-.·、：:<>≤≥～~°‰#&+", r) {
 			return false
 		}
 	}
 	return true
 }
 
-// plainCall accepts what the engine calls a column like count(*): letters, digits and the signs of a call.
-func plainCall(s string) bool {
-	if s == "" || utf8.RuneCountInString(s) > maxName {
-		return false
-	}
-	for _, r := range s {
-		if r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("_ ()*+-/,.", r) {
-			return false
+func printable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) || unicode.In(r, unicode.Zl, unicode.Zp) })
+}
+
+// shortened is an expression as a name: on one line, and cut.
+func shortened(s string) string {
+	one := strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
 		}
+		return r
+	}, strings.ToValidUTF8(s, " "))
+	if runes := []rune(one); len(runes) > maxExpression {
+		one = string(runes[:maxExpression])
 	}
-	return true
+	if one == "" {
+		return "_"
+	}
+	return one
 }
 
 // writtenByAnalyst reports whether the name stands between quotes in the text, as only an alias can.

@@ -13,8 +13,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -33,7 +33,7 @@ const (
 // Text is one message in one language.
 type Text struct {
 	Title  string `yaml:"title"`  // what kind of thing went wrong, the same for every occurrence
-	Detail string `yaml:"detail"` // this occurrence; {name} stands for an argument
+	Detail string `yaml:"detail"` // this occurrence; {name} stands for an argument, [[…]] is left out where one in it is not known
 	Help   string `yaml:"help"`   // what to do instead
 }
 
@@ -142,16 +142,35 @@ func (p *Problem) In(lang Lang) Text {
 		t = e.Chinese
 		place = fmt.Sprintf("第 %d 行第 %d 列：", p.At.Line, p.At.Column)
 	}
-	pairs := make([]string, 0, 2*len(p.args))
-	for name, value := range p.args {
-		pairs = append(pairs, "{"+name+"}", value)
-	}
-	fill := strings.NewReplacer(pairs...)
-	t.Title, t.Detail, t.Help = fill.Replace(t.Title), fill.Replace(t.Detail), fill.Replace(t.Help)
+	t.Title, t.Detail, t.Help = p.fill(t.Title), p.fill(t.Detail), p.fill(t.Help)
 	if p.At.Line > 0 {
 		t.Detail = place + t.Detail
 	}
 	return t
+}
+
+// clause is a part of a message that is only said where each argument in it is known: [[ Did you mean {nearest}?]].
+var clause = regexp.MustCompile(`\[\[(.*?)\]\]`)
+
+var placeholder = regexp.MustCompile(`\{(\w+)\}`)
+
+// fill puts the arguments into a message. They are put in once, so braces and brackets in an argument stay as they are.
+func (p *Problem) fill(message string) string {
+	message = clause.ReplaceAllStringFunc(message, func(whole string) string {
+		inside := whole[2 : len(whole)-2]
+		for _, argument := range placeholder.FindAllStringSubmatch(inside, -1) {
+			if p.args[argument[1]] == "" {
+				return ""
+			}
+		}
+		return inside
+	})
+	return placeholder.ReplaceAllStringFunc(message, func(braced string) string {
+		if value, known := p.args[braced[1:len(braced)-1]]; known {
+			return value
+		}
+		return braced
+	})
 }
 
 // Of finds the problem in an error. Any other error becomes "internal", which says nothing about itself.

@@ -308,11 +308,18 @@ func plain(from *jsontext.Decoder) (any, error) {
 
 // Classes are the words for a failure; what is not among them is not repeated by the platform.
 var Classes = []string{
-	"request out of place", "too many rows", "result too large", "value of a type that does not travel",
+	"request out of place", TooManyRows, TooLarge, "value of a type that does not travel",
 	"malformed table", "out of range", "conversion", "division by zero", "object size", "catalog", "parser",
-	"binder", "invalid input", "out of memory", "permission", "input or output", "constraint", "internal", "fatal",
+	"binder", "invalid input", OutOfMemory, "permission", "input or output", "constraint", "internal", "fatal",
 	"interrupted", "not implemented", "engine", "worker", "text", "file", NoRoom,
 }
+
+// The classes of failures that may be told where no protected data is.
+const (
+	TooManyRows = "too many rows"
+	TooLarge    = "result too large"
+	OutOfMemory = "out of memory"
+)
 
 // NoRoom is the class of a table to keep that is larger than the memory for it.
 const NoRoom = "no room"

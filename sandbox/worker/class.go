@@ -10,8 +10,8 @@ import (
 
 var (
 	errProtocol       = errors.New("request out of place")
-	errTooManyRows    = errors.New("too many rows")
-	errResultTooLarge = errors.New("result too large")
+	errTooManyRows    = errors.New(wire.TooManyRows)
+	errResultTooLarge = errors.New(wire.TooLarge)
 	errUnsupported    = errors.New("value of a type that does not travel")
 	errEncoding       = errors.New("malformed table")
 	errNoRoom         = errors.New(wire.NoRoom)
@@ -29,7 +29,7 @@ var classes = map[duckdb.ErrorType]string{
 	duckdb.ErrorTypeParser:         "parser",
 	duckdb.ErrorTypeBinder:         "binder",
 	duckdb.ErrorTypeInvalidInput:   "invalid input",
-	duckdb.ErrorTypeOutOfMemory:    "out of memory",
+	duckdb.ErrorTypeOutOfMemory:    wire.OutOfMemory,
 	duckdb.ErrorTypePermission:     "permission",
 	duckdb.ErrorTypeIO:             "input or output",
 	duckdb.ErrorTypeConstraint:     "constraint",

@@ -156,6 +156,7 @@ type serialized struct {
 	Position   string            `json:"position"`
 	Name       string            `json:"name"`
 	Entry      string            `json:"type"`
+	Call       string            `json:"call"`
 	Statements []json.RawMessage `json:"statements"`
 }
 

@@ -28,6 +28,11 @@ var messages = []struct{ begins, kind string }{
 	{"Catalog \"", "unknown-table"},
 	{"Referenced column", "unknown-column"},
 	{"Values list", "unknown-column"},
+	{"Set operations can only apply", "set-width"},
+	{"GROUP BY clause cannot contain", "aggregate-place"},
+	{"WHERE clause cannot contain", "aggregate-place"},
+	{"JOIN condition cannot contain", "aggregate-place"},
+	{"aggregate function calls cannot be nested", "aggregate-place"},
 }
 
 // kinds maps the engine's error types to a kind.
@@ -36,6 +41,11 @@ var kinds = map[string]string{
 	"conversion":    "wrong-type",
 	"mismatch type": "wrong-type",
 	"out of memory": "too-large",
+	"permission":    "files",
+	"io":            "files",
+
+	"extension autoloading": "files",
+	"missing extension":     "files",
 }
 
 // refusal turns the engine's answer into what may be said: a kind, a place, and the person's own word.
@@ -50,6 +60,12 @@ func (s serialized) kind() string {
 		}
 	}
 	switch {
+	case strings.HasPrefix(s.Message, `Table "`) && strings.Contains(s.Message, "does not have a column named"):
+		return "unknown-column"
+	case strings.HasPrefix(s.Message, `Column "`) && strings.Contains(s.Message, "side of join"):
+		return "unknown-column"
+	case strings.Contains(s.Message, "but it exists in the"): // an extension that nobody may load
+		return "files"
 	case strings.Contains(s.Message, "expression depth"):
 		return "too-large"
 	case strings.Contains(s.Message, "must appear in the GROUP BY clause"):
@@ -58,6 +74,8 @@ func (s serialized) kind() string {
 		return "unknown-column"
 	case s.Subtype == "MISSING_ENTRY" && strings.Contains(s.Entry, "Function"):
 		return "unknown-function"
+	case s.Subtype == "MISSING_ENTRY" && s.Entry == "Type":
+		return "unknown-type"
 	}
 	if kind, ok := kinds[s.Type]; ok {
 		return kind
@@ -65,13 +83,21 @@ func (s serialized) kind() string {
 	return "other"
 }
 
-// word is the name that is at fault: the structured one, or the first in double quotes. The platform uses it only
-// where the person's text holds it.
+// word is the name that is at fault: the structured one, the function of a call that does not fit, or a name in double
+// quotes: behind the words that say of what it is a column, or else the first. The platform uses it only where the
+// person's text holds it.
 func (s serialized) word() string {
 	if s.Name != "" {
 		return s.Name
 	}
-	if _, rest, ok := strings.Cut(s.Message, `"`); ok {
+	if function, _, ok := strings.Cut(s.Call, "("); ok {
+		return function
+	}
+	message := s.Message
+	if _, column, ok := strings.Cut(message, "does not have a column named "); ok {
+		message = column
+	}
+	if _, rest, ok := strings.Cut(message, `"`); ok {
 		if word, _, ok := strings.Cut(rest, `"`); ok {
 			return word
 		}
