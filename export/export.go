@@ -146,7 +146,10 @@ func (r Released) WriteCSV(w io.Writer) error {
 	}
 	out := csv.NewWriter(w)
 	noisy := r.noisyColumns()
-	header := slices.Clone(r.names)
+	header := make([]string, 0, len(r.names)+len(noisy))
+	for _, name := range r.names { // one may begin with a minus, as the expression that it stands for
+		header = append(header, cellText(name))
+	}
 	for _, i := range noisy {
 		header = append(header, "±"+r.names[i])
 	}

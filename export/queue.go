@@ -175,6 +175,46 @@ func (q *Queue) Waiting(ctx context.Context) ([]Offer, error) {
 	return list, nil
 }
 
+// DecidedStates are the states of what an officer decided.
+var DecidedStates = []string{string(StateReleased), refused}
+
+// Decided lists what officers decided, the newest decision first, without the tables.
+func (q *Queue) Decided(ctx context.Context, states []string, limit int) ([]Offer, error) {
+	var rows []row
+	err := q.db.NewSelect().Model(&rows).ExcludeColumn("result", "sql", "literals", "checks").Where("state IN (?)", bun.List(states)).
+		Where("officer <> ''").OrderExpr("decided_at DESC, id").Limit(int64(limit)).Scan(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list decided releases: %w", err)
+	}
+	list := make([]Offer, len(rows))
+	for i := range rows {
+		list[i] = rows[i].offer()
+	}
+	return list, nil
+}
+
+// Decision is what an officer said about a job's result, without who said it: it is for the person who asked.
+type Decision struct {
+	At     time.Time
+	Reason string
+}
+
+// Decision gives the officer's word on a job's result, nil where no officer spoke.
+func (q *Queue) Decision(ctx context.Context, job string) (*Decision, error) {
+	var r row
+	err := q.db.NewSelect().Model(&r).Column("decided_at", "officer", "reason").Where("id = ?", job).Scan(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read a decision: %w", err)
+	}
+	if r.Officer == "" || r.DecidedAt.IsZero() {
+		return nil, nil
+	}
+	return &Decision{At: r.DecidedAt, Reason: r.Reason}, nil
+}
+
 func (r row) offer() Offer {
 	o := Offer{
 		ID: r.ID, Job: r.ID, Grant: r.Grant, Operator: r.Operator, Owner: r.Subject, Mode: r.Mode, State: r.State, Asked: r.AskedAt,

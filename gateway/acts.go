@@ -21,6 +21,8 @@ type Grants interface {
 	CreateGrant(ctx context.Context, who policy.Principal, grant policy.Grant) (policy.Grant, error)
 	Grant(ctx context.Context, who policy.Principal, id string) (policy.Grant, error)
 	PrivacySpent(ctx context.Context, who policy.Principal, id string) (map[string]float64, error)
+	Left(ctx context.Context, who policy.Principal, id string) (policy.Left, error)
+	History(ctx context.Context, who policy.Principal, id string) ([]policy.Change, error)
 	Grants(ctx context.Context, who policy.Principal, operator string) ([]policy.Grant, error)
 	Suspend(ctx context.Context, who policy.Principal, id, reason string) error
 	Restore(ctx context.Context, who policy.Principal, id, reason string) error
@@ -50,6 +52,8 @@ type Catalogue interface {
 // ReleaseQueue keeps what waits for an officer; export.Queue does.
 type ReleaseQueue interface {
 	Waiting(ctx context.Context) ([]export.Offer, error)
+	Decided(ctx context.Context, states []string, limit int) ([]export.Offer, error)
+	Decision(ctx context.Context, job string) (*export.Decision, error)
 	Show(ctx context.Context, id string) (export.Offer, error)
 	Approve(ctx context.Context, id string, officer policy.Principal, reason string) error
 	Refuse(ctx context.Context, id string, officer policy.Principal, reason string) error

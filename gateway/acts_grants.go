@@ -46,6 +46,17 @@ func (a *Acts) PrivacySpent(ctx context.Context, who policy.Principal, id string
 	return a.Grants.PrivacySpent(ctx, who, id)
 }
 
+// Left tells what is left of a grant's quota today, and of its budgets.
+func (a *Acts) Left(ctx context.Context, who policy.Principal, id string) (policy.Left, error) {
+	return a.Grants.Left(ctx, who, id)
+}
+
+// GrantHistory lists what happened to a grant, with who did it and the reason, for those who may read the grant: a
+// reason that nobody reads need not have been given.
+func (a *Acts) GrantHistory(ctx context.Context, who policy.Principal, id string) ([]policy.Change, error) {
+	return a.Grants.History(ctx, who, id)
+}
+
 // SuspendGrant stops a grant until it is restored, and every job under it at once.
 func (a *Acts) SuspendGrant(ctx context.Context, who policy.Principal, id, reason string) (policy.Grant, error) {
 	return a.changeGrant(ctx, who, policy.GrantSuspend, id, reason, func(ctx context.Context) error {

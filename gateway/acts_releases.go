@@ -4,35 +4,83 @@ import (
 	"context"
 	"time"
 
+	"weir/audit"
 	"weir/export"
 	"weir/policy"
 )
 
-// WaitingRelease says that something waits for an officer, and whose it is, but not what.
-type WaitingRelease struct {
+// ListedRelease says that something waits for an officer or was decided by one, and whose it is, but not what.
+type ListedRelease struct {
 	ID       string
 	Job      string
 	Grant    string
 	Operator string
 	Owner    string
+	State    string
 	Asked    time.Time
+	Decided  *time.Time // nil while it waits
+	Officer  string
+	Reason   string
 }
 
-// ListReleases lists what waits for an officer. Who may see the list is not who may see the tables, so they are not
-// in it.
-func (a *Acts) ListReleases(ctx context.Context, who policy.Principal) ([]WaitingRelease, error) {
+// releaseLimit is how many decided releases are listed at most.
+const releaseLimit = 1000
+
+// ListReleases lists what waits for an officer, the oldest first, or what officers decided, the newest first. Who may see
+// the list is not who may see the tables, so they are not in it.
+func (a *Acts) ListReleases(ctx context.Context, who policy.Principal, state string) ([]ListedRelease, error) {
 	if err := a.Permit.Permit(ctx, who, policy.ReleaseList, policy.Object{}); err != nil {
 		return nil, err
 	}
-	offers, err := a.Releases.Waiting(ctx)
+	var offers []export.Offer
+	var err error
+	switch state {
+	case "waiting":
+		offers, err = a.Releases.Waiting(ctx)
+	case "decided":
+		offers, err = a.Releases.Decided(ctx, export.DecidedStates, releaseLimit)
+	default:
+		offers, err = a.Releases.Decided(ctx, []string{state}, releaseLimit)
+	}
 	if err != nil {
 		return nil, err
 	}
-	list := make([]WaitingRelease, len(offers))
+	list := make([]ListedRelease, len(offers))
 	for i, o := range offers {
-		list[i] = WaitingRelease{ID: o.ID, Job: o.Job, Grant: o.Grant, Operator: o.Operator, Owner: o.Owner, Asked: o.Asked}
+		list[i] = ListedRelease{
+			ID: o.ID, Job: o.Job, Grant: o.Grant, Operator: o.Operator, Owner: o.Owner, State: o.State, Asked: o.Asked,
+			Decided: o.Decided, Officer: o.Officer, Reason: o.Reason,
+		}
 	}
 	return list, nil
+}
+
+// JobWords is what was said about a job: its own text, and the officer's word on its result.
+type JobWords struct {
+	SQL      string           // empty where it was erased, or the job has not begun
+	Decision *export.Decision // nil where no officer decided
+}
+
+// JobWords finds what was said about a job, for somebody who may read the job: asking for that comes first.
+func (a *Acts) JobWords(ctx context.Context, who policy.Principal, job Job) (JobWords, error) {
+	if err := a.Permit.Permit(ctx, who, policy.JobRead, policy.Object{Operator: job.Operator, Owner: job.Owner}); err != nil {
+		return JobWords{}, err
+	}
+	var words JobWords
+	var err error
+	if words.Decision, err = a.Releases.Decision(ctx, job.ID); err != nil {
+		return JobWords{}, err
+	}
+	entries, err := a.Log.Search(ctx, audit.Filter{Job: job.ID})
+	if err != nil {
+		return JobWords{}, err
+	}
+	for _, entry := range entries {
+		if (entry.Kind == "job.intent" || entry.Kind == "job.refused") && len(entry.Payload) > 0 {
+			words.SQL = string(entry.Payload)
+		}
+	}
+	return words, nil
 }
 
 // ShowRelease shows an officer what is to leave: true values that nobody else has seen.

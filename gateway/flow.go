@@ -84,7 +84,7 @@ func (f *Flow) Run(ctx context.Context, who policy.Principal, req Request) (resu
 	started := f.Clock()
 	defer f.survive(ctx, who, req, &result, &err)
 
-	// May this person ask this, for this scenario, now? The day's account is charged before anything is done.
+	// May this person ask this, for this scenario, now, and is there anything left of the day?
 	decision, err := f.Policy.Authorize(ctx, who, req.Grant)
 	if err != nil {
 		return f.refuse(ctx, who, req, err)
@@ -92,9 +92,6 @@ func (f *Flow) Run(ctx context.Context, who policy.Principal, req Request) (resu
 	rounded := pace(ctx, time.Duration(decision.Grant.TimeStep)*time.Second) // what is told of times from here on
 	schema, err := f.schema(ctx, decision)
 	if err != nil {
-		return f.refuse(ctx, who, req, err)
-	}
-	if err := f.Policy.Spend(ctx, req.Grant, 1, 0); err != nil {
 		return f.refuse(ctx, who, req, err)
 	}
 
@@ -115,6 +112,12 @@ func (f *Flow) Run(ctx context.Context, who policy.Principal, req Request) (resu
 	}
 	program, err := guard.Check(req.SQL, bound, schema, decision.Rules, decision.Mode)
 	if err != nil {
+		return f.refuse(ctx, who, req, err)
+	}
+
+	// The day's account is charged before data is touched, and for nothing that was refused until here: what is wrong with a
+	// text costs no job.
+	if err := f.Policy.Spend(ctx, req.Grant, 1, 0); err != nil {
 		return f.refuse(ctx, who, req, err)
 	}
 
@@ -180,6 +183,9 @@ func (f *Flow) measure(ctx context.Context, req Request, d policy.Decision, sche
 		finish = session.Query
 	}
 	table, err := finish(ctx, last)
+	if err != nil && len(p.Releases) == 0 { // no protected data in it, so the reason may be told
+		err = sandbox.OpenFailure(err)
+	}
 	if err != nil {
 		return nil, used, err
 	}

@@ -122,9 +122,9 @@ func check(t *testing.T, th *theatre, s *stage, req gateway.Request, released ex
 		}
 	}
 
-	// The order of the steps: intent before a worker, outcome before the queue, nothing before permission.
+	// The order of the steps: the charge and intent before a worker, outcome before the queue, nothing before permission.
 	for _, order := range [][2]string{
-		{"authorize", "charge job"}, {"charge job", "start planner"}, {"bind", "log job.intent"},
+		{"authorize", "start planner"}, {"bind", "charge job"}, {"charge job", "log job.intent"},
 		{"log job.intent", "start worker"}, {"log job.intent", "query"}, {"log job.outcome", "queue"},
 	} {
 		if !s.before(order[0], order[1]) {

@@ -68,7 +68,7 @@ func tableStepOf(sql string) (tableStep, bool) {
 	return tableStep{name: sql[m[4]:m[5]], replace: m[2] >= 0, sql: blank + sql[end:]}, true
 }
 
-// table takes a statement on the workspace the same way as a query: authorised, charged, typed, on the log before and after.
+// table takes a statement on the workspace the same way as a query: authorised, typed, charged, on the log before and after.
 func (f *Flow) table(ctx context.Context, who policy.Principal, req Request, d policy.Decision, schema []policy.Dataset, step tableStep) (export.Released, error) {
 	if err := step.allowed(schema); err != nil {
 		return f.refuse(ctx, who, req, err)
@@ -87,6 +87,9 @@ func (f *Flow) table(ctx context.Context, who policy.Principal, req Request, d p
 		if kept, err = guard.CheckTable(step.name, step.sql, bound, schema, d.Rules, d.Mode); err != nil {
 			return f.refuse(ctx, who, req, err)
 		}
+	}
+	if err := f.Policy.Spend(ctx, req.Grant, 1, 0); err != nil {
+		return f.refuse(ctx, who, req, err)
 	}
 	program := &guard.Program{}
 	if kept != nil {

@@ -43,7 +43,7 @@ func TestAQueryFromRequestToRelease(t *testing.T) {
 	}
 	check(t, th, s, req, released, err)
 	want := []string{
-		"authorize", "look up residents", "look up sales", "look up districts", "list tables", "charge job", "start planner", "bind",
+		"authorize", "look up residents", "look up sales", "look up districts", "list tables", "start planner", "bind", "charge job",
 		"log job.intent", "start worker on residents", "query", "start worker on districts", "query",
 		"charge cells", "log job.outcome", "queue",
 	}

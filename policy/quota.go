@@ -91,6 +91,37 @@ func (e *Engine) account(ctx context.Context, grantID string) (Grant, usage, err
 	return found.row.grant(e.zone), found.usage, nil
 }
 
+// Left is what a grant may still be asked for: jobs and cells today, and of each data set's budget where it has one.
+type Left struct {
+	Jobs    int
+	Cells   int
+	Privacy map[string]float64 // epsilon, by data set; nil unless the grant is in private mode
+}
+
+// Left tells what is left of a grant's quota and budgets, to a person who may read the grant.
+func (e *Engine) Left(ctx context.Context, who Principal, grantID string) (Left, error) {
+	if _, err := e.reach(ctx, who, GrantRead, grantID); err != nil {
+		return Left{}, err
+	}
+	grant, used, err := e.account(ctx, grantID)
+	if err != nil {
+		return Left{}, err
+	}
+	left := Left{Jobs: max(0, grant.Quota.JobsPerDay-used.Jobs), Cells: max(0, grant.Quota.CellsPerDay-used.Cells)}
+	if grant.Mode != Private {
+		return left, nil
+	}
+	spent, err := e.PrivacySpent(ctx, who, grantID)
+	if err != nil {
+		return Left{}, err
+	}
+	left.Privacy = map[string]float64{}
+	for name, used := range spent {
+		left.Privacy[name] = max(0, grant.Privacy.Epsilon-used)
+	}
+	return left, nil
+}
+
 // day names the day of an account in the platform's time zone.
 func (e *Engine) day(t time.Time) string { return t.In(e.zone).Format(time.DateOnly) }
 

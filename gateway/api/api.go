@@ -50,7 +50,7 @@ type Verifier interface {
 	Verify(ctx context.Context, bearer string) (policy.Principal, error)
 }
 
-// Explainer shows what the guard makes of a query; gateway.Flow does. The value is encoded as JSON.
+// Explainer shows what the guard makes of a query; gateway.Flow does. The value is encoded as a JSON object.
 type Explainer interface {
 	Explain(ctx context.Context, who policy.Principal, req gateway.Request) (any, error)
 }
@@ -85,6 +85,8 @@ type Acts interface {
 	ListGrants(ctx context.Context, who policy.Principal) ([]policy.Grant, error)
 	Grant(ctx context.Context, who policy.Principal, id string) (policy.Grant, error)
 	PrivacySpent(ctx context.Context, who policy.Principal, id string) (map[string]float64, error)
+	Left(ctx context.Context, who policy.Principal, id string) (policy.Left, error)
+	GrantHistory(ctx context.Context, who policy.Principal, id string) ([]policy.Change, error)
 	CreateGrant(ctx context.Context, who policy.Principal, grant policy.Grant) (policy.Grant, error)
 	SuspendGrant(ctx context.Context, who policy.Principal, id, reason string) (policy.Grant, error)
 	RestoreGrant(ctx context.Context, who policy.Principal, id, reason string) (policy.Grant, error)
@@ -93,7 +95,8 @@ type Acts interface {
 	CancelJob(ctx context.Context, who policy.Principal, id string) (gateway.Job, error)
 	Usage(ctx context.Context, who policy.Principal, days gateway.Days) ([]gateway.Usage, error)
 	JobUsage(ctx context.Context, who policy.Principal, days gateway.Days) ([]gateway.JobUsage, error)
-	ListReleases(ctx context.Context, who policy.Principal) ([]gateway.WaitingRelease, error)
+	JobWords(ctx context.Context, who policy.Principal, job gateway.Job) (gateway.JobWords, error)
+	ListReleases(ctx context.Context, who policy.Principal, state string) ([]gateway.ListedRelease, error)
 	ShowRelease(ctx context.Context, who policy.Principal, id string) (export.Offer, error)
 	ApproveRelease(ctx context.Context, who policy.Principal, id, reason string) error
 	RefuseRelease(ctx context.Context, who policy.Principal, id, reason string) error

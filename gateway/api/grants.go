@@ -37,6 +37,19 @@ func (s *server) GetGrant(ctx context.Context, req gen.GetGrantRequestObject) (g
 		}
 		shown.PrivacySpent = &spent
 	}
+	rest, err := s.Acts.Left(ctx, person, g.ID)
+	if err != nil {
+		return nil, err
+	}
+	shown.Left = left(rest)
+	history, err := s.Acts.GrantHistory(ctx, person, g.ID)
+	if err != nil {
+		return nil, err
+	}
+	steps := convert(history, func(c policy.Change) gen.GrantChange {
+		return gen.GrantChange{At: time.Unix(c.At, 0).In(g.From.Location()), By: c.By, State: gen.GrantChangeState(c.State), Reason: c.Reason}
+	})
+	shown.History = &steps
 	return gen.GetGrant200JSONResponse(shown), nil
 }
 
@@ -105,6 +118,14 @@ func (s *server) TerminateGrant(ctx context.Context, req gen.TerminateGrantReque
 		return nil, err
 	}
 	return gen.TerminateGrant200JSONResponse(grant(g)), nil
+}
+
+func left(l policy.Left) *gen.Left {
+	shown := &gen.Left{Jobs: l.Jobs, Cells: l.Cells}
+	if l.Privacy != nil {
+		shown.Privacy = &l.Privacy
+	}
+	return shown
 }
 
 func grant(g policy.Grant) gen.Grant {

@@ -62,7 +62,18 @@ func (s *server) GetJob(ctx context.Context, req gen.GetJobRequestObject) (gen.G
 	if err != nil {
 		return nil, err
 	}
-	return gen.GetJob200JSONResponse(job(ctx, j)), nil
+	words, err := s.Acts.JobWords(ctx, person, j)
+	if err != nil {
+		return nil, err
+	}
+	shown := job(ctx, j)
+	if words.SQL != "" {
+		shown.SQL = &words.SQL
+	}
+	if d := words.Decision; d != nil {
+		shown.Decision = &gen.Decision{At: d.At, Reason: d.Reason}
+	}
+	return gen.GetJob200JSONResponse(shown), nil
 }
 
 func (s *server) CancelJob(ctx context.Context, req gen.CancelJobRequestObject) (gen.CancelJobResponseObject, error) {
@@ -146,14 +157,35 @@ func (s *server) Explain(ctx context.Context, req gen.ExplainRequestObject) (gen
 	if err != nil {
 		return nil, err
 	}
-	return explanation{value}, nil
+	rest, err := s.Acts.Left(ctx, person, req.Body.Grant)
+	if err != nil {
+		return nil, err
+	}
+	return explanation{value, left(rest)}, nil
 }
 
-// explanation is the typed plan as the guard describes it.
-type explanation struct{ value any }
+// explanation is the typed plan as the guard describes it, and what is left of the quota and the budgets that running the
+// query would be charged to.
+type explanation struct {
+	value any
+	left  *gen.Left
+}
 
 // VisitExplainResponse writes it.
-func (e explanation) VisitExplainResponse(w http.ResponseWriter) error { return writeJSON(w, e.value) }
+func (e explanation) VisitExplainResponse(w http.ResponseWriter) error {
+	text, err := json.Marshal(e.value)
+	if err != nil {
+		return err
+	}
+	whole := map[string]json.RawMessage{}
+	if err := json.Unmarshal(text, &whole); err != nil {
+		return err
+	}
+	if whole["left"], err = json.Marshal(e.left); err != nil {
+		return err
+	}
+	return writeJSON(w, whole)
+}
 
 // writeJSON encodes first, so that a failure is answered with a problem and not with half a document.
 func writeJSON(w http.ResponseWriter, value any) error {

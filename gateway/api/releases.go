@@ -9,17 +9,27 @@ import (
 	"weir/gateway/api/gen"
 )
 
-func (s *server) ListReleases(ctx context.Context, _ gen.ListReleasesRequestObject) (gen.ListReleasesResponseObject, error) {
+func (s *server) ListReleases(ctx context.Context, req gen.ListReleasesRequestObject) (gen.ListReleasesResponseObject, error) {
 	ctx, person, err := asker(ctx)
 	if err != nil {
 		return nil, err
 	}
-	waiting, err := s.Acts.ListReleases(ctx, person)
+	state := gen.ListReleasesParamsStateWaiting
+	if req.Params.State != nil {
+		state = *req.Params.State
+	}
+	list, err := s.Acts.ListReleases(ctx, person, string(state))
 	if err != nil {
 		return nil, err
 	}
-	return gen.ListReleases200JSONResponse{Releases: convert(waiting, func(r gateway.WaitingRelease) gen.ReleaseSummary {
-		return gen.ReleaseSummary{ID: r.ID, Job: r.Job, Grant: r.Grant, Operator: r.Operator, Owner: r.Owner, Asked: r.Asked}
+	return gen.ListReleases200JSONResponse{Releases: convert(list, func(r gateway.ListedRelease) gen.ReleaseSummary {
+		shown := gen.ReleaseSummary{
+			ID: r.ID, Job: r.Job, Grant: r.Grant, Operator: r.Operator, Owner: r.Owner, State: gen.ReleaseSummaryState(r.State), Asked: r.Asked, Decided: r.Decided,
+		}
+		if r.Officer != "" {
+			shown.Officer, shown.Reason = &r.Officer, &r.Reason
+		}
+		return shown
 	})}, nil
 }
 

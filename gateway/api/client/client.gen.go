@@ -68,19 +68,40 @@ func (e DatasetMembership) Valid() bool {
 
 // Defines values for GrantState.
 const (
-	Active     GrantState = "active"
-	Suspended  GrantState = "suspended"
-	Terminated GrantState = "terminated"
+	GrantStateActive     GrantState = "active"
+	GrantStateSuspended  GrantState = "suspended"
+	GrantStateTerminated GrantState = "terminated"
 )
 
 // Valid indicates whether the value is a known member of the GrantState enum.
 func (e GrantState) Valid() bool {
 	switch e {
-	case Active:
+	case GrantStateActive:
 		return true
-	case Suspended:
+	case GrantStateSuspended:
 		return true
-	case Terminated:
+	case GrantStateTerminated:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GrantChangeState.
+const (
+	GrantChangeStateActive     GrantChangeState = "active"
+	GrantChangeStateSuspended  GrantChangeState = "suspended"
+	GrantChangeStateTerminated GrantChangeState = "terminated"
+)
+
+// Valid indicates whether the value is a known member of the GrantChangeState enum.
+func (e GrantChangeState) Valid() bool {
+	switch e {
+	case GrantChangeStateActive:
+		return true
+	case GrantChangeStateSuspended:
+		return true
+	case GrantChangeStateTerminated:
 		return true
 	default:
 		return false
@@ -177,6 +198,27 @@ func (e OfferState) Valid() bool {
 	}
 }
 
+// Defines values for ReleaseSummaryState.
+const (
+	ReleaseSummaryStateRefused  ReleaseSummaryState = "refused"
+	ReleaseSummaryStateReleased ReleaseSummaryState = "released"
+	ReleaseSummaryStateWaiting  ReleaseSummaryState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the ReleaseSummaryState enum.
+func (e ReleaseSummaryState) Valid() bool {
+	switch e {
+	case ReleaseSummaryStateRefused:
+		return true
+	case ReleaseSummaryStateReleased:
+		return true
+	case ReleaseSummaryStateWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ReleasedState.
 const (
 	ReleasedStateDenied   ReleasedState = "denied"
@@ -264,6 +306,30 @@ func (e UnitProtect) Valid() bool {
 	case Size:
 		return true
 	case Yes:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListReleasesParamsState.
+const (
+	ListReleasesParamsStateDecided  ListReleasesParamsState = "decided"
+	ListReleasesParamsStateRefused  ListReleasesParamsState = "refused"
+	ListReleasesParamsStateReleased ListReleasesParamsState = "released"
+	ListReleasesParamsStateWaiting  ListReleasesParamsState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the ListReleasesParamsState enum.
+func (e ListReleasesParamsState) Valid() bool {
+	switch e {
+	case ListReleasesParamsStateDecided:
+		return true
+	case ListReleasesParamsStateRefused:
+		return true
+	case ListReleasesParamsStateReleased:
+		return true
+	case ListReleasesParamsStateWaiting:
 		return true
 	default:
 		return false
@@ -364,7 +430,13 @@ type DatasetList struct {
 	Datasets []Dataset `json:"datasets"`
 }
 
-// Explanation The typed plan of a query.
+// Decision What an officer said about a result.
+type Decision struct {
+	At     time.Time `json:"at"`
+	Reason string    `json:"reason"`
+}
+
+// Explanation The typed plan of a query, and under "left" what may still be asked under its grant.
 type Explanation map[string]interface{}
 
 // ExternalSubject Who a person is at an external OpenID provider.
@@ -384,9 +456,15 @@ type Finding struct {
 type Grant struct {
 	Datasets []GrantedDataset `json:"datasets"`
 	From     time.Time        `json:"from"`
-	ID       string           `json:"id"`
-	Mode     Mode             `json:"mode"`
-	Operator string           `json:"operator"`
+
+	// History What happened to it, the first first; with one grant only
+	History *[]GrantChange `json:"history,omitempty"`
+	ID      string         `json:"id"`
+
+	// Left What may still be asked under a grant.
+	Left     *Left  `json:"left,omitempty"`
+	Mode     Mode   `json:"mode"`
+	Operator string `json:"operator"`
 
 	// Privacy Budget of differential privacy, for each data set and scenario. Private mode only.
 	Privacy *Privacy `json:"privacy,omitempty"`
@@ -408,6 +486,19 @@ type Grant struct {
 
 // GrantState defines model for Grant.State.
 type GrantState string
+
+// GrantChange defines model for GrantChange.
+type GrantChange struct {
+	At time.Time `json:"at"`
+
+	// By The account
+	By     string           `json:"by"`
+	Reason string           `json:"reason"`
+	State  GrantChangeState `json:"state"`
+}
+
+// GrantChangeState defines model for GrantChange.State.
+type GrantChangeState string
 
 // GrantList defines model for GrantList.
 type GrantList struct {
@@ -441,18 +532,24 @@ type InclusionProof struct {
 
 // Job defines model for Job.
 type Job struct {
-	Created time.Time  `json:"created"`
-	Ended   *time.Time `json:"ended,omitempty"`
-	Grant   string     `json:"grant"`
-	ID      string     `json:"id"`
+	Created time.Time `json:"created"`
+
+	// Decision What an officer said about a result.
+	Decision *Decision  `json:"decision,omitempty"`
+	Ended    *time.Time `json:"ended,omitempty"`
+	Grant    string     `json:"grant"`
+	ID       string     `json:"id"`
 
 	// Problem A problem document (RFC 9457).
 	Problem *Problem `json:"problem,omitempty"`
 
 	// Progress Of a running job, in percent, as the engine estimates it
-	Progress *int       `json:"progress,omitempty"`
-	Started  *time.Time `json:"started,omitempty"`
-	State    JobState   `json:"state"`
+	Progress *int `json:"progress,omitempty"`
+
+	// SQL What was asked; with one job only, once it has begun and while it is on the log
+	SQL     *string    `json:"sql,omitempty"`
+	Started *time.Time `json:"started,omitempty"`
+	State   JobState   `json:"state"`
 }
 
 // JobList defines model for JobList.
@@ -490,6 +587,18 @@ type JobUsage struct {
 // JobUsageList defines model for JobUsageList.
 type JobUsageList struct {
 	Jobs []JobUsage `json:"jobs"`
+}
+
+// Left What may still be asked under a grant.
+type Left struct {
+	// Cells Today
+	Cells int `json:"cells"`
+
+	// Jobs Today
+	Jobs int `json:"jobs"`
+
+	// Privacy Epsilon of the scenario that is left on each data set; in private mode only
+	Privacy *map[string]float64 `json:"privacy,omitempty"`
 }
 
 // LogEntry defines model for LogEntry.
@@ -674,15 +783,26 @@ type ReleaseList struct {
 	Releases []ReleaseSummary `json:"releases"`
 }
 
-// ReleaseSummary That something waits, without what. The table is for the officer alone.
+// ReleaseSummary That something waits or was decided, without what. The table is for the officer alone.
 type ReleaseSummary struct {
-	Asked    time.Time `json:"asked"`
-	Grant    string    `json:"grant"`
-	ID       string    `json:"id"`
-	Job      string    `json:"job"`
-	Operator string    `json:"operator"`
-	Owner    string    `json:"owner"`
+	Asked   time.Time  `json:"asked"`
+	Decided *time.Time `json:"decided,omitempty"`
+	Grant   string     `json:"grant"`
+	ID      string     `json:"id"`
+	Job     string     `json:"job"`
+
+	// Officer Who decided
+	Officer  *string `json:"officer,omitempty"`
+	Operator string  `json:"operator"`
+	Owner    string  `json:"owner"`
+
+	// Reason And why
+	Reason *string             `json:"reason,omitempty"`
+	State  ReleaseSummaryState `json:"state"`
 }
+
+// ReleaseSummaryState defines model for ReleaseSummary.State.
+type ReleaseSummaryState string
 
 // Released What left. Without rows in any state but `released`.
 type Released struct {
@@ -887,6 +1007,15 @@ type ProveInclusionParams struct {
 	Index int64 `form:"index" json:"index"`
 }
 
+// ListReleasesParams defines parameters for ListReleases.
+type ListReleasesParams struct {
+	// State What waits, the oldest first, or what was decided, the newest decision first and 1000 at most.
+	State *ListReleasesParamsState `form:"state,omitempty" json:"state,omitempty"`
+}
+
+// ListReleasesParamsState defines parameters for ListReleases.
+type ListReleasesParamsState string
+
 // GetUsageParams defines parameters for GetUsage.
 type GetUsageParams struct {
 	// Operator The operator; all when left out, for those who may see all.
@@ -1074,7 +1203,7 @@ type ClientInterface interface {
 
 	// ImportDatasetWithBody Take a data set into the vault
 	//
-	// `multipart/form-data` with exactly two parts in this order: `manifest` (YAML, 1 MiB at most) and `file`
+	// `multipart/form-data` with exactly two parts in this order: `manifest` (YAML, 64 KiB at most) and `file`
 	// (CSV, JSON or Parquet, as the file name in the manifest says). The file is streamed; the greatest size is a
 	// setting of the platform.
 	//
@@ -1255,10 +1384,10 @@ type ClientInterface interface {
 	// Corresponds with POST /api/v1/log/verify (the `VerifyLog` operationId).
 	VerifyLog(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListReleases What waits for an officer
+	// ListReleases What waits for an officer, or what officers decided
 	//
 	// Corresponds with GET /api/v1/releases (the `ListReleases` operationId).
-	ListReleases(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ListReleases(ctx context.Context, params *ListReleasesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetRelease One offer with its table, for the officer who decides
 	//
@@ -1496,7 +1625,7 @@ func (c *Client) ListDatasets(ctx context.Context, reqEditors ...RequestEditorFn
 
 // ImportDatasetWithBody Take a data set into the vault
 //
-// `multipart/form-data` with exactly two parts in this order: `manifest` (YAML, 1 MiB at most) and `file`
+// `multipart/form-data` with exactly two parts in this order: `manifest` (YAML, 64 KiB at most) and `file`
 // (CSV, JSON or Parquet, as the file name in the manifest says). The file is streamed; the greatest size is a
 // setting of the platform.
 //
@@ -1937,11 +2066,11 @@ func (c *Client) VerifyLog(ctx context.Context, reqEditors ...RequestEditorFn) (
 	return c.Client.Do(req)
 }
 
-// ListReleases What waits for an officer
+// ListReleases What waits for an officer, or what officers decided
 //
 // Corresponds with GET /api/v1/releases (the `ListReleases` operationId).
-func (c *Client) ListReleases(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListReleasesRequest(c.Server)
+func (c *Client) ListReleases(ctx context.Context, params *ListReleasesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListReleasesRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3411,7 +3540,7 @@ func NewVerifyLogRequest(server string) (*http.Request, error) {
 }
 
 // NewListReleasesRequest constructs an http.Request for the ListReleases method
-func NewListReleasesRequest(server string) (*http.Request, error) {
+func NewListReleasesRequest(server string, params *ListReleasesParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -3427,6 +3556,33 @@ func NewListReleasesRequest(server string) (*http.Request, error) {
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.State != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -4057,7 +4213,7 @@ type ClientWithResponsesInterface interface {
 
 	// ImportDatasetWithBodyWithResponse Take a data set into the vault
 	//
-	// `multipart/form-data` with exactly two parts in this order: `manifest` (YAML, 1 MiB at most) and `file`
+	// `multipart/form-data` with exactly two parts in this order: `manifest` (YAML, 64 KiB at most) and `file`
 	// (CSV, JSON or Parquet, as the file name in the manifest says). The file is streamed; the greatest size is a
 	// setting of the platform.
 	//
@@ -4264,12 +4420,12 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /api/v1/log/verify (the `VerifyLog` operationId).
 	VerifyLogWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*VerifyLogResponse, error)
 
-	// ListReleasesWithResponse What waits for an officer
+	// ListReleasesWithResponse What waits for an officer, or what officers decided
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /api/v1/releases (the `ListReleases` operationId).
-	ListReleasesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListReleasesResponse, error)
+	ListReleasesWithResponse(ctx context.Context, params *ListReleasesParams, reqEditors ...RequestEditorFn) (*ListReleasesResponse, error)
 
 	// GetReleaseWithResponse One offer with its table, for the officer who decides
 	//
@@ -6998,6 +7154,8 @@ type ListReleasesResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *ReleaseList
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationProblemJSON401 *Problem
 	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
@@ -7015,6 +7173,11 @@ type ListReleasesResponse struct {
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r ListReleasesResponse) GetJSON200() *ReleaseList {
 	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListReleasesResponse) GetApplicationProblemJSON400() *Problem {
+	return r.ApplicationProblemJSON400
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
@@ -8348,7 +8511,7 @@ func (c *ClientWithResponses) ListDatasetsWithResponse(ctx context.Context, reqE
 
 // ImportDatasetWithBodyWithResponse Take a data set into the vault
 //
-// `multipart/form-data` with exactly two parts in this order: `manifest` (YAML, 1 MiB at most) and `file`
+// `multipart/form-data` with exactly two parts in this order: `manifest` (YAML, 64 KiB at most) and `file`
 // (CSV, JSON or Parquet, as the file name in the manifest says). The file is streamed; the greatest size is a
 // setting of the platform.
 //
@@ -8711,13 +8874,13 @@ func (c *ClientWithResponses) VerifyLogWithResponse(ctx context.Context, reqEdit
 	return ParseVerifyLogResponse(rsp)
 }
 
-// ListReleasesWithResponse What waits for an officer
+// ListReleasesWithResponse What waits for an officer, or what officers decided
 //
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /api/v1/releases (the `ListReleases` operationId).
-func (c *ClientWithResponses) ListReleasesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListReleasesResponse, error) {
-	rsp, err := c.ListReleases(ctx, reqEditors...)
+func (c *ClientWithResponses) ListReleasesWithResponse(ctx context.Context, params *ListReleasesParams, reqEditors ...RequestEditorFn) (*ListReleasesResponse, error) {
+	rsp, err := c.ListReleases(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -11228,6 +11391,13 @@ func ParseListReleasesResponse(rsp *http.Response) (*ListReleasesResponse, error
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
 		var dest Problem

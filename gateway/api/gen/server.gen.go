@@ -71,19 +71,40 @@ func (e DatasetMembership) Valid() bool {
 
 // Defines values for GrantState.
 const (
-	Active     GrantState = "active"
-	Suspended  GrantState = "suspended"
-	Terminated GrantState = "terminated"
+	GrantStateActive     GrantState = "active"
+	GrantStateSuspended  GrantState = "suspended"
+	GrantStateTerminated GrantState = "terminated"
 )
 
 // Valid indicates whether the value is a known member of the GrantState enum.
 func (e GrantState) Valid() bool {
 	switch e {
-	case Active:
+	case GrantStateActive:
 		return true
-	case Suspended:
+	case GrantStateSuspended:
 		return true
-	case Terminated:
+	case GrantStateTerminated:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GrantChangeState.
+const (
+	GrantChangeStateActive     GrantChangeState = "active"
+	GrantChangeStateSuspended  GrantChangeState = "suspended"
+	GrantChangeStateTerminated GrantChangeState = "terminated"
+)
+
+// Valid indicates whether the value is a known member of the GrantChangeState enum.
+func (e GrantChangeState) Valid() bool {
+	switch e {
+	case GrantChangeStateActive:
+		return true
+	case GrantChangeStateSuspended:
+		return true
+	case GrantChangeStateTerminated:
 		return true
 	default:
 		return false
@@ -180,6 +201,27 @@ func (e OfferState) Valid() bool {
 	}
 }
 
+// Defines values for ReleaseSummaryState.
+const (
+	ReleaseSummaryStateRefused  ReleaseSummaryState = "refused"
+	ReleaseSummaryStateReleased ReleaseSummaryState = "released"
+	ReleaseSummaryStateWaiting  ReleaseSummaryState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the ReleaseSummaryState enum.
+func (e ReleaseSummaryState) Valid() bool {
+	switch e {
+	case ReleaseSummaryStateRefused:
+		return true
+	case ReleaseSummaryStateReleased:
+		return true
+	case ReleaseSummaryStateWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Role.
 const (
 	Analyst    Role = "analyst"
@@ -243,6 +285,30 @@ func (e UnitProtect) Valid() bool {
 	case Size:
 		return true
 	case Yes:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListReleasesParamsState.
+const (
+	ListReleasesParamsStateDecided  ListReleasesParamsState = "decided"
+	ListReleasesParamsStateRefused  ListReleasesParamsState = "refused"
+	ListReleasesParamsStateReleased ListReleasesParamsState = "released"
+	ListReleasesParamsStateWaiting  ListReleasesParamsState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the ListReleasesParamsState enum.
+func (e ListReleasesParamsState) Valid() bool {
+	switch e {
+	case ListReleasesParamsStateDecided:
+		return true
+	case ListReleasesParamsStateRefused:
+		return true
+	case ListReleasesParamsStateReleased:
+		return true
+	case ListReleasesParamsStateWaiting:
 		return true
 	default:
 		return false
@@ -343,7 +409,13 @@ type DatasetList struct {
 	Datasets []Dataset `json:"datasets"`
 }
 
-// Explanation The typed plan of a query.
+// Decision What an officer said about a result.
+type Decision struct {
+	At     time.Time `json:"at"`
+	Reason string    `json:"reason"`
+}
+
+// Explanation The typed plan of a query, and under "left" what may still be asked under its grant.
 type Explanation map[string]interface{}
 
 // ExternalSubject Who a person is at an external OpenID provider.
@@ -363,9 +435,15 @@ type Finding struct {
 type Grant struct {
 	Datasets []GrantedDataset `json:"datasets"`
 	From     time.Time        `json:"from"`
-	ID       string           `json:"id"`
-	Mode     Mode             `json:"mode"`
-	Operator string           `json:"operator"`
+
+	// History What happened to it, the first first; with one grant only
+	History *[]GrantChange `json:"history,omitempty"`
+	ID      string         `json:"id"`
+
+	// Left What may still be asked under a grant.
+	Left     *Left  `json:"left,omitempty"`
+	Mode     Mode   `json:"mode"`
+	Operator string `json:"operator"`
 
 	// Privacy Budget of differential privacy, for each data set and scenario. Private mode only.
 	Privacy *Privacy `json:"privacy,omitempty"`
@@ -387,6 +465,19 @@ type Grant struct {
 
 // GrantState defines model for Grant.State.
 type GrantState string
+
+// GrantChange defines model for GrantChange.
+type GrantChange struct {
+	At time.Time `json:"at"`
+
+	// By The account
+	By     string           `json:"by"`
+	Reason string           `json:"reason"`
+	State  GrantChangeState `json:"state"`
+}
+
+// GrantChangeState defines model for GrantChange.State.
+type GrantChangeState string
 
 // GrantList defines model for GrantList.
 type GrantList struct {
@@ -420,18 +511,24 @@ type InclusionProof struct {
 
 // Job defines model for Job.
 type Job struct {
-	Created time.Time  `json:"created"`
-	Ended   *time.Time `json:"ended,omitempty"`
-	Grant   string     `json:"grant"`
-	ID      string     `json:"id"`
+	Created time.Time `json:"created"`
+
+	// Decision What an officer said about a result.
+	Decision *Decision  `json:"decision,omitempty"`
+	Ended    *time.Time `json:"ended,omitempty"`
+	Grant    string     `json:"grant"`
+	ID       string     `json:"id"`
 
 	// Problem A problem document (RFC 9457).
 	Problem *Problem `json:"problem,omitempty"`
 
 	// Progress Of a running job, in percent, as the engine estimates it
-	Progress *int       `json:"progress,omitempty"`
-	Started  *time.Time `json:"started,omitempty"`
-	State    JobState   `json:"state"`
+	Progress *int `json:"progress,omitempty"`
+
+	// SQL What was asked; with one job only, once it has begun and while it is on the log
+	SQL     *string    `json:"sql,omitempty"`
+	Started *time.Time `json:"started,omitempty"`
+	State   JobState   `json:"state"`
 }
 
 // JobList defines model for JobList.
@@ -469,6 +566,18 @@ type JobUsage struct {
 // JobUsageList defines model for JobUsageList.
 type JobUsageList struct {
 	Jobs []JobUsage `json:"jobs"`
+}
+
+// Left What may still be asked under a grant.
+type Left struct {
+	// Cells Today
+	Cells int `json:"cells"`
+
+	// Jobs Today
+	Jobs int `json:"jobs"`
+
+	// Privacy Epsilon of the scenario that is left on each data set; in private mode only
+	Privacy *map[string]float64 `json:"privacy,omitempty"`
 }
 
 // LogEntry defines model for LogEntry.
@@ -653,15 +762,26 @@ type ReleaseList struct {
 	Releases []ReleaseSummary `json:"releases"`
 }
 
-// ReleaseSummary That something waits, without what. The table is for the officer alone.
+// ReleaseSummary That something waits or was decided, without what. The table is for the officer alone.
 type ReleaseSummary struct {
-	Asked    time.Time `json:"asked"`
-	Grant    string    `json:"grant"`
-	ID       string    `json:"id"`
-	Job      string    `json:"job"`
-	Operator string    `json:"operator"`
-	Owner    string    `json:"owner"`
+	Asked   time.Time  `json:"asked"`
+	Decided *time.Time `json:"decided,omitempty"`
+	Grant   string     `json:"grant"`
+	ID      string     `json:"id"`
+	Job     string     `json:"job"`
+
+	// Officer Who decided
+	Officer  *string `json:"officer,omitempty"`
+	Operator string  `json:"operator"`
+	Owner    string  `json:"owner"`
+
+	// Reason And why
+	Reason *string             `json:"reason,omitempty"`
+	State  ReleaseSummaryState `json:"state"`
 }
+
+// ReleaseSummaryState defines model for ReleaseSummary.State.
+type ReleaseSummaryState string
 
 // Released What left. Without rows in any state but `released`.
 type Released = export.Released
@@ -837,6 +957,15 @@ type ProveInclusionParams struct {
 	Index int64 `form:"index" json:"index"`
 }
 
+// ListReleasesParams defines parameters for ListReleases.
+type ListReleasesParams struct {
+	// State What waits, the oldest first, or what was decided, the newest decision first and 1000 at most.
+	State *ListReleasesParamsState `form:"state,omitempty" json:"state,omitempty"`
+}
+
+// ListReleasesParamsState defines parameters for ListReleases.
+type ListReleasesParamsState string
+
 // GetUsageParams defines parameters for GetUsage.
 type GetUsageParams struct {
 	// Operator The operator; all when left out, for those who may see all.
@@ -983,9 +1112,9 @@ type ServerInterface interface {
 	// GetSpecification This document
 	// (GET /api/v1/openapi.yaml)
 	GetSpecification(c *gin.Context)
-	// ListReleases What waits for an officer
+	// ListReleases What waits for an officer, or what officers decided
 	// (GET /api/v1/releases)
-	ListReleases(c *gin.Context)
+	ListReleases(c *gin.Context, params ListReleasesParams)
 	// GetRelease One offer with its table, for the officer who decides
 	// (GET /api/v1/releases/{release})
 	GetRelease(c *gin.Context, release ReleaseID)
@@ -1718,6 +1847,20 @@ func (siw *ServerInterfaceWrapper) GetSpecification(c *gin.Context) {
 // ListReleases operation middleware
 func (siw *ServerInterfaceWrapper) ListReleases(c *gin.Context) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListReleasesParams
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", c.Request.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter state: %w", err), http.StatusBadRequest)
+		return
+	}
+
 	for _, middleware := range siw.HandlerMiddlewares {
 		middleware(c)
 		if c.IsAborted() {
@@ -1725,7 +1868,7 @@ func (siw *ServerInterfaceWrapper) ListReleases(c *gin.Context) {
 		}
 	}
 
-	siw.Handler.ListReleases(c)
+	siw.Handler.ListReleases(c, params)
 }
 
 // GetRelease operation middleware
@@ -2698,6 +2841,7 @@ func (response GetSpecification200ApplicationYamlResponse) VisitGetSpecification
 }
 
 type ListReleasesRequestObject struct {
+	Params ListReleasesParams
 }
 
 type ListReleasesResponseObject interface {
@@ -3054,7 +3198,7 @@ type StrictServerInterface interface {
 	// GetSpecification This document
 	// (GET /api/v1/openapi.yaml)
 	GetSpecification(ctx context.Context, request GetSpecificationRequestObject) (GetSpecificationResponseObject, error)
-	// ListReleases What waits for an officer
+	// ListReleases What waits for an officer, or what officers decided
 	// (GET /api/v1/releases)
 	ListReleases(ctx context.Context, request ListReleasesRequestObject) (ListReleasesResponseObject, error)
 	// GetRelease One offer with its table, for the officer who decides
@@ -3965,8 +4109,10 @@ func (sh *strictHandler) GetSpecification(ctx *gin.Context) {
 }
 
 // ListReleases operation middleware
-func (sh *strictHandler) ListReleases(ctx *gin.Context) {
+func (sh *strictHandler) ListReleases(ctx *gin.Context, params ListReleasesParams) {
 	var request ListReleasesRequestObject
+
+	request.Params = params
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.ListReleases(ctx, request.(ListReleasesRequestObject))
