@@ -39,7 +39,7 @@ func (a *accountBootstrapCommand) Run(ctx context.Context, t *terminal) error {
 	if err := bootstrap(ctx, s, first, password); err != nil {
 		return err
 	}
-	t.say("Account %s of %s was created (%s).", a.Name, a.Organisation, "authority")
+	t.say("Account %s of %s was created (%s).", a.Name, a.Organisation, word(t, "authority"))
 	return nil
 }
 
@@ -70,7 +70,7 @@ func (a *accountCreateCommand) Run(ctx context.Context, t *terminal, c *commands
 	if err != nil {
 		return err
 	}
-	t.say("Account %s of %s was created (%s).", made.Name, made.Organisation, roleNames(made.Roles))
+	t.say("Account %s of %s was created (%s).", made.Name, made.Organisation, roleWords(t, made.Roles))
 	return nil
 }
 
@@ -90,7 +90,9 @@ func (t *terminal) newPassword() (string, error) {
 	return first, nil
 }
 
-type accountListCommand struct{}
+type accountListCommand struct {
+	printing `embed:""`
+}
 
 // Run lists the accounts.
 func (a *accountListCommand) Run(ctx context.Context, t *terminal, c *commands) error {
@@ -108,9 +110,9 @@ func (a *accountListCommand) Run(ctx context.Context, t *terminal, c *commands) 
 		if one.Disabled {
 			state = t.text("disabled")
 		}
-		shown.add(one.Name, one.DisplayName, one.Organisation, roleNames(one.Roles), state)
+		shown.add(one.Name, one.DisplayName, one.Organisation, roleWords(t, one.Roles), state)
 	}
-	return shown.write(t.out)
+	return a.list(t, list, shown)
 }
 
 type accountDisableCommand struct {

@@ -71,6 +71,8 @@ type auditSearchCommand struct {
 	Until  time.Time `placeholder:"TIME" help:"Before this time (RFC 3339)."`
 	After  int64     `placeholder:"ENTRY" help:"Only entries with this number and later."`
 	Limit  int       `default:"50" help:"How many at most."`
+
+	printing `embed:""`
 }
 
 // Run lists entries in the order of the log.
@@ -95,7 +97,7 @@ func (a *auditSearchCommand) Run(ctx context.Context, t *terminal, c *commands) 
 		shown.add(strconv.FormatInt(e.Index, 10), local(e.Time), e.Kind, value(e.Actor), value(e.Grant), value(e.Job),
 			value(e.Object), facts(e.Facts))
 	}
-	return shown.write(t.out)
+	return a.list(t, list, shown)
 }
 
 // given is a pointer to what was given, and nil where nothing was.

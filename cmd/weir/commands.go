@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/alecthomas/kong"
+
+	"weir/internal/problem"
 )
 
 // The exit statuses. A script tells from them what became of a query.
@@ -46,6 +48,10 @@ type commands struct {
 	Lab     labCommand     `cmd:"" help:"Run queries on data sets at hand, without a platform: see what they would give away."`
 	Doctor  doctorCommand  `cmd:"" help:"Try every layer of the workers' confinement on this machine, and say what to do."`
 	Docs    docsCommand    `cmd:"" help:"The documentation that is made from the code."`
+	Whoami  whoamiCommand  `cmd:"" help:"Tell which account acts, and what it may do."`
+	Version versionCommand `cmd:"" help:"Tell which build this is."`
+
+	Completion completionCommand `cmd:"" help:"Print a script by which a shell completes commands and flags."`
 }
 
 // run is the whole program but for the process around it: it parses, runs one command, and gives the exit status.
@@ -53,8 +59,11 @@ func run(ctx context.Context, args []string, t *terminal) int {
 	var c commands
 	t.speak(languageOf(args, t.getenv))
 	parser, exited := newParser(&c, t)
-	parsed, err := parser.Parse(args)
+	parsed, err := parser.Parse(withComments(args))
 	switch {
+	case c.Lang != "" && c.Lang != "zh" && c.Lang != "en":
+		t.complain(problem.New("cli.no-such-language", "name", printable(c.Lang)))
+		return exitUsage
 	case exited.done: // help was asked for and given
 		return exited.code
 	case err != nil:
@@ -63,7 +72,7 @@ func run(ctx context.Context, args []string, t *terminal) int {
 	}
 	t.speak(chosenLanguage(c.Lang, t.getenv))
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	err = parsed.Run(t, &c)
+	err = parsed.Run(t, &c, parser)
 	var s status
 	switch {
 	case err == nil:
@@ -88,6 +97,7 @@ func newParser(c *commands, t *terminal) (*kong.Kong, *ended) {
 		kong.Description("Work with public data that must not leave."),
 		kong.UsageOnError(),
 		kong.Writers(t.out, t.err),
+		kong.Help(t.printHelp),
 		kong.Exit(func(code int) { exited.done, exited.code = true, code }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 	)

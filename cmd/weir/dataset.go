@@ -123,7 +123,9 @@ func upload(manifest []byte, name string, data *os.File) (io.ReadCloser, string)
 	return read, parts.FormDataContentType()
 }
 
-type datasetListCommand struct{}
+type datasetListCommand struct {
+	printing `embed:""`
+}
 
 // Run lists the data sets.
 func (d *datasetListCommand) Run(ctx context.Context, t *terminal, c *commands) error {
@@ -142,7 +144,7 @@ func (d *datasetListCommand) Run(ctx context.Context, t *terminal, c *commands) 
 	for _, s := range list.Datasets {
 		shown.add(s.Name, s.Title, s.Provider, unitNames(t, s), strconv.Itoa(s.Version), strconv.FormatInt(s.RowsAbout, 10))
 	}
-	return shown.write(t.out)
+	return d.list(t, list, shown)
 }
 
 func unitNames(t *terminal, s client.Dataset) string {
@@ -161,6 +163,8 @@ func unitNames(t *terminal, s client.Dataset) string {
 
 type datasetDescribeCommand struct {
 	Name string `arg:"" help:"Name of the data set."`
+
+	printing `embed:""`
 }
 
 // Run shows the columns of one data set and what may be done with each.
@@ -173,9 +177,11 @@ func (d *datasetDescribeCommand) Run(ctx context.Context, t *terminal, c *comman
 	if err != nil {
 		return err
 	}
-	t.say("%s: %s (%s), version %d, about %d rows, units: %s", s.Name, s.Title, s.Provider, s.Version, s.RowsAbout, unitNames(t, s))
-	if !s.Open {
-		fmt.Fprintln(t.out, membershipOf(t, s))
+	if d.Format == "table" && d.Output == "" {
+		t.say("%s: %s (%s), version %d, about %d rows, units: %s", s.Name, s.Title, s.Provider, s.Version, s.RowsAbout, unitNames(t, s))
+		if !s.Open {
+			fmt.Fprintln(t.out, membershipOf(t, s))
+		}
 	}
 	shown := table{head: []string{
 		t.text("Column"), t.text("Type"), t.text("Class"), t.text("Public"), t.text("Measure"), t.text("Cap"), t.text("Values"), t.text("Title"),
@@ -185,9 +191,9 @@ func (d *datasetDescribeCommand) Run(ctx context.Context, t *terminal, c *comman
 		if column.Title != nil {
 			title = *column.Title
 		}
-		shown.add(column.Name, column.Type, string(column.Class), publicity(t, column), bounds(column), number(column.Cap), values(column), title)
+		shown.add(column.Name, column.Type, word(t, column.Class), publicity(t, column), bounds(column), number(column.Cap), values(column), title)
 	}
-	return shown.write(t.out)
+	return d.list(t, s, shown)
 }
 
 // membershipOf is a sentence about who is in the data set and how its units are protected.

@@ -116,8 +116,8 @@ const exampleData = "| column of `adult` | |\n|---|---|\n" +
 func messagePage(code string, e problem.Entry) string {
 	var page strings.Builder
 	fmt.Fprintf(&page, "# `%s`\n\n**%s · %s**\n", code, e.English.Title, e.Chinese.Title)
-	fmt.Fprintf(&page, "\n**What happened.** %s\n\n**What to do.** %s\n", e.English.Detail, e.English.Help)
-	fmt.Fprintf(&page, "\n**发生了什么。** %s\n\n**怎么办。** %s\n", e.Chinese.Detail, e.Chinese.Help)
+	fmt.Fprintf(&page, "\n**What happened.** %s\n\n**What to do.** %s\n", inFull(e.English.Detail), inFull(e.English.Help))
+	fmt.Fprintf(&page, "\n**发生了什么。** %s\n\n**怎么办。** %s\n", inFull(e.Chinese.Detail), inFull(e.Chinese.Help))
 	if e.Example != "" {
 		page.WriteString("\n## Example · 示例\n\n")
 		if e.Mode != "" {
@@ -131,3 +131,6 @@ func messagePage(code string, e problem.Entry) string {
 	fmt.Fprintf(&page, "\n---\n\nHTTP %d, `%s` · [All messages · 全部消息](%s)\n", e.Status, problem.Type(code), messageIndex)
 	return page.String()
 }
+
+// inFull is a message with what is only said where its argument is known.
+func inFull(message string) string { return strings.NewReplacer("[[", "", "]]", "").Replace(message) }

@@ -49,7 +49,7 @@ func TestThePagesOfMessagesAreCurrent(t *testing.T) {
 	for _, code := range codes {
 		page, e := pages[pageOf(code)], entries[code]
 		for _, part := range []string{e.English.Detail, e.English.Help, e.Chinese.Detail, e.Chinese.Help, e.Example, e.Instead, problem.Type(code)} {
-			if !strings.Contains(page, strings.TrimSpace(part)) {
+			if !strings.Contains(page, strings.TrimSpace(inFull(part))) {
 				t.Errorf("the page of %s lacks %q", code, part)
 			}
 		}
@@ -162,6 +162,30 @@ func TestQueriesOfThePageForAnalysts(t *testing.T) {
 		if got.Code != q.code || q.code == "" && (got.State != "released" || len(got.Rows) == 0) {
 			t.Errorf("%s\nwant %q, got %s %q %s with %d rows", q.sql, q.code, got.State, got.Code, got.Message, len(got.Rows))
 		}
+	}
+}
+
+// The first example of the pages for those who run a platform works: the sample can be taken in, and answers.
+func TestTheSampleOfThePages(t *testing.T) {
+	lab, err := gateway.OpenLab(t.Context(), filepath.Join(filepath.Dir(build(t)), "weir-worker"), []string{filepath.Join(root, "deploy/sample/residents.yaml")}, policy.Perturbed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lab.Close()
+	const sql = "SELECT district, count(*) FROM residents GROUP BY district"
+	for _, page := range []string{"docs/operating.md", "docs/operating.zh.md"} {
+		text, err := os.ReadFile(filepath.Join(root, page))
+		if err != nil || !strings.Contains(string(text), sql) {
+			t.Errorf("%s does not show the query: %v", page, err)
+		}
+	}
+	released, err := lab.Ask(t.Context(), "page", sql)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(released)
+	if err != nil || strings.Count(string(text), "区\"") != 4 {
+		t.Errorf("%s %v", text, err)
 	}
 }
 

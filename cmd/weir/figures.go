@@ -127,18 +127,22 @@ func cell(value json.RawMessage) (string, bool) {
 // writeCSV writes RFC 4180. A text that a spreadsheet would take for a formula is kept from being one.
 func (f *figures) writeCSV(w io.Writer) error {
 	out := csv.NewWriter(w)
-	if err := out.Write(f.Columns); err != nil {
+	header := make([]string, len(f.Columns))
+	for i, name := range f.Columns {
+		header[i] = noFormula(name)
+	}
+	if err := out.Write(header); err != nil {
 		return err
 	}
 	for _, row := range f.Rows {
 		record := make([]string, len(row))
 		for i, value := range row {
 			shown, isNumber := cell(value)
-			if shown == "NULL" && isNumber {
+			switch {
+			case shown == "NULL" && isNumber:
 				shown = ""
-			}
-			if !isNumber && shown != "" && strings.ContainsRune("=+-@\t\r", rune(shown[0])) {
-				shown = "'" + shown
+			case !isNumber:
+				shown = noFormula(shown)
 			}
 			record[i] = shown
 		}
@@ -148,4 +152,12 @@ func (f *figures) writeCSV(w io.Writer) error {
 	}
 	out.Flush()
 	return out.Error()
+}
+
+// noFormula keeps a text from being a formula to a spreadsheet.
+func noFormula(text string) string {
+	if text != "" && strings.ContainsRune("=+-@\t\r", rune(text[0])) {
+		return "'" + text
+	}
+	return text
 }

@@ -65,7 +65,9 @@ func readGrant(path string) (client.NewGrant, error) {
 	return wanted, nil
 }
 
-type grantListCommand struct{}
+type grantListCommand struct {
+	printing `embed:""`
+}
 
 // Run lists the grants.
 func (g *grantListCommand) Run(ctx context.Context, t *terminal, c *commands) error {
@@ -79,13 +81,15 @@ func (g *grantListCommand) Run(ctx context.Context, t *terminal, c *commands) er
 	}
 	shown := table{head: []string{t.text("Grant"), t.text("Operator"), t.text("Title"), t.text("Mode"), t.text("State"), t.text("Until")}}
 	for _, grant := range list.Grants {
-		shown.add(grant.ID, grant.Operator, grant.Title, string(grant.Mode), string(grant.State), local(grant.Until))
+		shown.add(grant.ID, grant.Operator, grant.Title, word(t, grant.Mode), word(t, grant.State), local(grant.Until))
 	}
-	return shown.write(t.out)
+	return g.list(t, list, shown)
 }
 
 type grantShowCommand struct {
 	Grant string `arg:"" help:"The grant."`
+
+	printing `embed:""`
 }
 
 // Run shows one grant with everything that it gives.
@@ -98,29 +102,63 @@ func (g *grantShowCommand) Run(ctx context.Context, t *terminal, c *commands) er
 	if err != nil {
 		return err
 	}
-	return printGrant(t, grant)
+	return g.run(t, func() error {
+		switch g.Format {
+		case "json":
+			return writeJSON(t.out, grant)
+		case "csv":
+			granted := grantedTable(t, grant)
+			return granted.writeCSV(t.out)
+		}
+		return printGrant(t, grant)
+	})
 }
 
 func printGrant(t *terminal, g client.Grant) error {
 	t.say("Grant %s: %s", g.ID, g.Title)
-	t.say("Operator %s, scenario %s, mode %s, %s", g.Operator, g.Scenario, string(g.Mode), string(g.State))
+	t.say("Operator %s, scenario %s, mode %s, %s", g.Operator, g.Scenario, word(t, g.Mode), word(t, g.State))
 	t.say("From %s until %s", local(g.From), local(g.Until))
 	t.say("At least %d units in a cell; at most %d jobs and %d cells a day", g.Rules.K, g.Quota.JobsPerDay, g.Quota.CellsPerDay)
 	if p := g.Privacy; p != nil {
 		t.say("Privacy budget of the scenario on each data set: epsilon %v, delta %v; a query costs %v", p.Epsilon, p.Delta, p.QueryEpsilon)
 	}
+	if l := g.Left; l != nil {
+		t.say("Left of today: %d jobs, %d cells", l.Jobs, l.Cells)
+	}
+	granted := grantedTable(t, g)
+	if err := granted.write(t.out); err != nil || g.History == nil {
+		return err
+	}
+	fmt.Fprintln(t.out)
+	history := table{head: []string{t.text("Time"), t.text("State"), t.text("By"), t.text("Reason")}}
+	for _, step := range *g.History {
+		history.add(local(step.At), word(t, step.State), step.By, step.Reason)
+	}
+	return history.write(t.out)
+}
+
+// grantedTable is what a grant gives: data sets and columns, and what is left of the budget of each.
+func grantedTable(t *terminal, g client.Grant) table {
 	shown := table{head: []string{t.text("Data set"), t.text("Columns")}}
 	if g.PrivacySpent != nil {
-		shown.head = append(shown.head, t.text("Epsilon used up"))
+		shown.head = append(shown.head, t.text("Epsilon used up"), t.text("Epsilon left"))
 	}
 	for _, d := range g.Datasets {
 		cells := []string{d.Name, strings.Join(d.Columns, ", ")}
 		if g.PrivacySpent != nil {
-			cells = append(cells, strconv.FormatFloat((*g.PrivacySpent)[d.Name], 'f', -1, 64))
+			cells = append(cells, strconv.FormatFloat((*g.PrivacySpent)[d.Name], 'f', -1, 64), left(g.Left, d.Name))
 		}
 		shown.add(cells...)
 	}
-	return shown.write(t.out)
+	return shown
+}
+
+// left is what is left of the budget of a data set.
+func left(l *client.Left, dataset string) string {
+	if l == nil || l.Privacy == nil {
+		return ""
+	}
+	return strconv.FormatFloat((*l.Privacy)[dataset], 'f', -1, 64)
 }
 
 // grantDecision is what an authority says about a grant that there is.
@@ -139,7 +177,7 @@ func (g *grantDecision) decide(ctx context.Context, t *terminal, c *commands,
 	if err != nil {
 		return err
 	}
-	t.say("Grant %s is now %s.", grant.ID, string(grant.State))
+	t.say("Grant %s is now %s.", grant.ID, word(t, grant.State))
 	return nil
 }
 

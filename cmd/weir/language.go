@@ -64,8 +64,12 @@ func languageOf(args []string, getenv func(string) string) problem.Lang {
 	return chosenLanguage("", getenv)
 }
 
-// chosenLanguage is the one that was asked for, else that of the environment (POSIX.1-2017, section 8.2).
+// chosenLanguage is the one that was asked for, else that of the environment (POSIX.1-2017, section 8.2). One that nobody
+// speaks here is refused later, in the environment's.
 func chosenLanguage(flag string, getenv func(string) string) problem.Lang {
+	if flag != string(problem.Chinese) && flag != string(problem.English) {
+		flag = ""
+	}
 	for _, choice := range []string{flag, getenv("WEIR_LANG"), getenv("LC_ALL"), getenv("LC_MESSAGES"), getenv("LANG")} {
 		if choice == "" {
 			continue

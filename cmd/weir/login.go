@@ -46,7 +46,7 @@ func (l *loginCommand) Run(ctx context.Context, t *terminal, c *commands) error 
 	if err != nil {
 		return err
 	}
-	t.note("Signed in to %s as %s of %s (%s).", server, who.Subject, who.Organisation, roleNames(who.Roles))
+	t.note("Signed in to %s as %s of %s (%s).", server, who.Subject, who.Organisation, roleWords(t, who.Roles))
 	return nil
 }
 
@@ -88,10 +88,25 @@ func (l *logoutCommand) Run(ctx context.Context, t *terminal, c *commands) error
 	return nil
 }
 
-func roleNames(roles []client.Role) string {
-	names := make([]string, len(roles))
-	for i, r := range roles {
-		names[i] = string(r)
+type whoamiCommand struct {
+	printing `embed:""`
+}
+
+// Run tells who acts: the account of the session, as the platform knows it.
+func (w *whoamiCommand) Run(ctx context.Context, t *terminal, c *commands) error {
+	s, err := c.session(ctx, t)
+	if err != nil {
+		return err
 	}
-	return strings.Join(names, ", ")
+	person, err := c.dial(t, s.Server, c.bearer(t, s))
+	if err != nil {
+		return err
+	}
+	who, err := answer[client.Principal](person.GetSession(ctx))
+	if err != nil {
+		return err
+	}
+	shown := table{head: []string{t.text("Account"), t.text("Organisation"), t.text("Roles"), t.text("Platform")}}
+	shown.add(who.Subject, who.Organisation, roleWords(t, who.Roles), s.Server)
+	return w.list(t, who, shown)
 }

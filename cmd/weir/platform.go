@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"weir/gateway/api/client"
@@ -86,7 +87,25 @@ func (c *commands) platform(ctx context.Context, t *terminal) (*client.Client, e
 	if err != nil {
 		return nil, err
 	}
-	return c.dial(t, s.Server, bearer(s.Access))
+	return c.dial(t, s.Server, c.bearer(t, s))
+}
+
+// bearer gives each request a token that is still good: a query may be waited for longer than a token lives.
+func (c *commands) bearer(t *terminal, s session) client.ClientOption {
+	var mu sync.Mutex
+	return client.WithRequestEditorFn(func(ctx context.Context, r *http.Request) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if time.Until(s.Expires) <= refreshBefore {
+			fresh, err := c.renewed(ctx, t, s.Server, s.Account)
+			if err != nil {
+				return err
+			}
+			s = fresh
+		}
+		r.Header.Set("Authorization", "Bearer "+s.Access)
+		return nil
+	})
 }
 
 func bearer(token string) client.ClientOption {
@@ -97,12 +116,17 @@ func bearer(token string) client.ClientOption {
 }
 
 func (c *commands) session(ctx context.Context, t *terminal) (session, error) {
+	return c.renewed(ctx, t, strings.TrimSuffix(c.Server, "/"), c.As)
+}
+
+// renewed gives the session of an account on a platform, the last used where they are empty, with a token that is still good.
+func (c *commands) renewed(ctx context.Context, t *terminal, server, account string) (session, error) {
 	w, err := openWallet(t.config)
 	if err != nil {
 		return session{}, err
 	}
 	defer w.close()
-	s, ok := w.find(strings.TrimSuffix(c.Server, "/"), c.As)
+	s, ok := w.find(server, account)
 	if !ok {
 		return session{}, problem.New("cli.not-signed-in")
 	}
@@ -153,6 +177,11 @@ func done(r *http.Response, err error) error {
 }
 
 func answerBytes(r *http.Response, err error) ([]byte, error) {
+	var ours *problem.Problem
+	var refusedBefore *refusal
+	if errors.As(err, &ours) || errors.As(err, &refusedBefore) { // the session could not be kept
+		return nil, err
+	}
 	if err != nil {
 		return nil, problem.New("cli.unreachable").Because(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,13 +23,13 @@ const maxSQL = 64 << 10
 
 // queryText is how a command is given its SQL.
 type queryText struct {
-	Grant string `required:"" placeholder:"ID" help:"The grant under which it is asked."`
+	Grant string `required:"" env:"WEIR_GRANT" placeholder:"ID" help:"The grant under which it is asked."`
 	File  string `short:"f" placeholder:"FILE" help:"Read the SQL from a file; - is standard input."`
 	SQL   string `arg:"" optional:"" name:"sql" help:"The SQL; standard input when left out."`
 }
 
 func (q *queryText) read(t *terminal) (client.Query, error) {
-	text := q.SQL
+	text := strings.TrimPrefix(q.SQL, commentMark)
 	if text == "" {
 		from := t.in
 		if q.File != "" && q.File != "-" {
@@ -53,7 +54,8 @@ func (q *queryText) read(t *terminal) (client.Query, error) {
 
 type queryCommand struct {
 	queryText `embed:""`
-	Format    string `enum:"table,json,csv" default:"table" help:"How the result is printed: table, json or csv."`
+	printing  `embed:""`
+	Detach    bool `help:"Do not wait: print the number of the job, to be taken up with weir job wait."`
 }
 
 // Run submits the query, waits for what becomes of it, and prints that. Interrupted, it cancels the job.
@@ -66,23 +68,35 @@ func (q *queryCommand) Run(ctx context.Context, t *terminal, c *commands) error 
 	if err != nil {
 		return err
 	}
+	if q.Detach {
+		job, err := submit(ctx, person, uuid.NewString(), 0, query)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(t.out, printable(job.ID))
+		return nil
+	}
 	started := time.Now()
-	o, err := ask(ctx, person, query)
+	o, err := ask(ctx, t, person, query)
 	if err != nil {
 		return err
 	}
 	if o.MS == 0 {
 		o.MS = time.Since(started).Milliseconds()
 	}
-	return o.print(t, q.Format, query.SQL)
+	return q.run(t, func() error { return o.print(t, q.Format, query.SQL) })
 }
 
 // ask sends a query and waits. The same submission is sent again and again under the same key: the platform runs
-// it once and answers when it has ended.
-func ask(ctx context.Context, person *client.Client, query client.Query) (*outcome, error) {
-	key := uuid.NewString()
+// it once and answers when it has ended. Whoever watches is shown how far it is.
+func ask(ctx context.Context, t *terminal, person *client.Client, query client.Query) (*outcome, error) {
+	key, wait, shown := uuid.NewString(), 30, progress{t: t}
+	if t.watched() {
+		wait = 2
+	}
+	defer shown.clear()
 	for {
-		job, err := submit(ctx, person, key, 30, query)
+		job, err := submit(ctx, person, key, wait, query)
 		if ctx.Err() != nil {
 			return nil, giveUp(ctx, person, key, query)
 		}
@@ -95,7 +109,9 @@ func ask(ctx context.Context, person *client.Client, query client.Query) (*outco
 		}
 		switch job.State {
 		case client.JobStateQueued, client.JobStateRunning:
+			shown.show(job)
 		case client.JobStateReleased:
+			shown.clear()
 			return result(ctx, person, job.ID)
 		default:
 			return outcomeOf(job), nil
@@ -124,6 +140,37 @@ func giveUp(ctx context.Context, person *client.Client, key string, query client
 
 func result(ctx context.Context, person *client.Client, job string) (*outcome, error) {
 	return answer[*outcome](person.GetResult(ctx, job, &client.GetResultParams{}, accepting("application/json")))
+}
+
+// progress shows how far a job is, on one line of a screen. Where nobody watches it only says once which job it is.
+type progress struct {
+	t     *terminal
+	named bool
+	width int
+}
+
+func (p *progress) show(job client.Job) {
+	if !p.named {
+		p.named = true
+		p.t.note("Job %s. It goes on without you: weir job wait %s takes it up, weir job cancel %s stops it.", job.ID, job.ID, job.ID)
+	}
+	if !p.t.watched() {
+		return
+	}
+	line := word(p.t, job.State)
+	if job.Progress != nil && *job.Progress > 0 {
+		line += " " + strconv.Itoa(*job.Progress) + "%"
+	}
+	p.clear()
+	fmt.Fprint(p.t.err, line)
+	p.width = cellsOf(line)
+}
+
+func (p *progress) clear() {
+	if p.width > 0 {
+		fmt.Fprint(p.t.err, "\r"+strings.Repeat(" ", p.width)+"\r")
+		p.width = 0
+	}
 }
 
 // outcome is what became of a query, as a program reads it. It is the platform's own object where something was

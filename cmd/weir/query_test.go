@@ -127,6 +127,7 @@ func TestQueryEndsAsItWent(t *testing.T) {
 				"GET /api/v1/jobs/7/result": {{200, `{"id":"7","state":"released","columns":["n"],"rows":[[1]]}`}}},
 			code: exitReleased,
 			out:  "n\n-\n1\n",
+			err:  "Job 7. It goes on without you: weir job wait 7 takes it up, weir job cancel 7 stops it.\n",
 		},
 		{
 			name:   "denied by the guard",

@@ -15,34 +15,54 @@ import (
 )
 
 type releaseCommand struct {
-	List    releaseListCommand `cmd:"" help:"List what waits for an officer."`
+	List    releaseListCommand `cmd:"" help:"List what waits for an officer, or what was decided, by whom and why."`
 	Show    releaseShowCommand `cmd:"" help:"Show one result with its table, to decide on it."`
 	Approve releaseApprove     `cmd:"" help:"Let a result out."`
 	Refuse  releaseRefuse      `cmd:"" help:"Keep a result in."`
 }
 
-type releaseListCommand struct{}
+type releaseListCommand struct {
+	State string `enum:"waiting,decided,released,refused" default:"waiting" help:"What waits, or what was decided: waiting, decided, released or refused."`
 
-// Run lists what waits.
+	printing `embed:""`
+}
+
+// Run lists what waits, or was decided.
 func (r *releaseListCommand) Run(ctx context.Context, t *terminal, c *commands) error {
 	person, err := c.platform(ctx, t)
 	if err != nil {
 		return err
 	}
-	list, err := answer[client.ReleaseList](person.ListReleases(ctx))
+	var asked *client.ListReleasesParamsState // what waits is what is listed where nothing else is asked for
+	if r.State != "waiting" {
+		asked = new(client.ListReleasesParamsState(r.State))
+	}
+	list, err := answer[client.ReleaseList](person.ListReleases(ctx, &client.ListReleasesParams{State: asked}))
 	if err != nil {
 		return err
 	}
 	shown := table{head: []string{t.text("Release"), t.text("Job"), t.text("Grant"), t.text("Operator"), t.text("Asked by"), t.text("Asked at")}}
-	for _, s := range list.Releases {
-		shown.add(s.ID, s.Job, s.Grant, s.Operator, s.Owner, local(s.Asked))
+	if asked != nil {
+		shown.head = append(shown.head, t.text("State"), t.text("Decided at"), t.text("Decided by"), t.text("Reason"))
 	}
-	return shown.write(t.out)
+	for _, s := range list.Releases {
+		cells := []string{s.ID, s.Job, s.Grant, s.Operator, s.Owner, local(s.Asked)}
+		if asked != nil {
+			when := ""
+			if s.Decided != nil {
+				when = local(*s.Decided)
+			}
+			cells = append(cells, word(t, s.State), when, value(s.Officer), value(s.Reason))
+		}
+		shown.add(cells...)
+	}
+	return r.list(t, list, shown)
 }
 
 type releaseShowCommand struct {
 	Release string `arg:"" help:"Number of the release."`
-	Format  string `enum:"table,json" default:"table" help:"How it is printed: table or json."`
+
+	printing `embed:""`
 }
 
 // Run shows what an officer needs to decide.
@@ -55,28 +75,36 @@ func (r *releaseShowCommand) Run(ctx context.Context, t *terminal, c *commands) 
 	if err != nil {
 		return err
 	}
-	if r.Format == "json" {
-		return writeJSON(t.out, text)
-	}
 	var o offer
 	if err := json.Unmarshal(text, &o); err != nil {
 		return problem.New("cli.strange-answer").Because(err)
 	}
-	return o.print(t)
+	return r.run(t, func() error {
+		switch r.Format {
+		case "json":
+			return writeJSON(t.out, text)
+		case "csv":
+			return o.figures.print(t, "csv")
+		}
+		return o.print(t)
+	})
 }
 
 // offer is what an officer decides on.
 type offer struct {
-	ID       string    `json:"id"`
-	Job      string    `json:"job"`
-	Grant    string    `json:"grant"`
-	Operator string    `json:"operator"`
-	Owner    string    `json:"owner"`
-	Mode     string    `json:"mode"`
-	State    string    `json:"state"`
-	Asked    time.Time `json:"asked"`
-	SQL      string    `json:"sql"`
-	Literals []string  `json:"literals"`
+	ID       string     `json:"id"`
+	Job      string     `json:"job"`
+	Grant    string     `json:"grant"`
+	Operator string     `json:"operator"`
+	Owner    string     `json:"owner"`
+	Mode     string     `json:"mode"`
+	State    string     `json:"state"`
+	Asked    time.Time  `json:"asked"`
+	Decided  *time.Time `json:"decided"`
+	Officer  string     `json:"officer"`
+	Reason   string     `json:"reason"`
+	SQL      string     `json:"sql"`
+	Literals []string   `json:"literals"`
 	Checks   []struct {
 		Release  string         `json:"release"`
 		Cells    int            `json:"cells"`
@@ -91,8 +119,11 @@ type offer struct {
 
 // print shows all of it: who asked and what, what the checks found, what left before, and the table itself.
 func (o *offer) print(t *terminal) error {
-	t.say("Release %s (%s), mode %s", o.ID, o.State, o.Mode)
+	t.say("Release %s (%s), mode %s", o.ID, word(t, o.State), word(t, o.Mode))
 	t.say("Asked by %s of %s under grant %s at %s", o.Owner, o.Operator, o.Grant, local(o.Asked))
+	if o.Decided != nil {
+		t.say("Decided by %s at %s: %s", o.Officer, local(*o.Decided), o.Reason)
+	}
 	fmt.Fprintf(t.out, "\n    %s\n\n", strings.ReplaceAll(lines(o.SQL), "\n", "\n    "))
 	if len(o.Literals) > 0 {
 		t.say("Constants in it: %s", strings.Join(o.Literals, ", "))

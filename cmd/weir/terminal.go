@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
@@ -24,6 +26,8 @@ type terminal struct {
 	environ  func() []string
 	config   func() (string, error) // the folder for a person's settings
 	keyboard func() bool            // whether somebody sits at one
+	watched  func() bool            // whether somebody watches what is printed beside the output
+	pause    func(context.Context, time.Duration) error
 	secret   func() (string, error) // reads a line from the keyboard without showing it
 }
 
@@ -32,10 +36,24 @@ func stdio() *terminal {
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		getenv: os.Getenv, environ: os.Environ, config: os.UserConfigDir,
 		keyboard: func() bool { return term.IsTerminal(int(os.Stdin.Fd())) },
+		watched:  func() bool { return term.IsTerminal(int(os.Stderr.Fd())) },
+		pause:    pause,
 		secret: func() (string, error) {
 			text, err := term.ReadPassword(int(os.Stdin.Fd()))
 			return string(text), err
 		},
+	}
+}
+
+// pause waits, or until it is interrupted.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
 	}
 }
 
@@ -63,14 +81,14 @@ func (t *terminal) complain(err error) {
 	var answered *refusal
 	switch {
 	case errors.As(err, &parse):
-		fmt.Fprintln(t.err, printable(err.Error()))
+		fmt.Fprintln(t.err, printable(t.usage(err.Error())))
 	case errors.As(err, &answered):
 		t.explainProblem(answered.Problem, answered.sql)
 	default:
 		p := problem.Of(err)
 		t.explainProblem(plainProblem(p, t.lang), "")
 		if cause := p.Unwrap(); cause != nil {
-			fmt.Fprintln(t.err, "  ("+lines(cause.Error())+")")
+			fmt.Fprintln(t.err, "  ("+printable(t.cause(cause))+")")
 		}
 	}
 }

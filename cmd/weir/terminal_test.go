@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"weir/internal/problem"
 )
@@ -24,6 +26,8 @@ func testTerminal(t testing.TB, lang problem.Lang) recorded {
 		environ:  func() []string { return nil },
 		config:   func() (string, error) { return folder, nil },
 		keyboard: func() bool { return false },
+		watched:  func() bool { return false },
+		pause:    func(ctx context.Context, _ time.Duration) error { return ctx.Err() },
 	}
 	term.speak(lang)
 	return recorded{term, out, err}

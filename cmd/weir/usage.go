@@ -15,7 +15,8 @@ type usageCommand struct {
 	From     string `placeholder:"DAY" help:"The first day, as 2026-11-01; the first of this month when left out."`
 	To       string `placeholder:"DAY" help:"The last day; today when left out."`
 	Jobs     bool   `help:"What each job took, for those who oversee operators."`
-	Format   string `enum:"table,json,csv" default:"table" help:"How the result is printed: table, json or csv."`
+
+	printing `embed:""`
 }
 
 // Run prints what jobs took.
@@ -39,12 +40,12 @@ func (u *usageCommand) Run(ctx context.Context, t *terminal, c *commands) error 
 		ask := func(accept client.RequestEditorFn) (*http.Response, error) {
 			return person.ListUsage(ctx, &client.ListUsageParams{Operator: operator, From: u.From, To: u.To}, accept)
 		}
-		return show(t, u.Format, ask, u.jobs)
+		return u.run(t, func() error { return show(t, u.Format, ask, u.jobs) })
 	}
 	ask := func(accept client.RequestEditorFn) (*http.Response, error) {
 		return person.GetUsage(ctx, &client.GetUsageParams{Operator: operator, From: u.From, To: u.To}, accept)
 	}
-	return show(t, u.Format, ask, u.totals)
+	return u.run(t, func() error { return show(t, u.Format, ask, u.totals) })
 }
 
 // show prints an answer: CSV as the platform writes it, JSON as it is, or as a table.
@@ -99,7 +100,7 @@ func (u *usageCommand) jobs(t *terminal, list client.JobUsageList) error {
 		numeric: []bool{false, false, false, false, false, true, true, true, true},
 	}
 	for _, one := range list.Jobs {
-		shown.add(one.Job, one.Operator, one.Grant, string(one.State), local(one.Ended),
+		shown.add(one.Job, one.Operator, one.Grant, word(t, one.State), local(one.Ended),
 			whole(one.CPUMs), whole(one.WallMs), whole(one.PeakBytes>>20), whole(one.ReadBytes>>20))
 	}
 	return shown.write(t.out)

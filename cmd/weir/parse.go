@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"regexp"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"weir/internal/problem"
+)
+
+// commentMark is put before an argument that begins as an SQL comment, so that the parser does not take it for a flag.
+const commentMark = "\x00"
+
+// withComments marks the arguments that are SQL and begin with a comment: no flag has a space in its name.
+func withComments(args []string) []string {
+	marked := make([]string, len(args))
+	for i, a := range args {
+		name, _, _ := strings.Cut(a, "=")
+		if strings.HasPrefix(a, "--") && strings.ContainsAny(name, " \t\r\n") {
+			a = commentMark + a
+		}
+		marked[i] = a
+	}
+	return marked
+}
+
+// said is what the parser says, and how it is said in Chinese. $1 is the first part of the first that is in parentheses.
+type said struct {
+	english *regexp.Regexp
+	chinese string
+}
+
+func saying(english, chinese string) said { return said{regexp.MustCompile(english), chinese} }
+
+// usageErrors are what the parser finds wrong with a command line. Parts of one sentence come later in the list than wholes.
+var usageErrors = []said{
+	saying(`^missing flags: (.*)$`, "缺少参数：$1"),
+	saying(`^missing positional arguments (.*)$`, "缺少参数：$1"),
+	saying(`^unexpected argument (.*?)(, did you mean (?:one of )?(.*)\?)?$`, "多余的参数：$1$2"),
+	saying(`^unknown flag (.*?)(, did you mean (?:one of )?(.*)\?)?$`, "没有该参数：$1$2"),
+	saying(`^expected one of (.*)$`, "需要下列之一：$1"),
+	saying(`^unexpected flag argument (.*)$`, "该参数不带值：$1"),
+	saying(`^(.*) must be one of (.*) but got (.*)$`, "$1 只能是 $2，不能是 $3"),
+	saying(`^(.*): missing value.*$`, "$1：缺少值"),
+	saying(`^(.*): expected (.*) value but got .*$`, "$1：缺少值"),
+	saying(`^(.*): expected an? (?:valid \d+ bit )?u?int but got "?(.*?)"?(?: \(.*\))?$`, "$1：应为整数，不能是 $2"),
+	saying(`^(.*): expected a float but got "?(.*?)"?(?: \(.*\))?$`, "$1：应为数字，不能是 $2"),
+	saying(`^(.*): expected (?:bool|duration) but got "?(.*?)"?$`, "$1：值 $2 的格式不对"),
+	saying(`^(.*): parsing time (".*?") as .*$`, "$1：应为时间（RFC 3339，如 2026-11-30T08:00:00+08:00），不能是 $2"),
+	saying(`^(--\S+) and (--\S+) can't be used together$`, "$1 与 $2 不能同时使用"),
+	saying(`^(.*): stat .*: no such file or directory$`, "$1：文件不存在"),
+	saying(`^expected (.*)$`, "缺少参数：$1"),
+	saying(`, did you mean one of (.*)\?$`, "；是否想写 $1 之一？"),
+	saying(`, did you mean (.*)\?$`, "；是否想写 $1？"),
+}
+
+// usage is what is wrong with a command line, in the person's language.
+func (t *terminal) usage(text string) string {
+	if t.lang != problem.Chinese {
+		return text
+	}
+	for _, s := range usageErrors {
+		text = s.english.ReplaceAllString(text, s.chinese)
+	}
+	return text
+}
+
+// helpWords are the parser's own words in a help page.
+var helpWords = []said{
+	saying(`(?m)^Usage: `, "用法："),
+	saying(`(?m)^Arguments:$`, "参数："),
+	saying(`(?m)^Flags:$`, "选项："),
+	saying(`(?m)^Commands:$`, "命令："),
+	saying(`(?m)^Run "(.*?) <command> --help" for more information on a command\.$`, `运行“$1 <命令> --help”查看各命令的说明。`),
+	saying(`(?m)^Run "(.*?) --help" for more information\.$`, `运行“$1 --help”查看更多说明。`),
+	saying(`<command>`, "<命令>"),
+	saying(`\[flags\]`, "[选项]"),
+}
+
+// printHelp prints a help page in the person's language.
+func (t *terminal) printHelp(options kong.HelpOptions, ctx *kong.Context) error {
+	if t.lang != problem.Chinese {
+		return kong.DefaultHelpPrinter(options, ctx)
+	}
+	var page bytes.Buffer
+	out := ctx.Stdout
+	ctx.Stdout = &page
+	err := kong.DefaultHelpPrinter(options, ctx)
+	ctx.Stdout = out
+	text := page.String()
+	for _, s := range helpWords {
+		text = s.english.ReplaceAllString(text, s.chinese)
+	}
+	if _, wrong := out.Write([]byte(text)); err == nil {
+		err = wrong
+	}
+	return err
+}
+
+// maxCause is how much of what went wrong inside a person is shown. A parser's words can quote a whole file.
+const maxCause = 200
+
+// cause is what went wrong beneath a problem, in one short line: what a parser shows of a file begins on the next.
+func (t *terminal) cause(err error) string {
+	for _, known := range causes {
+		if known.is(err) && t.lang == problem.Chinese {
+			var path *fs.PathError
+			if errors.As(err, &path) {
+				return path.Path + "：" + known.chinese
+			}
+			return known.chinese
+		}
+	}
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	if short := []rune(line); len(short) > maxCause {
+		line = string(short[:maxCause]) + "…"
+	}
+	return line
+}
+
+// causes are those that have a common name.
+var causes = []struct {
+	is      func(error) bool
+	chinese string
+}{
+	{func(err error) bool { return errors.Is(err, fs.ErrNotExist) }, "文件不存在"},
+	{func(err error) bool { return errors.Is(err, fs.ErrPermission) }, "没有权限"},
+	{func(err error) bool { return errors.Is(err, syscall.EISDIR) }, "这是目录，不是文件"},
+	{func(err error) bool { return errors.Is(err, syscall.ENOSPC) }, "磁盘已满"},
+	{func(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }, "地址已被占用"},
+	{func(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }, "连接被拒绝"},
+	{func(err error) bool { return errors.Is(err, syscall.ECONNRESET) }, "连接被对方中断"},
+	{func(err error) bool { var e *net.DNSError; return errors.As(err, &e) }, "找不到该主机"},
+	{func(err error) bool {
+		return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
+	}, "等待超时"},
+	{func(err error) bool { return errors.Is(err, context.Canceled) }, "已中断"},
+}
