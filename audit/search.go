@@ -11,7 +11,8 @@ import (
 // Filter chooses entries. Empty fields choose all.
 type Filter struct {
 	Kind   string
-	Actor  string // finds nothing of what was erased
+	Kinds  []string // any of these; all if empty
+	Actor  string   // finds nothing of what was erased
 	Grant  string
 	Job    string
 	Object string
@@ -43,6 +44,9 @@ func (l *Log) Search(ctx context.Context, f Filter) ([]Record, error) {
 		if value != "" {
 			query = query.Where("? = ?", bun.Ident(column), value)
 		}
+	}
+	if len(f.Kinds) > 0 {
+		query = query.Where("kind IN (?)", bun.List(f.Kinds))
 	}
 	if f.Actor != "" {
 		query = query.Where("idx IN (SELECT idx FROM audit_private WHERE actor = ?)", f.Actor)

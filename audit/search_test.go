@@ -36,6 +36,7 @@ func TestSearch(t *testing.T) {
 		}{
 			"all":               {audit.Filter{}, []int64{0, 1, 2, 3, 4, 5, 6}},
 			"kind":              {audit.Filter{Kind: "grant.created"}, []int64{6}},
+			"one of two kinds":  {audit.Filter{Kinds: []string{"grant.created", "grant.ended"}}, []int64{6}},
 			"actor":             {audit.Filter{Actor: "分析员1"}, []int64{1, 4}},
 			"actor with quote":  {audit.Filter{Actor: "o'fficer?"}, []int64{6}},
 			"injection":         {audit.Filter{Actor: "x' OR '1'='1"}, nil},

@@ -63,6 +63,16 @@ const (
 	forgotten = "forgotten"
 )
 
+// Noised reports whether a result in one of the noised modes was ever kept, whatever became of it.
+func (q *Queue) Noised(ctx context.Context) (bool, error) {
+	found, err := q.db.NewSelect().Table("export_releases").
+		Where("mode IN (?)", bun.List([]policy.Mode{policy.Perturbed, policy.Private})).Exists(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look for noised results: %w", err)
+	}
+	return found, nil
+}
+
 // Release makes the result of a verdict whose outcome is on the log at the given place: released at once, or
 // waiting where an officer decides. It is the only function that makes a Released with a table.
 func (f *Filter) Release(ctx context.Context, v *Verdict, at LogIndex) (Released, error) {

@@ -86,6 +86,7 @@ type ActsParts struct {
 	Releases  ReleaseQueue
 	Jobs      Stopper
 	Ledger    Ledger
+	Budget    *Budget
 	Tables    Workspaces
 }
 

@@ -128,7 +128,7 @@ func TestSweepAfterFaults(t *testing.T) {
 			c := &clumsy{Tables: p.Tables, Recorder: p.Log, failAt: failAt, after: after}
 			acts, err := gateway.NewActs(gateway.ActsParts{
 				Permit: p.Policy, Record: c, Log: p.Log, Grants: p.Policy, Accounts: p.Identity, Catalogue: p.Catalogue,
-				Releases: p.Queue, Jobs: p.Jobs, Ledger: p.Jobs, Tables: c,
+				Releases: p.Queue, Jobs: p.Jobs, Ledger: p.Jobs, Budget: p.Budget, Tables: c,
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -201,6 +201,11 @@ var scenes = []scene{
 			list, err := a.JobUsage(ctx, who, today())
 			return len(list), err
 		}, nil},
+	{"budgets", "supervisor", "maintainer", "policy.forbidden", nothing,
+		func(ctx context.Context, a *gateway.Acts, who policy.Principal, _ *gatewaytest.Platform, _ string) (any, error) {
+			list, err := a.Budgets(ctx, who, "")
+			return len(list), err
+		}, nil},
 	{"search log", "supervisor", "maintainer", "policy.forbidden", nothing,
 		func(ctx context.Context, a *gateway.Acts, who policy.Principal, _ *gatewaytest.Platform, _ string) (any, error) {
 			list, err := a.SearchLog(ctx, who, audit.Filter{})

@@ -30,6 +30,9 @@ const (
 	UsageRead Action = "usage.read" // Operator; empty for those who may see all
 	UsageList Action = "usage.list" // of single jobs
 
+	BudgetRead Action = "budget.read" // Operator; empty for those who may see all
+	BudgetSet  Action = "budget.set"  // what a domain may still spend
+
 	ReleaseList    Action = "release.list"    // Operator; empty for those who may see all
 	ReleaseShow    Action = "release.show"    // Operator, Owner, State
 	ReleaseApprove Action = "release.approve" // Operator, Owner

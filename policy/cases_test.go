@@ -275,7 +275,7 @@ func TestEveryActionHasAnAllow(t *testing.T) {
 	}
 	for _, action := range []Action{
 		GrantCreate, GrantRead, GrantList, GrantSuspend, GrantRestore, GrantTerminate, DatasetImport, DatasetList,
-		DatasetDescribe, QueryExplain, JobRead, JobList, JobCancel, ReleaseList, ReleaseShow, ReleaseApprove,
+		DatasetDescribe, QueryExplain, JobRead, JobList, JobCancel, BudgetRead, BudgetSet, ReleaseList, ReleaseShow, ReleaseApprove,
 		ReleaseRefuse, UserCreate, UserDisable, UserUnlock, UserList, AuditRead, AuditVerify, PlatformOperate,
 	} {
 		if !tried[string(action)] {

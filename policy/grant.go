@@ -58,6 +58,7 @@ type Grant struct {
 	Rules    Rules            `json:"rules"`
 	Quota    Quota            `json:"quota"`
 	Privacy  Privacy          `json:"privacy,omitzero"`
+	Share    float64          `json:"share,omitempty"`     // of a domain's privacy account, in ρ; 0: DefaultShare of the mode
 	TimeStep int              `json:"time_step,omitempty"` // answers come at whole multiples of so many seconds; 0: when they are ready
 	From     time.Time        `json:"from"`
 	Until    time.Time        `json:"until"`

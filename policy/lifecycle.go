@@ -37,6 +37,7 @@ type row struct {
 	Epsilon        float64          `bun:"epsilon"`
 	Delta          float64          `bun:"delta"`
 	QueryEpsilon   float64          `bun:"query_epsilon"`
+	Share          float64          `bun:"share"`
 	TimeStep       int              `bun:"time_step"`
 	From           int64            `bun:"valid_from"`
 	Until          int64            `bun:"valid_until"`
@@ -48,7 +49,7 @@ func (r row) grant(zone *time.Location) Grant {
 		ID: r.ID, Operator: r.Operator, Scenario: r.Scenario, Title: r.Title, Datasets: r.Datasets, Mode: r.Mode,
 		Rules: Rules{K: r.K, DominanceP: r.DominanceP, DominanceShare: r.DominanceShare, Digits: r.Digits},
 		Quota: Quota{JobsPerDay: r.JobsPerDay, CellsPerDay: r.CellsPerDay}, Privacy: Privacy{Epsilon: r.Epsilon, Delta: r.Delta, QueryEpsilon: r.QueryEpsilon},
-		TimeStep: r.TimeStep, From: time.Unix(r.From, 0).In(zone), Until: time.Unix(r.Until, 0).In(zone), State: r.State,
+		Share: r.Share, TimeStep: r.TimeStep, From: time.Unix(r.From, 0).In(zone), Until: time.Unix(r.Until, 0).In(zone), State: r.State,
 	}
 }
 
@@ -57,7 +58,8 @@ func rowOf(g Grant) *row {
 		ID: g.ID, Operator: g.Operator, Scenario: g.Scenario, Title: g.Title, Datasets: g.Datasets, Mode: g.Mode,
 		K: g.Rules.K, DominanceP: g.Rules.DominanceP, DominanceShare: g.Rules.DominanceShare, Digits: g.Rules.Digits,
 		JobsPerDay: g.Quota.JobsPerDay, CellsPerDay: g.Quota.CellsPerDay,
-		Epsilon: g.Privacy.Epsilon, Delta: g.Privacy.Delta, QueryEpsilon: g.Privacy.QueryEpsilon, TimeStep: g.TimeStep,
+		Epsilon: g.Privacy.Epsilon, Delta: g.Privacy.Delta, QueryEpsilon: g.Privacy.QueryEpsilon,
+		Share: g.Share, TimeStep: g.TimeStep,
 		From: g.From.Unix(), Until: g.Until.Unix(), State: g.State,
 	}
 }

@@ -132,3 +132,39 @@ func TestQueryCost(t *testing.T) {
 		t.Errorf("without a budget: epsilon %v, delta %v", epsilon, delta)
 	}
 }
+
+// TestTheStricterShareHolds: an operator's account is one, so what any of its grants in force states binds all.
+func TestTheStricterShareHolds(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *bun.DB) {
+		ctx := t.Context()
+		e := engine(t, db, &clock{noon})
+		with := func(mode Mode, operator string, share float64) Grant {
+			g := terms()
+			if mode == Private {
+				g = private()
+			}
+			g.Mode, g.Operator, g.Share = mode, operator, share
+			return granted(t, e, g)
+		}
+		share := func(g Grant, want float64) {
+			t.Helper()
+			if got, err := e.Share(ctx, g.ID); err != nil || got != want {
+				t.Errorf("the share of %s in mode %s is %v, want %v (%v)", g.Operator, g.Mode, got, want, err)
+			}
+		}
+		perturbed, secret, exact := with(Perturbed, "银海数据", 0), with(Private, "银海数据", 0), with(Exact, "银海数据", 0)
+		share(perturbed, 1)
+		share(secret, 0.25)
+		share(exact, 0)
+		with(Perturbed, "金山数据", 0.1)
+		share(perturbed, 1)
+		strict := with(Perturbed, "银海数据", 0.2)
+		share(perturbed, 0.2)
+		share(secret, 0.2)
+		expect(t, e.Terminate(ctx, authority, strict.ID, "over"), "")
+		share(perturbed, 1)
+		if _, err := e.Share(ctx, "g-aaaaaaaaaa"); err == nil {
+			t.Error("a grant that is not there has a share")
+		}
+	})
+}

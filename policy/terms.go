@@ -42,7 +42,7 @@ func checkGrant(g Grant, now time.Time) error {
 	if g.Mode != Exact && g.Mode != Perturbed && g.Mode != Private {
 		return problem.New("policy.grant-mode")
 	}
-	for _, check := range []error{checkDatasets(g.Datasets), checkTerm(g, now), checkRules(g.Rules), checkQuota(g.Quota), checkPrivacy(g.Mode, g.Privacy), checkTimeStep(g.TimeStep)} {
+	for _, check := range []error{checkDatasets(g.Datasets), checkTerm(g, now), checkRules(g.Rules), checkQuota(g.Quota), checkPrivacy(g.Mode, g.Privacy), checkShare(g.Mode, g.Share), checkTimeStep(g.TimeStep)} {
 		if check != nil {
 			return check
 		}

@@ -37,6 +37,7 @@ type commands struct {
 	Query   queryCommand   `cmd:"" help:"Run SQL under a grant. Ends with 0 released, 3 denied, 4 waits for an officer, 1 failed."`
 	Explain explainCommand `cmd:"" help:"Show what the guard makes of a query, without running it."`
 	Job     jobCommand     `cmd:"" help:"Your jobs."`
+	Budget  budgetCommand  `cmd:"" help:"What noised answers have cost, and what may still be spent."`
 	Usage   usageCommand   `cmd:"" help:"What jobs took, for billing."`
 	Dataset datasetCommand `cmd:"" help:"Data sets: take in, list, describe."`
 	Grant   grantCommand   `cmd:"" help:"Grants: who may ask what, for which scenario."`

@@ -19,6 +19,7 @@ import (
 
 	"weir/audit"
 	"weir/export"
+	"weir/export/account"
 	"weir/gateway"
 	"weir/gateway/api"
 	"weir/gateway/identity"
@@ -118,6 +119,14 @@ func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *
 	if err != nil {
 		return nil, err
 	}
+	book, err := account.Open(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	budget, err := gateway.OpenBudget(ctx, book, a.log, queue.Noised, time.Now)
+	if err != nil {
+		return nil, err
+	}
 	flow, err := a.path(ctx, s, worker, vault, tables, queue, log)
 	if err != nil {
 		return nil, err
@@ -128,7 +137,7 @@ func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *
 	}
 	acts, err := gateway.NewActs(gateway.ActsParts{
 		Permit: a.engine, Record: a.log, Log: a.log, Grants: a.engine, Accounts: a.accounts, Catalogue: vault,
-		Releases: queue, Jobs: jobs, Ledger: jobs, Tables: tables,
+		Releases: queue, Jobs: jobs, Ledger: jobs, Budget: budget, Tables: tables,
 	})
 	if err != nil {
 		return nil, err

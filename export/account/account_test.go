@@ -374,17 +374,18 @@ func TestTablesThatWereChanged(t *testing.T) {
 }
 
 func TestEntriesThatSayNothing(t *testing.T) {
-	good := map[string]string{"operator": "a", "rho/person": "0.5"}
+	good := map[string]string{"operator": "a", "rho": `{"person":"0.5"}`}
 	tests := []struct {
 		name  string
 		entry account.Entry
 	}{
 		{"another kind", account.Entry{Kind: "job.intent", Facts: good}},
-		{"no operator", account.Entry{Kind: account.KindCharged, Facts: map[string]string{"rho/person": "0.5"}}},
+		{"no operator", account.Entry{Kind: account.KindCharged, Facts: map[string]string{"rho": `{"person":"0.5"}`}}},
 		{"no charge", account.Entry{Kind: account.KindCharged, Facts: map[string]string{"operator": "a"}}},
-		{"a refund", account.Entry{Kind: account.KindCharged, Facts: map[string]string{"operator": "a", "rho/person": "-0.5"}}},
-		{"no number", account.Entry{Kind: account.KindCharged, Facts: map[string]string{"operator": "a", "rho/person": "0x1"}}},
-		{"too many digits", account.Entry{Kind: account.KindCharged, Facts: map[string]string{"operator": "a", "rho/person": "0.0000000001"}}},
+		{"a refund", account.Entry{Kind: account.KindCharged, Facts: map[string]string{"operator": "a", "rho": `{"person":"-0.5"}`}}},
+		{"no number", account.Entry{Kind: account.KindCharged, Facts: map[string]string{"operator": "a", "rho": `{"person":"0x1"}`}}},
+		{"too many digits", account.Entry{Kind: account.KindCharged, Facts: map[string]string{"operator": "a", "rho": `{"person":"0.0000000001"}`}}},
+		{"a delta of nothing", account.Entry{Kind: account.KindCharged, Facts: map[string]string{"operator": "a", "rho": `{"person":"1"}`, "delta": `{"firm":"1"}`}}},
 		{"no time", account.Entry{Kind: account.KindSet, Facts: map[string]string{"domain": "person", "left": "1"}}},
 		{"opened twice", account.Entry{Kind: account.KindOpened, Facts: account.OpenedFacts(1)}},
 	}

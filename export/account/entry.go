@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -26,11 +27,6 @@ type Entry struct {
 	Facts map[string]string
 }
 
-const (
-	rhoOf   = "rho/" // and a domain
-	deltaOf = "delta/"
-)
-
 // OpenedFacts are what the log says of accounts that are opened.
 func OpenedFacts(each int64) map[string]string { return map[string]string{"each": decimal(each, Nano)} }
 
@@ -40,12 +36,23 @@ func ChargedFacts(operator string, charges []Charge) (map[string]string, error) 
 	if err != nil {
 		return nil, err
 	}
-	facts := map[string]string{"operator": operator}
+	rho, delta := map[string]string{}, map[string]string{}
 	for _, c := range charges {
-		facts[rhoOf+c.Domain] = decimal(c.Rho, Nano)
+		rho[c.Domain] = decimal(c.Rho, Nano)
 		if c.Delta > 0 {
-			facts[deltaOf+c.Domain] = decimal(c.Delta, Femto)
+			delta[c.Domain] = decimal(c.Delta, Femto)
 		}
+	}
+	facts := map[string]string{"operator": operator}
+	for name, amounts := range map[string]map[string]string{"rho": rho, "delta": delta} {
+		if len(amounts) == 0 {
+			continue
+		}
+		text, err := json.Marshal(amounts)
+		if err != nil {
+			return nil, fmt.Errorf("account: %w", err)
+		}
+		facts[name] = string(text)
 	}
 	return facts, nil
 }
@@ -94,25 +101,31 @@ func (f *fold) read(e Entry) error {
 
 // charges reads what ChargedFacts wrote.
 func charges(facts map[string]string) ([]Charge, error) {
-	var out []Charge
-	for name, value := range facts {
-		domain, ok := strings.CutPrefix(name, rhoOf)
-		if !ok {
-			continue
+	rho, delta := map[string]string{}, map[string]string{}
+	if err := json.Unmarshal([]byte(facts["rho"]), &rho); err != nil || len(rho) == 0 || facts["operator"] == "" {
+		return nil, errors.New("not a charge")
+	}
+	if text, ok := facts["delta"]; ok {
+		if err := json.Unmarshal([]byte(text), &delta); err != nil {
+			return nil, errors.New("not a charge")
 		}
+	}
+	var out []Charge
+	for domain, value := range rho {
 		c := Charge{Domain: domain}
 		var err error
 		if c.Rho, err = amount(value, Nano); err != nil {
 			return nil, err
 		}
-		if delta, ok := facts[deltaOf+domain]; ok {
-			if c.Delta, err = amount(delta, Femto); err != nil {
+		if value, ok := delta[domain]; ok {
+			if c.Delta, err = amount(value, Femto); err != nil {
 				return nil, err
 			}
 		}
+		delete(delta, domain)
 		out = append(out, c)
 	}
-	if len(out) == 0 || facts["operator"] == "" {
+	if len(delta) > 0 {
 		return nil, errors.New("not a charge")
 	}
 	return merged(out)

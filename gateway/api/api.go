@@ -27,6 +27,7 @@ import (
 
 	"weir/audit"
 	"weir/export"
+	privacy "weir/export/account"
 	"weir/gateway"
 	"weir/gateway/api/gen"
 	"weir/gateway/identity"
@@ -95,6 +96,8 @@ type Acts interface {
 	CancelJob(ctx context.Context, who policy.Principal, id string) (gateway.Job, error)
 	Usage(ctx context.Context, who policy.Principal, days gateway.Days) ([]gateway.Usage, error)
 	JobUsage(ctx context.Context, who policy.Principal, days gateway.Days) ([]gateway.JobUsage, error)
+	Budgets(ctx context.Context, who policy.Principal, operator string) ([]privacy.Balance, error)
+	SetBudget(ctx context.Context, who policy.Principal, domain string, left float64, reason string) (privacy.Balance, error)
 	JobWords(ctx context.Context, who policy.Principal, job gateway.Job) (gateway.JobWords, error)
 	ListReleases(ctx context.Context, who policy.Principal, state string) ([]gateway.ListedRelease, error)
 	ShowRelease(ctx context.Context, who policy.Principal, id string) (export.Offer, error)

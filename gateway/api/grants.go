@@ -74,6 +74,9 @@ func (s *server) CreateGrant(ctx context.Context, req gen.CreateGrantRequestObje
 	if step := req.Body.TimeStep; step != nil {
 		wanted.TimeStep = *step
 	}
+	if share := req.Body.Share; share != nil {
+		wanted.Share = *share
+	}
 	if req.Body.From != nil {
 		wanted.From = *req.Body.From
 	}
@@ -138,6 +141,9 @@ func grant(g policy.Grant) gen.Grant {
 		Rules: gen.Rules{K: g.Rules.K, DominanceP: g.Rules.DominanceP, DominanceShare: g.Rules.DominanceShare, Digits: g.Rules.Digits},
 		Quota: gen.Quota{JobsPerDay: g.Quota.JobsPerDay, CellsPerDay: g.Quota.CellsPerDay},
 		From:  g.From, Until: g.Until, State: gen.GrantState(g.State),
+	}
+	if g.Share > 0 {
+		shown.Share = &g.Share
 	}
 	if g.TimeStep > 0 {
 		shown.TimeStep = &g.TimeStep

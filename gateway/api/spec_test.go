@@ -23,6 +23,7 @@ func TestEveryOperation(t *testing.T) {
 	t.Run("datasets", s.testDatasets)
 	t.Run("grants", s.testGrants)
 	t.Run("jobs", s.testJobs)
+	t.Run("budgets", s.testBudgets)
 	t.Run("usage", s.testUsage)
 	t.Run("releases", s.testReleases)
 	t.Run("log", s.testLog)
@@ -51,7 +52,7 @@ func operations(document *openapi3.T) map[string]*openapi3.Operation {
 
 // example makes a path of an operation, with an acceptable value for each parameter.
 func example(path string) string {
-	return strings.NewReplacer("{account}", "nobody", "{dataset}", "nothing", "{grant}", "nothing", "{job}", "nothing",
+	return strings.NewReplacer("{account}", "nobody", "{domain}", "nobody", "{dataset}", "nothing", "{grant}", "nothing", "{job}", "nothing",
 		"{release}", "nothing", "{path:.+}", "0/000.p/1").Replace(path)
 }
 

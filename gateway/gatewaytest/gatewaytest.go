@@ -13,6 +13,7 @@ import (
 
 	"weir/audit"
 	"weir/export"
+	"weir/export/account"
 	"weir/gateway"
 	"weir/gateway/identity"
 	"weir/internal/problem"
@@ -56,6 +57,7 @@ type Platform struct {
 	Catalogue *Catalogue
 	Jobs      *gateway.Jobs
 	Acts      *gateway.Acts
+	Budget    *gateway.Budget
 	Tables    *Tables
 
 	ahead atomic.Int64 // how far the rules' clock is ahead of the machine's, in nanoseconds
@@ -70,7 +72,7 @@ func New(t testing.TB, db *bun.DB, options gateway.JobOptions) *Platform {
 	p := &Platform{DB: db, Catalogue: NewCatalogue(), Tables: &Tables{}}
 	must := must(t)
 	var err error
-	p.Policy, err = policy.New(ctx, db, policy.Options{Now: func() time.Time { return time.Now().Add(time.Duration(p.ahead.Load())) }})
+	p.Policy, err = policy.New(ctx, db, policy.Options{Now: p.now})
 	must(err)
 	p.Identity, err = identity.New(ctx, db, t.TempDir(), identity.Options{
 		Issuer: "https://weir.test", CheckRoles: policy.CheckRoles, Argon: identity.LeastArgon,
@@ -82,6 +84,10 @@ func New(t testing.TB, db *bun.DB, options gateway.JobOptions) *Platform {
 	must(err)
 	t.Cleanup(func() { must(p.Log.Close()) })
 	p.Queue, err = export.OpenQueue(ctx, db, nil)
+	must(err)
+	book, err := account.Open(ctx, db)
+	must(err)
+	p.Budget, err = gateway.OpenBudget(ctx, book, p.Log, p.Queue.Noised, p.now)
 	must(err)
 	filter, err := export.New(make([]byte, 32), p.Queue)
 	must(err)
@@ -98,11 +104,13 @@ func (p *Platform) act(t testing.TB) {
 	t.Helper()
 	acts, err := gateway.NewActs(gateway.ActsParts{
 		Permit: p.Policy, Record: p.Log, Log: p.Log, Grants: p.Policy, Accounts: p.Identity, Catalogue: p.Catalogue,
-		Releases: p.Queue, Jobs: p.Jobs, Ledger: p.Jobs, Tables: p.Tables,
+		Releases: p.Queue, Jobs: p.Jobs, Ledger: p.Jobs, Budget: p.Budget, Tables: p.Tables,
 	})
 	must(t)(err)
 	p.Acts = acts
 }
+
+func (p *Platform) now() time.Time { return time.Now().Add(time.Duration(p.ahead.Load())) }
 
 // Pass lets time pass for the rules.
 func (p *Platform) Pass(d time.Duration) { p.ahead.Add(int64(d)) }

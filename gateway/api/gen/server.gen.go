@@ -339,6 +339,42 @@ type Bounds struct {
 	Min *float64 `json:"min,omitempty"`
 }
 
+// Budget The privacy account of one domain, in ρ.
+type Budget struct {
+	// Delta Ever, of the probability that the account promises nothing
+	Delta  float64 `json:"delta"`
+	Domain string  `json:"domain"`
+
+	// Left Everybody together may still spend it
+	Left float64 `json:"left"`
+
+	// Refilled The last time
+	Refilled *time.Time `json:"refilled,omitempty"`
+
+	// Refills How often the authority allowed more
+	Refills int64         `json:"refills"`
+	Shares  []BudgetShare `json:"shares"`
+
+	// Spent Ever
+	Spent float64 `json:"spent"`
+}
+
+// BudgetList defines model for BudgetList.
+type BudgetList struct {
+	Budgets []Budget `json:"budgets"`
+}
+
+// BudgetShare What one operator spent of a domain, in ρ.
+type BudgetShare struct {
+	Operator string `json:"operator"`
+
+	// Spent Since the last refill
+	Spent float64 `json:"spent"`
+
+	// Total Ever
+	Total float64 `json:"total"`
+}
+
 // Column defines model for Column.
 type Column struct {
 	// Cap The most that one unit counts for in sums of it
@@ -453,9 +489,12 @@ type Grant struct {
 	Quota        Quota               `json:"quota"`
 
 	// Rules Thresholds of the disclosure model. A grant may only tighten the defaults.
-	Rules    Rules      `json:"rules"`
-	Scenario string     `json:"scenario"`
-	State    GrantState `json:"state"`
+	Rules    Rules  `json:"rules"`
+	Scenario string `json:"scenario"`
+
+	// Share How much of each domain's privacy account the operator may spend, in ρ. As the mode says, if left out: 1 in perturbed, 0.25 in private
+	Share *float64   `json:"share,omitempty"`
+	State GrantState `json:"state"`
 
 	// TimeStep Answers come at whole multiples of so many seconds after a job began, so that how long it took tells less. When they are ready, if left out
 	TimeStep *int      `json:"time_step,omitempty"`
@@ -525,7 +564,7 @@ type Job struct {
 	// Progress Of a running job, in percent, as the engine estimates it
 	Progress *int `json:"progress,omitempty"`
 
-	// SQL What was asked, once it has begun and while it is on the log; in a list only where it is wanted
+	// SQL What was asked; with one job only, once it has begun and while it is on the log
 	SQL     *string    `json:"sql,omitempty"`
 	Started *time.Time `json:"started,omitempty"`
 	State   JobState   `json:"state"`
@@ -624,6 +663,15 @@ type NewAccount struct {
 	Roles    []Role  `json:"roles"`
 }
 
+// NewBudget defines model for NewBudget.
+type NewBudget struct {
+	// Left What may still be spent, in ρ
+	Left float64 `json:"left"`
+
+	// Reason Stands on the log
+	Reason string `json:"reason"`
+}
+
 // NewGrant defines model for NewGrant.
 type NewGrant struct {
 	Datasets []GrantedDataset `json:"datasets"`
@@ -640,6 +688,9 @@ type NewGrant struct {
 	// Rules Thresholds of the disclosure model. A grant may only tighten the defaults.
 	Rules    *Rules `json:"rules,omitempty"`
 	Scenario string `json:"scenario"`
+
+	// Share How much of each domain's privacy account the operator may spend, in ρ. As the mode says, if left out: 1 in perturbed, 0.25 in private
+	Share *float64 `json:"share,omitempty"`
 
 	// TimeStep Answers come at whole multiples of so many seconds after a job began, so that how long it took tells less. When they are ready, if left out
 	TimeStep *int      `json:"time_step,omitempty"`
@@ -893,6 +944,12 @@ type ReleaseID = string
 // UsageOperator defines model for UsageOperator.
 type UsageOperator = string
 
+// ListBudgetsParams defines parameters for ListBudgets.
+type ListBudgetsParams struct {
+	// Operator Only this operator's part; everybody's, for those who may see it, when left out.
+	Operator *string `form:"operator,omitempty" json:"operator,omitempty"`
+}
+
 // ImportDatasetMultipartBody defines parameters for ImportDataset.
 type ImportDatasetMultipartBody struct {
 	File     openapi_types.File `json:"file"`
@@ -905,9 +962,6 @@ type ListJobsParams struct {
 
 	// Before The `next` of an earlier answer.
 	Before *string `form:"before,omitempty" json:"before,omitempty"`
-
-	// SQL With what each of them asked, where it is on the log.
-	SQL *bool `form:"sql,omitempty" json:"sql,omitempty"`
 }
 
 // SubmitJobParams defines parameters for SubmitJob.
@@ -999,6 +1053,9 @@ type CreateAccountJSONRequestBody = NewAccount
 // DisableAccountJSONRequestBody defines body for DisableAccount for application/json ContentType.
 type DisableAccountJSONRequestBody = Reason
 
+// SetBudgetJSONRequestBody defines body for SetBudget for application/json ContentType.
+type SetBudgetJSONRequestBody = NewBudget
+
 // ImportDatasetMultipartRequestBody defines body for ImportDataset for multipart/form-data ContentType.
 type ImportDatasetMultipartRequestBody ImportDatasetMultipartBody
 
@@ -1049,6 +1106,12 @@ type ServerInterface interface {
 	// UnlockAccount Forget the failed attempts to sign in to an account
 	// (POST /api/v1/accounts/{account}/unlock)
 	UnlockAccount(c *gin.Context, account AccountName)
+	// ListBudgets What noised answers have cost each domain, and what is left
+	// (GET /api/v1/budgets)
+	ListBudgets(c *gin.Context, params ListBudgetsParams)
+	// SetBudget Decide what may still be spent of a domain
+	// (PUT /api/v1/budgets/{domain})
+	SetBudget(c *gin.Context, domain string)
 	// ListDatasets The data sets that the person may know of
 	// (GET /api/v1/datasets)
 	ListDatasets(c *gin.Context)
@@ -1242,6 +1305,58 @@ func (siw *ServerInterfaceWrapper) UnlockAccount(c *gin.Context) {
 	}
 
 	siw.Handler.UnlockAccount(c, account)
+}
+
+// ListBudgets operation middleware
+func (siw *ServerInterfaceWrapper) ListBudgets(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListBudgetsParams
+
+	// ------------- Optional query parameter "operator" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "operator", c.Request.URL.Query(), &params.Operator, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter operator: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListBudgets(c, params)
+}
+
+// SetBudget operation middleware
+func (siw *ServerInterfaceWrapper) SetBudget(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "domain" -------------
+	var domain string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "domain", c.Param("domain"), &domain, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter domain: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.SetBudget(c, domain)
 }
 
 // ListDatasets operation middleware
@@ -1456,14 +1571,6 @@ func (siw *ServerInterfaceWrapper) ListJobs(c *gin.Context) {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "before", c.Request.URL.Query(), &params.Before, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter before: %w", err), http.StatusBadRequest)
-		return
-	}
-
-	// ------------- Optional query parameter "sql" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "sql", c.Request.URL.Query(), &params.SQL, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
-	if err != nil {
-		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter sql: %w", err), http.StatusBadRequest)
 		return
 	}
 
@@ -2178,6 +2285,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/accounts", wrapper.CreateAccount)
 	router.POST(options.BaseURL+"/api/v1/accounts/:account/disable", wrapper.DisableAccount)
 	router.POST(options.BaseURL+"/api/v1/accounts/:account/unlock", wrapper.UnlockAccount)
+	router.GET(options.BaseURL+"/api/v1/budgets", wrapper.ListBudgets)
+	router.PUT(options.BaseURL+"/api/v1/budgets/:domain", wrapper.SetBudget)
 	router.GET(options.BaseURL+"/api/v1/datasets", wrapper.ListDatasets)
 	router.POST(options.BaseURL+"/api/v1/datasets", wrapper.ImportDataset)
 	router.GET(options.BaseURL+"/api/v1/datasets/:dataset", wrapper.GetDataset)
@@ -2292,6 +2401,51 @@ type UnlockAccount204Response struct {
 func (response UnlockAccount204Response) VisitUnlockAccountResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
+}
+
+type ListBudgetsRequestObject struct {
+	Params ListBudgetsParams
+}
+
+type ListBudgetsResponseObject interface {
+	VisitListBudgetsResponse(w http.ResponseWriter) error
+}
+
+type ListBudgets200JSONResponse BudgetList
+
+func (response ListBudgets200JSONResponse) VisitListBudgetsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetBudgetRequestObject struct {
+	Domain string `json:"domain"`
+	Body   *SetBudgetJSONRequestBody
+}
+
+type SetBudgetResponseObject interface {
+	VisitSetBudgetResponse(w http.ResponseWriter) error
+}
+
+type SetBudget200JSONResponse Budget
+
+func (response SetBudget200JSONResponse) VisitSetBudgetResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type ListDatasetsRequestObject struct {
@@ -3143,6 +3297,12 @@ type StrictServerInterface interface {
 	// UnlockAccount Forget the failed attempts to sign in to an account
 	// (POST /api/v1/accounts/{account}/unlock)
 	UnlockAccount(ctx context.Context, request UnlockAccountRequestObject) (UnlockAccountResponseObject, error)
+	// ListBudgets What noised answers have cost each domain, and what is left
+	// (GET /api/v1/budgets)
+	ListBudgets(ctx context.Context, request ListBudgetsRequestObject) (ListBudgetsResponseObject, error)
+	// SetBudget Decide what may still be spent of a domain
+	// (PUT /api/v1/budgets/{domain})
+	SetBudget(ctx context.Context, request SetBudgetRequestObject) (SetBudgetResponseObject, error)
 	// ListDatasets The data sets that the person may know of
 	// (GET /api/v1/datasets)
 	ListDatasets(ctx context.Context, request ListDatasetsRequestObject) (ListDatasetsResponseObject, error)
@@ -3439,6 +3599,76 @@ func (sh *strictHandler) UnlockAccount(ctx *gin.Context, account AccountName) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(UnlockAccountResponseObject); ok {
 		if err := validResponse.VisitUnlockAccountResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListBudgets operation middleware
+func (sh *strictHandler) ListBudgets(ctx *gin.Context, params ListBudgetsParams) {
+	var request ListBudgetsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListBudgets(ctx, request.(ListBudgetsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListBudgets")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListBudgetsResponseObject); ok {
+		if err := validResponse.VisitListBudgetsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SetBudget operation middleware
+func (sh *strictHandler) SetBudget(ctx *gin.Context, domain string) {
+	var request SetBudgetRequestObject
+
+	request.Domain = domain
+
+	var body SetBudgetJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetBudget(ctx, request.(SetBudgetRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetBudget")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(SetBudgetResponseObject); ok {
+		if err := validResponse.VisitSetBudgetResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {

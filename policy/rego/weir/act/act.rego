@@ -128,6 +128,24 @@ permitted if {
 	ours
 }
 
+# What the answers have cost is public among those who oversee; an operator sees its own part and what is left for
+# everybody. Only the authority decides what may be spent.
+permitted if {
+	input.action == "budget.read"
+	overseer
+}
+
+permitted if {
+	input.action == "budget.read"
+	operation
+	ours
+}
+
+permitted if {
+	input.action == "budget.set"
+	person.holds("authority")
+}
+
 permitted if {
 	input.action == "query.explain"
 	person.holds("analyst")

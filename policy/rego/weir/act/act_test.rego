@@ -6,7 +6,7 @@ import data.weir.person
 actions := {
 	"grant.create", "grant.read", "grant.list", "grant.suspend", "grant.restore", "grant.terminate",
 	"dataset.import", "dataset.list", "dataset.describe", "query.explain",
-	"job.read", "job.list", "job.cancel", "usage.read", "usage.list",
+	"job.read", "job.list", "job.cancel", "usage.read", "usage.list", "budget.read", "budget.set",
 	"release.list", "release.show", "release.approve", "release.refuse",
 	"user.create", "user.disable", "user.unlock", "user.list",
 	"audit.read", "audit.verify", "platform.operate",
@@ -40,17 +40,18 @@ test_what_each_role_may_do_to_others if {
 		"grant.create", "grant.read", "grant.list", "grant.suspend", "grant.restore", "grant.terminate",
 		"dataset.list", "dataset.describe", "job.cancel", "release.list",
 		"user.create", "user.disable", "user.unlock", "user.list", "audit.read", "audit.verify", "usage.read", "usage.list",
+		"budget.read", "budget.set",
 	}
 	allowed.provider == {"dataset.list", "dataset.describe"}
 	allowed.operator == {"dataset.list", "dataset.describe"}
 	allowed.analyst == {"dataset.list", "dataset.describe"}
 	allowed.officer == {
 		"grant.read", "grant.list", "dataset.list", "dataset.describe",
-		"release.list", "release.show", "release.approve", "release.refuse",
+		"release.list", "release.show", "release.approve", "release.refuse", "budget.read",
 	}
 	allowed.supervisor == {
 		"grant.read", "grant.list", "dataset.list", "dataset.describe", "job.read", "job.list",
-		"release.list", "user.list", "audit.read", "audit.verify", "usage.read", "usage.list",
+		"release.list", "user.list", "audit.read", "audit.verify", "usage.read", "usage.list", "budget.read",
 	}
 	allowed.maintainer == {
 		"dataset.list", "job.cancel", "user.disable", "user.unlock", "user.list",
@@ -71,6 +72,14 @@ test_decisions if {
 	act.decision == {"allow": true} with input as of("authority", "audit.read")
 	act.decision == {"allow": false, "reason": "policy.forbidden"} with input as of("maintainer", "audit.read")
 	act.decision == {"allow": false, "reason": "policy.person-incomplete"} with input as {}
+}
+
+test_an_operator_reads_its_own_part_of_the_account if {
+	ours := json.patch(of("analyst", "budget.read"), [{"op": "replace", "path": "/person/organisation", "value": "银海数据"}])
+	act.allow with input as ours
+	not act.allow with input as json.patch(ours, [{"op": "replace", "path": "/object/operator", "value": "another"}])
+	not act.allow with input as json.patch(ours, [{"op": "remove", "path": "/object/operator"}])
+	not act.allow with input as json.patch(ours, [{"op": "replace", "path": "/action", "value": "budget.set"}])
 }
 
 test_an_operator_reads_what_its_own_jobs_took if {
