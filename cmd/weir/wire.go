@@ -84,7 +84,10 @@ func foundation(ctx context.Context, s settings, url string) (a *assembly, db *b
 	a.accounts, err = identity.New(ctx, db, filepath.Join(s.Data, tokensFolder), identity.Options{
 		Issuer: url, CheckRoles: policy.CheckRoles, External: external,
 	})
-	return a, db, err
+	if err != nil {
+		return a, nil, err
+	}
+	return a, db, a.bringOver(ctx)
 }
 
 // assemble puts the whole platform together, as people reach it at url. What it lacks is an error here and not
@@ -136,8 +139,8 @@ func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *
 		return nil, err
 	}
 	acts, err := gateway.NewActs(gateway.ActsParts{
-		Permit: a.engine, Record: a.log, Log: a.log, Grants: a.engine, Accounts: a.accounts, Catalogue: vault,
-		Releases: queue, Jobs: jobs, Ledger: jobs, Budget: budget, Tables: tables,
+		Permit: a.engine, Record: a.log, Log: a.log, Grants: a.engine, Accounts: a.accounts, Organisations: a.engine,
+		Catalogue: vault, Releases: queue, Jobs: jobs, Ledger: jobs, Budget: budget, Tables: tables,
 	})
 	if err != nil {
 		return nil, err
