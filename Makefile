@@ -8,6 +8,8 @@ REGAL       := $(TOOLS)/regal
 TIMEOUT     ?= 20m
 FUZZTIME    ?= 30s
 BENCH       ?= .
+REVISION    ?= $(shell git describe --always --dirty 2>/dev/null)
+STAMP       := -X weir/sandbox/wire.revision=$(REVISION)
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test race lint setup setup-build setup-test tools bench storm fuzz docs generate clean
@@ -18,10 +20,11 @@ help: ## list the targets
 # weir holds keys and people's requests and no engine; weir-worker holds the engine and nothing else. The worker is
 # static so that the root it is confined to needs no file of the system's. The linker warns of functions that look
 # things up at run time (dlopen, getaddrinfo); the worker calls none of them, so its words are only shown on failure.
+# Both are stamped with the revision, so that programs of two builds refuse each other.
 build: setup-build ## build bin/weir and bin/weir-worker
 	@mkdir -p bin
-	$(GO) build -trimpath -o bin/weir ./cmd/weir
-	CGO_ENABLED=1 $(GO) build -trimpath -tags netgo,osusergo -ldflags '-s -w -linkmode external -extldflags -static' \
+	$(GO) build -trimpath -ldflags '$(STAMP)' -o bin/weir ./cmd/weir
+	CGO_ENABLED=1 $(GO) build -trimpath -tags netgo,osusergo -ldflags '$(STAMP) -s -w -linkmode external -extldflags -static' \
 		-o bin/weir-worker ./cmd/weir-worker 2>bin/worker.log || { cat bin/worker.log; exit 1; }
 
 demo: build ## walk one scenario through, then keep serving (ONCE=1 ends after the walk)

@@ -47,7 +47,41 @@ func CheckConfinement(executable string) error {
 		}
 		return problem.New("sandbox.bad-worker").Because(err)
 	}
+	if err := CheckBuild(executable); err != nil {
+		return err
+	}
 	return CheckShowing(executable)
+}
+
+// CheckBuild starts a worker and compares its build with the platform's. One of another build is the problem
+// sandbox.other-build; a worker from before builds were told is, too.
+func CheckBuild(executable string) error {
+	process, err := spawn(context.Background(), executable, isolate.Cell{Mode: wire.ModePlan, Limits: DefaultLimits.kernel()})
+	if err != nil {
+		return asConfinementProblem(err)
+	}
+	defer process.close()
+	ours := wire.ThisBuild()
+	reply, err := process.call(context.Background(), handOverWall, wire.Request{Build: &ours}, 4<<10)
+	var theirs wire.Build
+	if reply.Build != nil {
+		theirs = *reply.Build
+	}
+	if err != nil || !ours.Same(theirs) {
+		return problem.New("sandbox.other-build", "worker", buildName(theirs), "platform", buildName(ours)).Because(err)
+	}
+	return nil
+}
+
+// buildName is how a maintainer recognises a build.
+func buildName(b wire.Build) string {
+	if b.Revision != "" {
+		return plain(b.Revision[:min(12, len(b.Revision))])
+	}
+	if b.Words != "" {
+		return plain(b.Words[:min(12, len(b.Words))])
+	}
+	return "?"
 }
 
 // CheckShowing starts a worker that is shown a file, and ends it. Where the machine cannot show it one, the problem is

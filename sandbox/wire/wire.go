@@ -37,12 +37,13 @@ const (
 	EndProgress            // it could not tell how far it is
 	EndReply               // it could not reply
 	EndBody                // it could not send what was to follow its reply
+	EndBuild               // the platform is of another build
 )
 
 // Ends says what the statuses mean, for the operation log.
 var Ends = map[int]string{
 	EndMode: "an unknown mode", EndProgress: "its progress could not be sent", EndReply: "its reply could not be sent",
-	EndBody: "what follows its reply could not be sent",
+	EndBody: "what follows its reply could not be sent", EndBuild: "the platform is of another build",
 }
 
 // MaxRequest is the most bytes that a request may have.
@@ -88,6 +89,7 @@ func (t Table) Check() error {
 
 // Request is one thing to do. Exactly one field is set.
 type Request struct {
+	Build  *Build  `json:"build,omitempty"`  // the platform says its build and asks for the worker's
 	Open   *Open   `json:"open,omitempty"`   // first of all, for a planner or a job
 	Create *Create `json:"create,omitempty"` // planner, once
 	Attach *Attach `json:"attach,omitempty"` // job, once
@@ -157,6 +159,7 @@ type Kept struct {
 // Reply answers a request. Exactly one field is set, or none where there is nothing to say. Before the answer to a
 // query there may be replies with Progress.
 type Reply struct {
+	Build   *Build   `json:"build,omitempty"`
 	Failure *Failure `json:"failure,omitempty"`
 	Bound   *Bound   `json:"bound,omitempty"`
 	Table   *Table   `json:"table,omitempty"`

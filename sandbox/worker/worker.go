@@ -37,6 +37,13 @@ func Main(mode string) int {
 	}
 	serve := handle()
 	for request := range receive(os.NewFile(wire.RequestFD, "requests")) {
+		if request.Build != nil {
+			build := wire.ThisBuild()
+			if wire.Send(replies, wire.Reply{Build: &build}, smallReply) != nil || !build.Same(*request.Build) {
+				return wire.EndBuild
+			}
+			continue
+		}
 		reply, limit := serve(request)
 		err := wire.Send(replies, reply, limit)
 		if errors.Is(err, wire.ErrTooLarge) {
