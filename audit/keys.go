@@ -13,6 +13,8 @@ import (
 
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
+
+	"weir/internal/problem"
 )
 
 // Key signs checkpoints and verifies them.
@@ -40,7 +42,7 @@ func LoadKey(folder, origin string) (Key, error) {
 		return Key{}, fmt.Errorf("audit key: %w", err)
 	}
 	if info.Mode().Perm()&0o077 != 0 || !info.Mode().IsRegular() {
-		return Key{}, fmt.Errorf("audit key: %s must be a file that only its owner can read (mode 0600)", path)
+		return Key{}, unusableKey(path + " must be a file that only its owner can read (mode 0600)")
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -51,7 +53,7 @@ func LoadKey(folder, origin string) (Key, error) {
 		return Key{}, err
 	}
 	if key.Signer.Name() != origin {
-		return Key{}, errors.New("audit key: it belongs to a log of another origin")
+		return Key{}, problem.New("audit.other-origin", "key", key.Signer.Name(), "origin", origin)
 	}
 	return key, nil
 }
@@ -85,11 +87,11 @@ func makeKey(folder, origin string) error {
 func parseKey(secret string) (Key, error) {
 	signer, err := note.NewSigner(secret)
 	if err != nil {
-		return Key{}, errors.New("audit key: the file does not hold a note signer key")
+		return Key{}, unusableKey("the file does not hold a note signer key")
 	}
 	verifier, err := torchwood.NewVerifierFromSigner(secret)
 	if err != nil {
-		return Key{}, errors.New("audit key: the file does not hold an Ed25519 key")
+		return Key{}, unusableKey("the file does not hold an Ed25519 key")
 	}
 	public, err := publicKey(secret)
 	if err != nil {

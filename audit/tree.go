@@ -9,6 +9,8 @@ import (
 	"github.com/uptrace/bun"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"weir/internal/problem"
 )
 
 // head is a verified end of the log: what is needed to go on from it, and to recognise it.
@@ -27,7 +29,7 @@ func loadHead(ctx context.Context, db bun.IDB, policy torchwood.Policy) (*head, 
 	}
 	checkpoint, _, err := torchwood.VerifyCheckpoint(row.Note, policy)
 	if err != nil {
-		return nil, fmt.Errorf("%w: checkpoint %d: %w", ErrDamaged, row.Size, err)
+		return nil, problem.New("audit.other-key").Because(fmt.Errorf("%w: checkpoint %d: %w", ErrDamaged, row.Size, err))
 	}
 	if checkpoint.N != row.Size {
 		return nil, fmt.Errorf("%w: checkpoint %d is for %d entries", ErrDamaged, row.Size, checkpoint.N)

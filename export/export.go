@@ -14,7 +14,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"weir/internal/problem"
@@ -187,10 +186,7 @@ func cellText(v any) string {
 	case nil:
 		return ""
 	case string:
-		if v != "" && slices.Contains([]byte("=+-@\t\r"), v[0]) {
-			return "'" + v
-		}
-		return v
+		return problem.PlainCell(v)
 	default:
 		return fmt.Sprint(v)
 	}

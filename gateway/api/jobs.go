@@ -13,7 +13,6 @@ import (
 	"weir/gateway"
 	"weir/gateway/api/gen"
 	"weir/internal/problem"
-	"weir/policy"
 )
 
 func (s *server) SubmitJob(ctx context.Context, req gen.SubmitJobRequestObject) (gen.SubmitJobResponseObject, error) {
@@ -48,13 +47,6 @@ func (s *server) ListJobs(ctx context.Context, req gen.ListJobsRequestObject) (g
 		return nil, err
 	}
 	list := gen.JobList{Jobs: convert(jobs, func(j gateway.Job) gen.Job { return job(ctx, j) })}
-	if given(req.Params.SQL) {
-		for i, j := range jobs {
-			if list.Jobs[i], err = s.withWords(ctx, person, j); err != nil {
-				return nil, err
-			}
-		}
-	}
 	if len(jobs) == limit {
 		list.Next = &jobs[limit-1].ID
 	}
@@ -70,18 +62,9 @@ func (s *server) GetJob(ctx context.Context, req gen.GetJobRequestObject) (gen.G
 	if err != nil {
 		return nil, err
 	}
-	shown, err := s.withWords(ctx, person, j)
-	if err != nil {
-		return nil, err
-	}
-	return gen.GetJob200JSONResponse(shown), nil
-}
-
-// withWords is a job with what was said about it.
-func (s *server) withWords(ctx context.Context, person policy.Principal, j gateway.Job) (gen.Job, error) {
 	words, err := s.Acts.JobWords(ctx, person, j)
 	if err != nil {
-		return gen.Job{}, err
+		return nil, err
 	}
 	shown := job(ctx, j)
 	if words.SQL != "" {
@@ -90,7 +73,7 @@ func (s *server) withWords(ctx context.Context, person policy.Principal, j gatew
 	if d := words.Decision; d != nil {
 		shown.Decision = &gen.Decision{At: d.At, Reason: d.Reason}
 	}
-	return shown, nil
+	return gen.GetJob200JSONResponse(shown), nil
 }
 
 func (s *server) CancelJob(ctx context.Context, req gen.CancelJobRequestObject) (gen.CancelJobResponseObject, error) {

@@ -32,7 +32,11 @@ func (s *server) GetReady(ctx context.Context, _ gen.GetReadyRequestObject) (gen
 		return nil, err
 	}
 	if err := s.Ready(ctx); err != nil {
-		s.Log.Warn("not ready", zap.Error(err))
+		p := problem.Of(err)
+		s.Log.Warn("not ready", zap.String("code", p.Code), zap.Errors("causes", causes(err)))
+		if p.Code != "internal" { // the reason has words of its own
+			return nil, p
+		}
 		return nil, problem.New("api.not-ready").Because(err)
 	}
 	return gen.GetReady200JSONResponse{Status: gen.Ok}, nil

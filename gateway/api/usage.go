@@ -6,7 +6,6 @@ import (
 	"encoding/csv"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -100,10 +99,7 @@ func (s *sheet) add(cells ...any) {
 		case int64:
 			line = append(line, strconv.FormatInt(cell, 10))
 		case string:
-			if cell != "" && strings.ContainsAny(cell[:1], "=+-@\t\r") { // a spreadsheet would take it for a formula
-				cell = "'" + cell
-			}
-			line = append(line, cell)
+			line = append(line, problem.PlainCell(cell))
 		}
 	}
 	*s = append(*s, line)

@@ -54,9 +54,7 @@ func (s *server) validator() (gin.HandlerFunc, error) {
 			AuthenticationFunc:                s.authenticate,
 			RejectWhenRequestBodyNotSpecified: true,
 			KeepValidatedValue:                true, // the handler gets what was validated, and no second reading of it
-			MultiError:                        true, // all faults of a request are told at once
 		},
-		MultiErrorHandler: func(all openapi3.MultiError) error { return all },
 	}
 	head := whole
 	head.Options.ExcludeRequestBody = true
@@ -69,7 +67,7 @@ func (s *server) validator() (gin.HandlerFunc, error) {
 			err = ginmiddleware.ValidateRequestFromContext(c, router, &whole)
 		}
 		if err != nil {
-			s.invalid(c, err)
+			s.invalid(c, err.Error())
 		}
 	}, nil
 }
@@ -156,9 +154,8 @@ func (s *server) principal(c *gin.Context) (policy.Principal, error) {
 }
 
 // invalid answers for a request that the specification does not allow. The validator's message quotes what was sent
-// and is not passed on; which fields it means, and what is allowed in them, is.
-func (s *server) invalid(c *gin.Context, err error) {
-	message := err.Error()
+// and is not passed on; which part of the request it means is.
+func (s *server) invalid(c *gin.Context, message string) {
 	refused, _ := c.Value(refusedKey).(error)
 	switch {
 	case refused != nil:
@@ -172,7 +169,7 @@ func (s *server) invalid(c *gin.Context, err error) {
 	case strings.Contains(message, "header Content-Type has unexpected value"):
 		s.fail(c, problem.New("api.content-type"))
 	default:
-		s.fail(c, invalidRequest(err))
+		s.fail(c, problem.New("api.request-invalid", "where", where(message)).Because(errors.New(message)))
 	}
 }
 

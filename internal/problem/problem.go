@@ -45,6 +45,7 @@ type Entry struct {
 	Example string `yaml:"example"` // SQL that gets this code, where it is a refusal of SQL
 	Instead string `yaml:"instead"` // the nearest SQL that would pass
 	Mode    string `yaml:"mode"`    // the mode of the grant under which, where it is not the same in all
+	Yields  bool   `yaml:"yields"`  // where the cause is the machine's, that is what a person is told instead
 }
 
 // Position is a place in the analyst's text, counted from 1. The zero value means "no place".
@@ -58,7 +59,6 @@ type Problem struct {
 	Code string
 	At   Position
 	args map[string]string
-	said map[Lang]map[string]string // arguments that are said in a language
 	why  error
 	wait time.Duration
 }
@@ -119,15 +119,6 @@ func (p *Problem) After(wait time.Duration) *Problem { p.wait = wait; return p }
 // Wait is what After said; 0 where it is not known.
 func (p *Problem) Wait() time.Duration { return p.wait }
 
-// Say gives an argument that reads differently in each language.
-func (p *Problem) Say(name, english, chinese string) *Problem {
-	if p.said == nil {
-		p.said = map[Lang]map[string]string{English: {}, Chinese: {}}
-	}
-	p.said[English][name], p.said[Chinese][name] = english, chinese
-	return p
-}
-
 // Place attaches a place in the analyst's text.
 func (p *Problem) Place(at Position) *Problem { p.At = at; return p }
 
@@ -148,13 +139,11 @@ func (p *Problem) In(lang Lang) Text {
 	e := lookup(p.Code)
 	t := e.English
 	place := fmt.Sprintf("Line %d, column %d: ", p.At.Line, p.At.Column)
-	if lang != Chinese {
-		lang = English
-	} else {
+	if lang == Chinese {
 		t = e.Chinese
 		place = fmt.Sprintf("第 %d 行第 %d 列：", p.At.Line, p.At.Column)
 	}
-	t.Title, t.Detail, t.Help = p.fill(lang, t.Title), p.fill(lang, t.Detail), p.fill(lang, t.Help)
+	t.Title, t.Detail, t.Help = p.fill(t.Title), p.fill(t.Detail), p.fill(t.Help)
 	if p.At.Line > 0 {
 		t.Detail = place + t.Detail
 	}
@@ -167,38 +156,53 @@ var clause = regexp.MustCompile(`\[\[(.*?)\]\]`)
 var placeholder = regexp.MustCompile(`\{(\w+)\}`)
 
 // fill puts the arguments into a message. They are put in once, so braces and brackets in an argument stay as they are.
-func (p *Problem) fill(lang Lang, message string) string {
-	argument := func(name string) (string, bool) {
-		if said, ok := p.said[lang][name]; ok {
-			return said, true
-		}
-		value, ok := p.args[name]
-		return value, ok
-	}
+func (p *Problem) fill(message string) string {
 	message = clause.ReplaceAllStringFunc(message, func(whole string) string {
 		inside := whole[2 : len(whole)-2]
-		for _, named := range placeholder.FindAllStringSubmatch(inside, -1) {
-			if value, _ := argument(named[1]); value == "" {
+		for _, argument := range placeholder.FindAllStringSubmatch(inside, -1) {
+			if p.args[argument[1]] == "" {
 				return ""
 			}
 		}
 		return inside
 	})
 	return placeholder.ReplaceAllStringFunc(message, func(braced string) string {
-		if value, known := argument(braced[1 : len(braced)-1]); known {
+		if value, known := p.args[braced[1:len(braced)-1]]; known {
 			return value
 		}
 		return braced
 	})
 }
 
-// Of finds the problem in an error. Any other error becomes "internal", which says nothing about itself.
+// Of finds the problem in an error. Any other error becomes "internal", which says nothing about itself, unless it comes
+// of something about the machine that has words of its own.
 func Of(err error) *Problem {
 	var p *Problem
-	if errors.As(err, &p) {
+	if errors.As(err, &p) && !lookup(p.Code).Yields {
+		return p
+	}
+	mu.RLock()
+	tell := machine
+	mu.RUnlock()
+	if code := tell(err); code != "" {
+		return New(code).Because(err)
+	}
+	if p != nil {
 		return p
 	}
 	return New("internal").Because(err)
+}
+
+// machine finds what is wrong with the machine in an error.
+var machine = func(error) (code string) { return "" }
+
+// Recognise has Of ask for the code of what is wrong with the machine, such as a full disk; an empty one is nothing. It is
+// called from package variables of whoever knows the machine's errors.
+func Recognise(code func(error) string) bool {
+	mu.Lock()
+	defer mu.Unlock()
+	machine = code
+	return true
 }
 
 // Type is the URI of a kind of problem (RFC 9457, section 3.1.1). It names the page docs/errors/CODE.md and is not

@@ -78,7 +78,7 @@ func connect(ctx context.Context, driver, source string, d schema.Dialect) (*bun
 
 // Migrate brings the tables of one room up to date. migrations holds a folder for each dialect, "sqlite" and
 // "postgres", with goose files in it; which have run stands in a table of the room's own. Processes that start at
-// the same time take turns.
+// the same time take turns. Tables that a newer program has changed are ErrNewer: what it wrote could be misread.
 func Migrate(ctx context.Context, db *bun.DB, room string, migrations fs.FS) error {
 	folder, kind, turn := "migrations/sqlite", database.DialectSQLite3, lock.SessionLocker(new(fileTurn))
 	if db.Dialect().Name() == dialect.PG {
@@ -98,6 +98,13 @@ func Migrate(ctx context.Context, db *bun.DB, room string, migrations fs.FS) err
 	}
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("migrate %s: %w", room, err)
+	}
+	has, knows, err := provider.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("migrate %s: %w", room, err)
+	}
+	if has > knows {
+		return fmt.Errorf("%w: those of %s are at %d, and this one knows %d", ErrNewer, room, has, knows)
 	}
 	return nil
 }
