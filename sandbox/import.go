@@ -338,6 +338,7 @@ func (v *Vault) publish(ctx context.Context, m manifest, row version, key seal.K
 			return err
 		}
 	}
+	v.tell(ctx)
 	return nil
 }
 
@@ -356,8 +357,10 @@ func (v *Vault) enter(ctx context.Context, m manifest, row version, key seal.Key
 		if _, err := tx.NewInsert().Model(wrapped).Exec(ctx); err != nil {
 			return err
 		}
-		_, err := tx.NewInsert().Model(&row).Exec(ctx)
-		return err
+		if _, err := tx.NewInsert().Model(&row).Exec(ctx); err != nil {
+			return err
+		}
+		return countChange(ctx, tx)
 	})
 }
 

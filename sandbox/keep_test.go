@@ -166,7 +166,7 @@ func mustHold(t testing.TB, w *Workspaces, want ...Kept) {
 		files = append(files, w.path(k))
 		rows = append(rows, string(k.purpose()))
 	}
-	found, err := filepath.Glob(filepath.Join(w.dir, "*", "*"))
+	found, err := filepath.Glob(filepath.Join(w.dir, "[gh]*", "*")) // and not what was moved aside
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ func TestWorkspacesOfTwoNodes(t *testing.T) {
 	case <-time.After(lockPatience):
 		t.Fatal("it waits for nobody")
 	}
-	if left, err := os.ReadDir(w.dir); err != nil || len(left) != 1 || left[0].Name() != locksFile {
+	if left, err := os.ReadDir(w.dir); err != nil || len(left) != 2 || left[0].Name() != locksFile || left[1].Name() != boundFile {
 		t.Errorf("left are %v, %v", left, err)
 	}
 	if grants, err := w.Grants(t.Context()); err != nil || len(grants) != 0 {

@@ -155,6 +155,7 @@ func (v *Vault) resealVersion(ctx context.Context, row version) error {
 			return err
 		}
 	}
+	v.tell(ctx)
 	return nil
 }
 
@@ -186,8 +187,10 @@ func (v *Vault) switchSealing(ctx context.Context, old, next version, key seal.K
 		if _, err := tx.NewUpdate().Model(&next).Column("sealing").WherePK().Where("sealing = ?", old.Sealing).Exec(ctx); err != nil {
 			return err
 		}
-		_, err := tx.NewDelete().Model((*wrappedKey)(nil)).Where("purpose = ?", string(old.purpose())).Exec(ctx)
-		return err
+		if _, err := tx.NewDelete().Model((*wrappedKey)(nil)).Where("purpose = ?", string(old.purpose())).Exec(ctx); err != nil {
+			return err
+		}
+		return countChange(ctx, tx)
 	})
 }
 

@@ -98,7 +98,7 @@ func TestBrokenSeal(t *testing.T) {
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := count(t, v); problem.Of(err).Code != "sandbox.broken-seal" {
+		if _, err := count(t, v); problem.Of(err).Code != "sandbox.missing-file" {
 			t.Error(cause(err))
 		}
 	})

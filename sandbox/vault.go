@@ -10,8 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
-	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -39,6 +37,7 @@ type Vault struct {
 	secret     []byte      // keys the hashes of units
 	workspaces *Workspaces // nil: this vault keeps no tables
 	limits     Limits
+	aside      []string                // what was moved aside when it was opened
 	step       func(name string) error // called before each step of a change; tests make it fail
 }
 
@@ -58,8 +57,9 @@ type version struct {
 	Sealing  int       // which of its sealings is the version's file; 0: it lies in the clear
 }
 
-// OpenVault opens the vault in dir, making it if need be, and removes what was left behind by changes that did not come
-// to their end. Data from before files were sealed is sealed now. executable is the worker program that parses what
+// OpenVault opens the vault in dir, making it if need be, and moves aside what the store does not know, such as what was
+// left behind by changes that did not come to their end. A store that is not the vault's own, or that is behind it, is
+// refused before anything is touched. Data from before files were sealed is sealed now. executable is the worker program that parses what
 // comes in. A master key that is not the vault's is the problem sandbox.wrong-master.
 func OpenVault(ctx context.Context, dir string, db *bun.DB, executable string, master Master) (*Vault, error) {
 	dir, err := filepath.Abs(dir)
@@ -79,6 +79,9 @@ func OpenVault(ctx context.Context, dir string, db *bun.DB, executable string, m
 	unlock, err := v.lock()
 	if errors.Is(err, errBusy) {
 		// Another process changes the vault: there is a secret then, and nothing to tidy up.
+		if err := v.Sound(ctx); err != nil {
+			return nil, err
+		}
 		v.secret, err = v.readSecret(ctx)
 		return v, err
 	}
@@ -86,6 +89,9 @@ func OpenVault(ctx context.Context, dir string, db *bun.DB, executable string, m
 		return nil, err
 	}
 	defer unlock()
+	if err := v.bind(ctx); err != nil {
+		return nil, err
+	}
 	if v.secret, err = v.openSecret(ctx); err != nil {
 		return nil, err
 	}
@@ -182,6 +188,9 @@ func openSealed(ctx context.Context, keys keyring, path string, p seal.Purpose, 
 		return nil, err
 	}
 	f, err := openRegular(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, problem.New("sandbox.missing-file", "name", plain(name)).Because(err)
+	}
 	if err != nil {
 		return nil, brokenSeal(name, err)
 	}
@@ -244,86 +253,6 @@ func (v *Vault) lock() (unlock func(), err error) {
 		return nil, fmt.Errorf("lock vault: %w", err)
 	}
 	return func() { f.Close() }, nil
-}
-
-var versionName = regexp.MustCompile(`^v[1-9][0-9]*$`)
-
-// tidy removes what has no row in the store: changes that were cut off.
-func (v *Vault) tidy(ctx context.Context) error {
-	var rows []version
-	if err := v.db.NewSelect().Model(&rows).Column("name", "version", "sealing").Scan(ctx); err != nil {
-		return err
-	}
-	known := map[string]string{}
-	for _, row := range rows {
-		known[v.place(row.Name, row.Version)] = dataFile(row.Sealing)
-	}
-	entries, err := os.ReadDir(v.dir)
-	if err != nil {
-		return err
-	}
-	for _, entry := range entries {
-		path := filepath.Join(v.dir, entry.Name())
-		switch {
-		case strings.HasPrefix(entry.Name(), incoming):
-			err = os.RemoveAll(path)
-		case entry.IsDir() && datasetName.MatchString(entry.Name()):
-			err = tidyDataset(path, known)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if err := removeFile(filepath.Join(v.dir, clearKey)); err != nil {
-		return err
-	}
-	return syncDir(v.dir)
-}
-
-func tidyDataset(dir string, known map[string]string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	left := 0
-	for _, entry := range entries {
-		path := filepath.Join(dir, entry.Name())
-		file, exists := known[path]
-		switch {
-		case exists:
-			err = tidyVersion(path, file)
-			left++
-		case versionName.MatchString(entry.Name()):
-			err = os.RemoveAll(path)
-		default:
-			left++
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if left == 0 {
-		return os.Remove(dir)
-	}
-	return syncDir(dir)
-}
-
-var sealedName = regexp.MustCompile(`^data\.(duckdb|[1-9][0-9]*\.sealed)$`)
-
-// tidyVersion removes every other sealing of a version than the one that its row names.
-func tidyVersion(dir, file string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, entry := range entries {
-		if entry.Name() != file && sealedName.MatchString(entry.Name()) {
-			if err := os.Remove(filepath.Join(dir, entry.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	return syncDir(dir)
 }
 
 // openSecret reads the key of units' hashes, or makes it in a vault that holds nothing yet. A new key in a vault

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -48,7 +49,11 @@ func left(t testing.TB, v *Vault) []string {
 	t.Helper()
 	var found []string
 	err := filepath.WalkDir(v.dir, func(path string, d os.DirEntry, err error) error {
-		if name, _ := filepath.Rel(v.dir, path); name != "." && name != lockFile {
+		name, _ := filepath.Rel(v.dir, path)
+		switch {
+		case strings.HasPrefix(name, asidePrefix):
+			return filepath.SkipDir // what was moved away
+		case name != "." && name != lockFile && name != boundFile:
 			found = append(found, name)
 		}
 		return err

@@ -165,7 +165,7 @@ func (s *Session) failed(err error) error {
 }
 
 // passed are the problems of a job that say nothing about data and that somebody must hear of by their own code.
-var passed = map[string]bool{"sandbox.broken-seal": true, "sandbox.wrong-master": true, "sandbox.master-silent": true, "sandbox.quota": true}
+var passed = map[string]bool{"sandbox.broken-seal": true, "sandbox.missing-file": true, "sandbox.wrong-master": true, "sandbox.master-silent": true, "sandbox.quota": true}
 
 // Query runs the platform's SQL. Whatever fails, the data, a limit or the engine, gives the problem
 // sandbox.job-failed and ends the process; only a broken seal is told by its own.

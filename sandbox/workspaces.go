@@ -27,6 +27,7 @@ import (
 type Workspaces struct {
 	vault *Vault
 	dir   string
+	aside []string // what was moved aside when they were opened
 }
 
 // Owner is whose tables they are: a grant's, or the export history's own.
@@ -99,8 +100,8 @@ func (k Kept) purpose() seal.Purpose {
 
 func (k Kept) fileName() string { return fmt.Sprintf("%s.%d.sealed", k.Name, k.Version) }
 
-// OpenWorkspaces opens the workspaces in dir, making it if need be, and removes what was left behind by changes that did
-// not come to their end. Their keys are in the vault's keyring. Several nodes may share the directory.
+// OpenWorkspaces opens the workspaces in dir, making it if need be, and moves aside what was left behind by changes that did
+// not come to their end. Those of another vault are refused. Their keys are in the vault's keyring. Several nodes may share the directory.
 func OpenWorkspaces(ctx context.Context, dir string, vault *Vault) (*Workspaces, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -115,6 +116,9 @@ func OpenWorkspaces(ctx context.Context, dir string, vault *Vault) (*Workspaces,
 		return nil, fmt.Errorf("open workspaces: %w", err)
 	}
 	locks.Close()
+	if err := w.bind(ctx); err != nil {
+		return nil, err
+	}
 	if err := w.tidy(ctx); err != nil {
 		return nil, fmt.Errorf("tidy workspaces: %w", err)
 	}
@@ -122,23 +126,49 @@ func OpenWorkspaces(ctx context.Context, dir string, vault *Vault) (*Workspaces,
 	return w, nil
 }
 
-// tidy removes files without a row, but for those of workspaces that another node is changing.
+// bind makes sure that the workspaces are of the vault's store. Those that say nothing belonged to it before they were bound.
+func (w *Workspaces) bind(ctx context.Context) error {
+	store, err := boundStore(ctx, w.vault.db)
+	if err == nil && store == nil {
+		err = errors.New("the store has no vault")
+	}
+	if err != nil {
+		return err
+	}
+	here, err := boundFolder(w.dir)
+	switch {
+	case err != nil:
+		return err
+	case here == nil:
+		return writeBound(w.dir, bound{ID: store.ID})
+	case here.ID != store.ID:
+		return problem.New("sandbox.other-store")
+	}
+	return nil
+}
+
+// tidy moves aside files without a row, but for those of workspaces that another node is changing.
 func (w *Workspaces) tidy(ctx context.Context) error {
 	folders, err := os.ReadDir(w.dir)
 	if err != nil {
 		return err
 	}
+	away := &aside{root: w.dir}
 	for _, f := range folders {
 		if f.IsDir() && ownerName.MatchString(f.Name()) {
-			if err := w.tidyOne(ctx, Owner(f.Name())); err != nil {
+			if err := w.tidyOne(ctx, Owner(f.Name()), away); err != nil {
 				return err
 			}
 		}
 	}
+	w.aside = away.moved
+	if err := away.settle(); err != nil {
+		return err
+	}
 	return syncDir(w.dir)
 }
 
-func (w *Workspaces) tidyOne(ctx context.Context, owner Owner) error {
+func (w *Workspaces) tidyOne(ctx context.Context, owner Owner, away *aside) error {
 	unlock, err := w.tryLock(owner)
 	if errors.Is(err, unix.EAGAIN) {
 		return nil
@@ -164,7 +194,7 @@ func (w *Workspaces) tidyOne(ctx context.Context, owner Owner) error {
 		if known[path] {
 			continue
 		}
-		if err := os.Remove(path); err != nil {
+		if err := away.move(path); err != nil {
 			return err
 		}
 	}
