@@ -57,7 +57,7 @@ type Column struct {
 	Type  string  `yaml:"type" json:"type"` // as the engine writes it, e.g. INTEGER, DECIMAL(12,2), VARCHAR, DATE
 	Class Class   `yaml:"class" json:"class"`
 	Bound *Bounds `yaml:"measure" json:"measure,omitempty"` // set: the column is a measure besides its class
-	Title Title   `yaml:"title" json:"title,omitzero"`
+	Title string  `yaml:"title" json:"title,omitempty"`
 
 	// Public says that what the column holds of each unit is no secret. Only a column of class quasi or open can be, and
 	// where the data set's membership is secret it is of no use: which rows there are is a secret then. See PublicColumn.
@@ -113,7 +113,7 @@ func (u Unit) Protection() Protection {
 // Dataset is one version of a data set, as catalogued and taken into the vault.
 type Dataset struct {
 	Name     string   `yaml:"name" json:"name"`
-	Title    Title    `yaml:"title" json:"title"`
+	Title    string   `yaml:"title" json:"title"`
 	Provider string   `yaml:"provider" json:"provider"`
 	Units    []Unit   `yaml:"units" json:"units,omitempty"`
 	Open     bool     `yaml:"open" json:"open"` // declared to hold no protected data

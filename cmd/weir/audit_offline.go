@@ -35,7 +35,7 @@ func (a *auditVerifyCommand) offline(ctx context.Context, t *terminal) (err erro
 	}
 	db, err := store.Open(ctx, s.Store)
 	if err != nil {
-		return problem.New("cli.no-store").Because(err)
+		return unreachable(err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	report, err := audit.Verify(ctx, db, options)
@@ -54,18 +54,18 @@ func (a *auditVerifyCommand) believe(s settings) (audit.VerifyOptions, error) {
 	public := a.Trust
 	if public == "" {
 		folder := filepath.Join(s.Data, keysFolder)
-		if _, err := os.Stat(filepath.Join(folder, "audit.key")); err != nil {
+		if _, err := os.Stat(filepath.Join(folder, auditKey)); err != nil {
 			return audit.VerifyOptions{}, problem.New("cli.no-store").Because(err)
 		}
 		key, err := audit.LoadKey(folder, s.Origin)
 		if err != nil {
-			return audit.VerifyOptions{}, problem.New("cli.no-store").Because(err)
+			return audit.VerifyOptions{}, err
 		}
 		public = key.Public
 	}
 	trusted, err := audit.Trust(s.Origin, public)
 	if err != nil {
-		return audit.VerifyOptions{}, problem.New("cli.no-store").Because(err)
+		return audit.VerifyOptions{}, problem.New("cli.bad-trust").Because(err)
 	}
 	options := audit.VerifyOptions{Policy: trusted}
 	for _, path := range a.Kept {

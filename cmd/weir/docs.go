@@ -59,6 +59,7 @@ var messageRooms = []struct{ prefix, title, about string }{
 	{"identity", "Signing in · 登录", "Accounts, passwords and sessions. · 账号、密码与会话。"},
 	{"api", "HTTP · 接口", "How the platform is spoken to. · 与平台通信的方式。"},
 	{"audit", "The log · 日志", "Entries, proofs and what may be erased. · 条目、证明，以及可以删除的内容。"},
+	{"platform", "The machine · 运行环境", "What the platform lacks on its machine; for its maintainer. · 平台所在机器的问题，供运维处理。"},
 	{"cli", "The command line · 命令行", "What the program itself has to say. · 程序本身的提示。"},
 	{"internal", "Failures · 故障", "Nothing that a person did. · 并非由使用者造成。"},
 }

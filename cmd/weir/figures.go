@@ -129,7 +129,7 @@ func (f *figures) writeCSV(w io.Writer) error {
 	out := csv.NewWriter(w)
 	header := make([]string, len(f.Columns))
 	for i, name := range f.Columns {
-		header[i] = noFormula(name)
+		header[i] = problem.PlainCell(name)
 	}
 	if err := out.Write(header); err != nil {
 		return err
@@ -142,7 +142,7 @@ func (f *figures) writeCSV(w io.Writer) error {
 			case shown == "NULL" && isNumber:
 				shown = ""
 			case !isNumber:
-				shown = noFormula(shown)
+				shown = problem.PlainCell(shown)
 			}
 			record[i] = shown
 		}
@@ -152,12 +152,4 @@ func (f *figures) writeCSV(w io.Writer) error {
 	}
 	out.Flush()
 	return out.Error()
-}
-
-// noFormula keeps a text from being a formula to a spreadsheet.
-func noFormula(text string) string {
-	if text != "" && strings.ContainsRune("=+-@\t\r", rune(text[0])) {
-		return "'" + text
-	}
-	return text
 }

@@ -107,10 +107,13 @@ func addMaster(path, fresh string) error {
 	return writeMaster(path, fresh+"\n"+text)
 }
 
-// writeMaster replaces the file of the master key, which is there whole at every time, as before or as it should be.
-func writeMaster(path, text string) error {
+// writeMaster replaces the file of the master key.
+func writeMaster(path, text string) error { return replaceFile(path, text) }
+
+// replaceFile replaces a file that its owner alone may read, which is there whole at every time, as before or as it should be.
+func replaceFile(path, text string) error {
 	folder := filepath.Dir(path)
-	f, err := os.CreateTemp(folder, ".master-*") // mode 0600
+	f, err := os.CreateTemp(folder, ".new-*") // mode 0600
 	if err != nil {
 		return err
 	}

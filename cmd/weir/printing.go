@@ -83,7 +83,7 @@ func (t *table) writeCSV(w io.Writer) error {
 	for _, row := range append([][]string{t.head}, t.rows...) {
 		record := make([]string, len(row))
 		for i, cell := range row {
-			record[i] = noFormula(cell)
+			record[i] = problem.PlainCell(cell)
 		}
 		if err := out.Write(record); err != nil {
 			return err

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"weir/internal/problem"
 )
 
 // errNoSecret says that there is no file with a secret where there must be one.
@@ -25,7 +27,7 @@ func readSecret(folder, name string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s must be a plain file with mode 0600", path)
+		return nil, badSecret(name, "must be a plain file with mode 0600")
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -33,9 +35,14 @@ func readSecret(folder, name string) ([]byte, error) {
 	}
 	secret, err := hex.DecodeString(strings.TrimSpace(string(text)))
 	if err != nil || len(secret) != 32 {
-		return nil, fmt.Errorf("%s does not hold 32 bytes in hex", path)
+		return nil, badSecret(name, "does not hold 32 bytes in hex")
 	}
 	return secret, nil
+}
+
+// badSecret is the problem of a secret that cannot be used as it is.
+func badSecret(name, cause string) error {
+	return problem.New("platform.secret-unusable", "name", name).Because(errors.New(name + " " + cause))
 }
 
 // openSecret reads a secret, or makes it where there is none. It is linked into place whole, so that of two

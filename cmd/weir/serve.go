@@ -3,11 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +14,6 @@ import (
 
 	"weir/gateway/api"
 	"weir/internal/problem"
-	"weir/policy"
 )
 
 // patience is how long jobs that run may take to end when the platform stops.
@@ -32,16 +29,19 @@ func (c *serveCommand) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
+	defer outlive()()
 	return serve(ctx, t, s, func(string, *assembly) error { return nil })
 }
 
 // serve runs the platform until ctx ends, which is no error. started is called with its address as soon as it
 // answers; an error of its ends the platform again.
 func serve(ctx context.Context, t *terminal, s settings, started func(url string, a *assembly) error) (err error) {
-	log, err := operationLog(s.Log.Level)
+	log, err := operationLog(s.Log.Level, os.Stderr)
 	if err != nil {
 		return asSettingsProblem(err)
 	}
+	defer log.Sync()
+	defer zap.RedirectStdLog(log)()
 	unlock, err := alone(s)
 	if err != nil {
 		return err
@@ -96,11 +96,6 @@ func (t *terminal) welcome(ctx context.Context, url string, a *assembly) error {
 	if len(accounts) == 0 {
 		t.say("Nobody can sign in yet. On this machine: weir account bootstrap NAME --person=… --organisation=…")
 	}
-	for _, c := range accounts {
-		if slices.Contains(c.Roles, policy.Rescuer) && !c.Disabled {
-			t.say("BREAK GLASS: account %s can admit two people of the authority without anybody's consent.", c.Name)
-		}
-	}
 	return nil
 }
 
@@ -111,27 +106,15 @@ func alone(s settings) (unlock func(), err error) {
 		return func() {}, nil
 	}
 	if err := os.MkdirAll(s.Data, 0o700); err != nil {
-		return nil, fmt.Errorf("data folder: %w", err)
+		return nil, badFolder(err)
 	}
 	f, err := os.OpenFile(filepath.Join(s.Data, "serving"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("data folder: %w", err)
+		return nil, badFolder(err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
 		return nil, problem.New("cli.already-serving").Because(err)
 	}
 	return func() { f.Close() }, nil
-}
-
-// operationLog is what a maintainer reads: JSON lines beside the output, never with data or a person's text.
-func operationLog(level string) (*zap.Logger, error) {
-	at, err := zap.ParseAtomicLevel(level)
-	if err != nil {
-		return nil, err
-	}
-	c := zap.NewProductionConfig()
-	c.Level = at
-	c.DisableStacktrace = true
-	return c.Build()
 }

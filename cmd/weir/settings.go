@@ -37,6 +37,7 @@ type settings struct {
 	Identity  identitySettings `koanf:"identity"`  // who else says who somebody is
 	Jobs      jobSettings      `koanf:"jobs"`      // how many run, and how much they may take
 	Vault     vaultSettings    `koanf:"vault"`     // what opens the data sets
+	Kept      string           `koanf:"kept"`      // file with the newest checkpoint of the log, best on another disk
 }
 
 // vaultSettings say where the master key is. With none of them, it is a file among the platform's keys, which is made.

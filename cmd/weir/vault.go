@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"weir/audit"
@@ -17,6 +18,8 @@ type vaultCommand struct {
 	Check  vaultCheckCommand  `cmd:"" help:"Read every sealed file to its end, while the platform is stopped."`
 	Rotate vaultRotateCommand `cmd:"" help:"Change the master key, while the platform is stopped."`
 	Reseal vaultResealCommand `cmd:"" help:"Encrypt a data set anew under a new key, while the platform is stopped."`
+	Bind   vaultBindCommand   `cmd:"" help:"Join this store and this vault, though they do not know each other or the store is older."`
+	Clear  vaultClearCommand  `cmd:"" help:"Remove for good what was moved aside because the store does not know it."`
 }
 
 // safe is the vault of a platform that is stopped, with what is needed to act on it.
@@ -56,6 +59,9 @@ func withVault(ctx context.Context, t *terminal, file string, do func(safe) erro
 	if err != nil {
 		return err
 	}
+	for _, name := range slices.Concat(vault.Aside(), tables.Aside()) {
+		t.note("Moved aside, since the store does not know it: %s", name)
+	}
 	return do(safe{s, a, vault, tables})
 }
 
@@ -81,7 +87,6 @@ func (a *assembly) recorded(ctx context.Context, event audit.Event, do func() (f
 
 type vaultStatusCommand struct {
 	settingsFlag `embed:""`
-	printing     `embed:""`
 }
 
 // Run lists the keys. It tells nothing that opens any of them.
@@ -93,9 +98,9 @@ func (c *vaultStatusCommand) Run(ctx context.Context, t *terminal) error {
 		}
 		shown := table{head: []string{t.text("Key of"), t.text("Master key"), t.text("Made")}}
 		for _, k := range keys {
-			shown.add(k.Purpose, k.Master, local(k.MadeAt))
+			shown.add(k.Purpose, k.Master, k.MadeAt.Local().Format("2006-01-02 15:04"))
 		}
-		return c.list(t, keys, shown)
+		return errors.Join(shown.write(t.out), s.stray(ctx, t))
 	})
 }
 
@@ -106,6 +111,9 @@ type vaultCheckCommand struct {
 // Run reads everything.
 func (c *vaultCheckCommand) Run(ctx context.Context, t *terminal) error {
 	return withVault(ctx, t, c.File, func(s safe) error {
+		if err := s.stray(ctx, t); err != nil {
+			return err
+		}
 		sets, err := s.vault.Check(ctx)
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -35,6 +36,7 @@ const (
 	tokensFolder     = "keys/tokens"
 	vaultFolder      = "vault"
 	workspacesFolder = "workspaces"
+	auditKey         = "audit.key"
 	noiseSecret      = "noise.key"
 	jobsSecret       = "jobs.key"
 )
@@ -57,23 +59,31 @@ func foundation(ctx context.Context, s settings, url string) (a *assembly, db *b
 			err = errors.Join(err, a.close(context.WithoutCancel(ctx)))
 		}
 	}()
-	for _, name := range []string{"", keysFolder, tokensFolder} {
-		if err := os.MkdirAll(filepath.Join(s.Data, name), 0o700); err != nil {
-			return a, nil, fmt.Errorf("data folder: %w", err)
-		}
-	}
-	if db, err = store.Open(ctx, s.Store); err != nil {
+	if err := s.folders(); err != nil {
 		return a, nil, err
 	}
-	a.onClose(func(context.Context) error { return db.Close() })
-	key, err := audit.LoadKey(filepath.Join(s.Data, keysFolder), s.Origin)
+	opened, err := store.Open(ctx, s.Store)
+	if err != nil {
+		return a, nil, unreachable(err)
+	}
+	a.onClose(func(context.Context) error { return opened.Close() })
+	if err := sameTime(ctx, opened, time.Now); err != nil {
+		return a, nil, err
+	}
+	key, err := audit.OpenKey(ctx, opened, filepath.Join(s.Data, keysFolder), s.Origin)
 	if err != nil {
 		return a, nil, err
 	}
-	if a.log, err = audit.Open(ctx, db, audit.Options{Origin: s.Origin, Key: key}); err != nil {
+	log, err := audit.Open(ctx, opened, audit.Options{Origin: s.Origin, Key: key})
+	if err != nil {
 		return a, nil, err
 	}
-	a.onClose(func(context.Context) error { return a.log.Close() })
+	a.log = log
+	a.onClose(func(context.Context) error { return log.Close() })
+	if err := a.continues(ctx, s); err != nil {
+		return a, nil, err
+	}
+	db = opened
 	if a.engine, err = policy.New(ctx, db, policy.Options{}); err != nil {
 		return a, nil, err
 	}
@@ -84,10 +94,33 @@ func foundation(ctx context.Context, s settings, url string) (a *assembly, db *b
 	a.accounts, err = identity.New(ctx, db, filepath.Join(s.Data, tokensFolder), identity.Options{
 		Issuer: url, CheckRoles: policy.CheckRoles, External: external,
 	})
-	if err != nil {
-		return a, nil, err
+	return a, db, err
+}
+
+// folders makes what is missing of the data folder. An embedded store that is missing where there are keys was lost or
+// is elsewhere: a new one beside them would know neither the accounts nor the data sets.
+func (s *settings) folders() error {
+	if s.Store == filepath.Join(s.Data, storeFile) {
+		_, store := os.Stat(s.Store)
+		_, key := os.Stat(filepath.Join(s.Data, keysFolder, auditKey))
+		if errors.Is(store, fs.ErrNotExist) && key == nil {
+			return problem.New("platform.store-missing").Because(store)
+		}
 	}
-	return a, db, a.bringOver(ctx)
+	for _, name := range []string{"", keysFolder, tokensFolder} {
+		if err := os.MkdirAll(filepath.Join(s.Data, name), 0o700); err != nil {
+			return badFolder(err)
+		}
+	}
+	return nil
+}
+
+// unreachable is the problem of a store that does not open.
+func unreachable(err error) error {
+	if machineProblem(err) != "" {
+		return err
+	}
+	return problem.New("platform.store-silent").Because(err)
 }
 
 // assemble puts the whole platform together, as people reach it at url. What it lacks is an error here and not
@@ -139,16 +172,19 @@ func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *
 		return nil, err
 	}
 	acts, err := gateway.NewActs(gateway.ActsParts{
-		Permit: a.engine, Record: a.log, Log: a.log, Grants: a.engine, Accounts: a.accounts, Organisations: a.engine,
-		Catalogue: vault, Releases: queue, Jobs: jobs, Ledger: jobs, Budget: budget, Tables: tables,
+		Permit: a.engine, Record: a.log, Log: a.log, Grants: a.engine, Accounts: a.accounts, Catalogue: vault,
+		Releases: queue, Jobs: jobs, Ledger: jobs, Budget: budget, Tables: tables,
 	})
 	if err != nil {
 		return nil, err
 	}
 	a.sweep(ctx, acts, log)
+	a.keepNewest(ctx, s, log)
+	tellAside(log, vault, tables)
+	state := &readiness{folder: s.Data, db: db, log: a.log, vault: vault, clock: time.Now}
 	a.handler, err = api.New(api.Deps{
 		Identity: a.accounts, Explain: flow, Jobs: jobs, Acts: acts, Permit: a.engine,
-		Ready:     func(ctx context.Context) error { return ready(ctx, db, a.log) },
+		Ready:     state.ready,
 		Discovery: a.accounts.Discovery(), Keys: a.accounts.JWKS(), Metrics: registry(), Log: log.Named("api"),
 		Secure: s.secure() || s.Plaintext, TrustedProxies: s.Proxies, MetricsOnLoopback: s.Metrics.Loopback,
 	})
@@ -184,7 +220,7 @@ func (a *assembly) jobs(ctx context.Context, s settings, db *bun.DB, flow *gatew
 		return nil, err
 	}
 	if options.Secret, err = openSecret(filepath.Join(s.Data, keysFolder), jobsSecret); err != nil {
-		return nil, fmt.Errorf("job secret: %w", err)
+		return nil, err
 	}
 	options.Log = log.Named("jobs")
 	jobs, err := gateway.NewJobs(ctx, gateway.JobsParts{
@@ -230,7 +266,7 @@ func noiseKey(ctx context.Context, s settings, vault *sandbox.Vault) ([]byte, er
 		return nil, err
 	}
 	if len(taken) > 0 {
-		return nil, fmt.Errorf("the vault holds data but %s is missing from the keys", noiseSecret)
+		return nil, problem.New("platform.secret-missing", "name", noiseSecret)
 	}
 	return openSecret(folder, noiseSecret)
 }
@@ -251,12 +287,13 @@ func providers(configured []providerSettings) ([]identity.Provider, error) {
 	return all, nil
 }
 
-func ready(ctx context.Context, db *bun.DB, log *audit.Log) error {
-	if err := db.PingContext(ctx); err != nil {
-		return err
+// tellAside says what was moved aside when the vault and the workspaces were opened.
+func tellAside(log *zap.Logger, vault *sandbox.Vault, tables *sandbox.Workspaces) {
+	for folder, names := range map[string][]string{vaultFolder: vault.Aside(), workspacesFolder: tables.Aside()} {
+		if len(names) > 0 {
+			log.Warn("files that the store does not know were moved aside; weir vault status lists them", zap.String("folder", folder), zap.Strings("files", names))
+		}
 	}
-	_, err := log.Checkpoint(ctx)
-	return err
 }
 
 func registry() *prometheus.Registry {

@@ -5,18 +5,15 @@
 package weir.person
 
 # METADATA
-# description: |
-#   The capacity that the person's organisation must have for each role. Nobody holds roles of two. The matrix of duties
-#   (duties.yaml) says which capacities one organisation may have together; it is held to when they are given.
+# description: The side that each role works for. Nobody works for two sides.
 sides := {
 	"authority": "authority",
 	"provider": "provider",
-	"operator": "operator",
-	"analyst": "operator",
+	"operator": "operation",
+	"analyst": "operation",
 	"officer": "review",
 	"supervisor": "supervision",
-	"maintainer": "maintenance",
-	"rescuer": "rescue",
+	"maintainer": "platform",
 }
 
 # METADATA
@@ -37,11 +34,19 @@ one_side(roles) if {
 }
 
 # METADATA
-# description: The organisation is admitted, now, for what the roles need.
-fits(roles, capacities) if {
+# description: |
+#   An organisation that holds or ever held a grant is an operator. Nobody who reviews, supervises, authorises,
+#   supplies or maintains may belong to it.
+# scope: document
+fits(roles, operates) if {
+	operates == false
 	one_side(roles)
-	is_array(capacities)
-	every role in roles { sides[role] in capacities }
+}
+
+fits(roles, operates) if {
+	operates == true
+	one_side(roles)
+	every role in roles { sides[role] == "operation" }
 }
 
 # METADATA
