@@ -113,10 +113,10 @@ func (a *Assessment) Admit(ctx context.Context, r guard.Release, cells sandbox.T
 	if a.mode == policy.Exact && len(cells.Rows) > MaxReviewed {
 		return problem.New("export.too-many-cells", "limit", strconv.Itoa(MaxReviewed))
 	}
+	cells = inOrder(r, r.Same.In(cells))
 	if a.mode == policy.Private {
 		return a.admitPrivate(r, cells)
 	}
-	cells = r.Same.In(cells)
 	j := a.judging(r, cells)
 	if err := j.complete(); err != nil {
 		return problem.New("export.evidence").Because(err)
