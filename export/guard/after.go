@@ -47,6 +47,11 @@ func (c *checker) window(n *node) (*relation, error) {
 			if v.margin, err = c.windowMargin(e, w); err != nil {
 				return nil, err
 			}
+			args, err := c.values(e, e.Children, w)
+			if err != nil {
+				return nil, err
+			}
+			v.typ = returned(e, args)
 		}
 		if v.sort == measureValue {
 			v.poly = c.measure(atom{of: v.name, sql: "CAST(" + v.sql + " AS DOUBLE)"})
@@ -79,7 +84,7 @@ func (c *checker) unitWindow(e *expr, in *relation) (value, error) {
 			return value{}, c.deny(e, "guard.window-frame")
 		}
 	}
-	v := derived("", e.Return, "window", args...)
+	v := derived("", returned(e, args), "window", args...)
 	v.sort, v.sides = plainValue, in.with // it may tell the rows of a side apart
 	for _, o := range e.Orders {
 		of, err := c.values(e, []*expr{o.Expression}, in)

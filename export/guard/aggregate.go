@@ -95,6 +95,7 @@ func (c *checker) aggregateAfter(in *relation, groupExprs []*expr, groups []valu
 	out := &relation{kind: in.kind, reads: in.reads, data: in.data, single: len(groupExprs) == 0}
 	var cols, by []string
 	var after []margin
+	var types []typ
 	for i, e := range groupExprs {
 		v, err := c.expr(e, w)
 		if err != nil {
@@ -117,6 +118,11 @@ func (c *checker) aggregateAfter(in *relation, groupExprs []*expr, groups []valu
 			cols = append(cols, m.sql+" AS m"+itoa(len(groups)+i))
 		}
 		after = append(after, m)
+		args, err := c.values(e, e.Children, w)
+		if err != nil {
+			return nil, err
+		}
+		types = append(types, returned(e, args))
 	}
 	closed := c.alias()
 	sql := "SELECT " + strings.Join(cols, ", ") + " FROM " + w.from
@@ -132,7 +138,7 @@ func (c *checker) aggregateAfter(in *relation, groupExprs []*expr, groups []valu
 		if after[i].sql != "" {
 			after[i].sql = closed + ".m" + place
 		}
-		out.cols = append(out.cols, value{sql: closed + ".c" + place, typ: e.Return, sort: freeValue, name: e.Name, key: -1, margin: after[i]})
+		out.cols = append(out.cols, value{sql: closed + ".c" + place, typ: types[i], sort: freeValue, name: e.Name, key: -1, margin: after[i]})
 	}
 	return out, nil
 }

@@ -98,9 +98,19 @@ func (c *checker) cast(e *expr, in *relation) (value, error) {
 	if v.sort >= textValue && in.kind == protected {
 		return v, c.denyValue(e, v)
 	}
-	v.margin = castMargin(v, e.Return)
+	target := e.Return
+	if !e.TryCast && v.sort != constantValue {
+		target = target.roomFor(v.typ)
+		if to, err = target.sql(); err != nil {
+			return v, c.denyBecause(e, err, "guard.unknown-type", "type", e.Return.ID)
+		}
+	}
+	if from == to && e.Child.Class != "BOUND_CONSTANT" {
+		return v, nil
+	}
+	v.margin = castMargin(v, target)
 	v.sql = "TRY_CAST(" + v.sql + " AS " + to + ")"
-	if !e.Return.plain() {
+	if !target.plain() {
 		v.sql = "TRY(" + v.sql + ")" // between some types the engine's own TRY_CAST fails
 	}
 	v.origin, v.present = nil, false
@@ -108,22 +118,22 @@ func (c *checker) cast(e *expr, in *relation) (value, error) {
 		v.ofSide = "TRY_CAST(" + v.ofSide + " AS " + to + ")"
 	}
 	// Narrowing a measure would be a way to compute on it; widening is what the engine itself inserts.
-	if v.sort == measureValue && !widens(v.typ, e.Return) {
+	if v.sort == measureValue && !widens(v.typ, target) {
 		v.sort, v.poly = plainValue, polynomial{}
 	}
-	if v.sort == constantValue && !e.Return.keeps(v.poly) {
+	if v.sort == constantValue && !target.keeps(v.poly) {
 		v.poly = polynomial{}
 	}
-	if v.cond != nil && !widens(v.typ, e.Return) {
+	if v.cond != nil && !widens(v.typ, target) {
 		v.cond = nil
 	}
 	if v.cond != nil {
 		then := *v.cond
 		then.then.sql = "TRY_CAST(" + then.then.sql + " AS " + to + ")"
-		then.then.typ = e.Return
+		then.then.typ = target
 		v.cond = &then
 	}
-	v.typ = e.Return
+	v.typ = target
 	return v, nil
 }
 
@@ -132,21 +142,7 @@ func widens(from, to typ) bool {
 	if to.ID == "DOUBLE" {
 		return from.numeric()
 	}
-	if to.ID == "DECIMAL" && to.Info != nil {
-		if from.ID == "DECIMAL" && from.Info != nil {
-			return to.Info.Scale >= from.Info.Scale
-		}
-		return from.integer()
-	}
-	rank := map[string]int{"TINYINT": 1, "SMALLINT": 2, "INTEGER": 3, "BIGINT": 4, "HUGEINT": 5}
-	unsigned := map[string]int{"UTINYINT": 1, "USMALLINT": 2, "UINTEGER": 3, "UBIGINT": 4}
-	if a, ok := rank[from.ID]; ok {
-		return rank[to.ID] >= a
-	}
-	if a, ok := unsigned[from.ID]; ok {
-		return rank[to.ID] > a || unsigned[to.ID] >= a
-	}
-	return from.ID == "FLOAT" && to.ID == "FLOAT"
+	return to.holds(from)
 }
 
 var comparisons = map[string]string{
@@ -227,7 +223,7 @@ func (c *checker) operator(e *expr, in *relation) (value, error) {
 	default:
 		return value{}, c.deny(e, "guard.unknown-expression", "what", strings.ToLower(e.Type))
 	}
-	v := derived(sql, e.Return, "expression", args...)
+	v := derived(sql, e.Return.common(args...), "expression", args...)
 	switch e.Type {
 	case "OPERATOR_COALESCE":
 		v.margin = firstMargin(args, e.Return)
@@ -322,11 +318,11 @@ func (c *checker) caseWhen(e *expr, in *relation) (value, error) {
 		return value{}, err
 	}
 	args = append(args, other...)
-	v := derived("("+sql+" ELSE "+other[0].sql+" END)", e.Return, "CASE", args...)
 	var when, then []value
 	for i := 0; i+1 < len(args); i += 2 {
 		when, then = append(when, args[i]), append(then, args[i+1])
 	}
+	v := derived("("+sql+" ELSE "+other[0].sql+" END)", e.Return.common(append(slices.Clone(then), other...)...), "CASE", args...)
 	v.margin = caseMargin(sqlOf(when), slices.Concat(then, other), e.Return)
 	v.cond = conditionOf(when, then, other[0])
 	if len(e.Checks) == 1 {

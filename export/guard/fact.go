@@ -174,6 +174,7 @@ func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []va
 		if g.sort == identifierValue || g.sort == textValue {
 			return nil, c.denyValue(nil, g)
 		}
+		g.asPlain()
 		v := g
 		if groupExprs == nil { // DISTINCT groups by the columns themselves
 			v = w.cols[i]
@@ -252,7 +253,7 @@ func (c *checker) unitFact(e *expr, w *relation) (sql string, v value, args []va
 	if err != nil {
 		return "", value{}, nil, err
 	}
-	v = derived("", e.Return, e.Name, args...)
+	v = derived("", returned(e, args), e.Name, args...)
 	v.sort = plainValue
 	for _, a := range args {
 		if w.weighs(a) {
@@ -272,7 +273,7 @@ func (c *checker) unitFact(e *expr, w *relation) (sql string, v value, args []va
 	counts := e.Name == "count_star" && e.Filter == nil
 	measured := len(args) > 0 && e.Return.numeric() && e.Filter == nil && !strings.HasPrefix(e.Name, "count")
 	for _, a := range args {
-		measured = measured && (a.sort == measureValue || a.sort == constantValue)
+		measured = measured && !a.partial && (a.sort == measureValue || a.sort == constantValue)
 	}
 	switch {
 	case counts || measured && (bareMeasures(args) || linear(e, args)):

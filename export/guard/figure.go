@@ -152,10 +152,20 @@ func (c *checker) measured(e *expr, a cell, args []value) (cell, error) {
 	}
 	for i, v := range args {
 		v.sql = c.asPolynomial(v)
+		if c.mode == policy.Exact && a.Kind != Quantile && veryWide[v.typ.ID] {
+			v.sql, v.typ = v.as(doubleType), doubleType // of which sums and squares can be formed
+			args[i].typ = v.typ
+		}
 		args[i].sql = computable(e.Name, v)
+		if c.mode == policy.Exact && v.partial {
+			a.restrict(v.there(args[i].sql), v.secret && v.poly.divides())
+		}
 		a.filter = and(a.filter, takesPart(args[i], a.Kind))
 	}
 	a.args = args
+	if a.Kind == Quantile {
+		a.Type = mustSQL(returned(e, args))
+	}
 	if a.Kind == Moment || a.Kind == Quantile {
 		for _, v := range args {
 			name, bare := bareMeasure(v.poly)

@@ -18,18 +18,25 @@ func (c *checker) function(e *expr, in *relation) (value, error) {
 	if err := c.checkArguments(e, args); err != nil {
 		return value{}, err
 	}
-	sql, err := c.call(e, args, in)
-	if err != nil {
-		return value{}, err
+	sql, to, wide := arithmeticSQL(e.Name, args, e.Return, in.kind)
+	if !wide {
+		args = narrowed(e, args)
+		if to = e.Return; ofAny[e.Name] {
+			to = to.common(args...)
+		}
+		if sql, err = c.call(e, args, in); err != nil {
+			return value{}, err
+		}
 	}
 	c.makesLong(sql, e, args)
-	if e.Name != "error" && !total[e.Name] {
+	if !wide && e.Name != "error" && !total[e.Name] {
 		sql = "TRY(" + sql + ")"
 	}
-	v := derived(sql, e.Return, e.Name, args...)
-	v.margin = marginOfCall(e.Name, args, e.Return)
+	v := derived(sql, to, e.Name, args...)
+	v.margin = marginOfCall(e.Name, args, to)
 	if in.kind == protected {
 		c.arithmetic(e, args, &v)
+		v.partial = v.sort == measureValue && mayLose(v, args, wide)
 	}
 	return v, nil
 }

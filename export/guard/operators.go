@@ -186,6 +186,7 @@ func (c *checker) literalRows(n *node) (*relation, error) {
 	}
 	empty := &relation{kind: openData}
 	var lines []string
+	types := slices.Clone(n.ExprTypes)
 	for _, row := range rows {
 		list, err := c.values(nil, row, empty)
 		if err != nil {
@@ -194,11 +195,14 @@ func (c *checker) literalRows(n *node) (*relation, error) {
 		if len(list) != len(n.ExprTypes) {
 			return nil, problem.New("guard.unknown-plan", "what", "values")
 		}
+		for i, v := range list {
+			types[i] = types[i].common(v)
+		}
 		lines = append(lines, "("+strings.Join(sqlOf(list), ", ")+")")
 	}
 	alias := c.alias()
 	r := &relation{from: fmt.Sprintf("(VALUES %s) AS %s(%s)", strings.Join(lines, ", "), alias, strings.Join(numbered("c", len(n.ExprTypes)), ", "))}
-	for i, t := range n.ExprTypes {
+	for i, t := range types {
 		r.cols = append(r.cols, value{sql: alias + ".c" + itoa(i), typ: t, sort: freeValue, name: "value", key: -1, margin: noMargin})
 	}
 	return r, nil

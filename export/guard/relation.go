@@ -47,6 +47,7 @@ type value struct {
 	strict    bool    // NULL in every row that lacks the unit whose column it is
 	present   bool    // in no row NULL
 	poly      polynomial
+	partial   bool       // of a measure: it may be NULL although what it is made of is there; see wide.go
 	sides     []*side    // joined open or released rows that it was made of
 	ofSide    string     // its SQL over its side alone, if it is a column of one
 	origin    *origin    // where it comes from as it is

@@ -34,6 +34,9 @@ func (c *checker) setOperation(n *node) (*relation, error) {
 			r = r.forget()
 		}
 		w := c.wrap(r)
+		for i := range w.cols {
+			w.cols[i].asPlain()
+		}
 		if !c.ofUnion(n, w) {
 			c.dropMeasures(w)
 		}
