@@ -114,6 +114,9 @@ func (f *Flow) Run(ctx context.Context, who policy.Principal, req Request) (resu
 	if err != nil {
 		return f.refuse(ctx, who, req, err)
 	}
+	if err := program.Constants.Hold(ctx, planning); err != nil {
+		return f.refuse(ctx, who, req, err)
+	}
 
 	// The day's account is charged before data is touched, and for nothing that was refused until here: what is wrong with a
 	// text costs no job.
@@ -269,6 +272,9 @@ func (f *Flow) Explain(ctx context.Context, who policy.Principal, req Request) (
 	}
 	program, err := guard.Check(req.SQL, bound, schema, decision.Rules, decision.Mode)
 	if err != nil {
+		return nil, err
+	}
+	if err := program.Constants.Hold(ctx, planning); err != nil {
 		return nil, err
 	}
 	return Explanation{Plan: program.Tree, Releases: len(program.Releases), Mode: decision.Mode}, nil

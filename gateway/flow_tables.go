@@ -87,6 +87,9 @@ func (f *Flow) table(ctx context.Context, who policy.Principal, req Request, d p
 		if kept, err = guard.CheckTable(step.name, step.sql, bound, schema, d.Rules, d.Mode); err != nil {
 			return f.refuse(ctx, who, req, err)
 		}
+		if err := kept.Constants.Hold(ctx, planning); err != nil {
+			return f.refuse(ctx, who, req, err)
+		}
 	}
 	if err := f.Policy.Spend(ctx, req.Grant, 1, 0); err != nil {
 		return f.refuse(ctx, who, req, err)

@@ -67,7 +67,7 @@ func (c *checker) constant(e *expr) (value, error) {
 	if err != nil {
 		return value{}, c.denyBecause(e, err, "guard.unknown-type", "type", e.Value.Type.ID)
 	}
-	v := value{sql: sql, typ: e.Value.Type, sort: constantValue, name: "constant", key: -1, margin: noMargin}
+	v := value{sql: sql, literal: sql, typ: e.Value.Type, sort: constantValue, name: "constant", key: -1, margin: noMargin}
 	if !e.Value.Null {
 		text, _ := e.Value.text()
 		c.literal(text)
@@ -107,6 +107,12 @@ func (c *checker) cast(e *expr, in *relation) (value, error) {
 	}
 	if from == to && e.Child.Class != "BOUND_CONSTANT" {
 		return v, nil
+	}
+	if v.sort == constantValue && !e.TryCast {
+		c.casts(e, v, target)
+	}
+	if v.literal != "" {
+		v.literal = "TRY_CAST(" + v.literal + " AS " + to + ")"
 	}
 	v.margin = castMargin(v, target)
 	v.sql = "TRY_CAST(" + v.sql + " AS " + to + ")"

@@ -26,6 +26,8 @@ type Program struct {
 	Tree     *Typed   // the typed plan, for the analyst's explanation
 	Literals []string // constants in the analyst's text, for the officer
 	Sources  []string // the data sets that it reads
+	// Constants must hold before anything is run; see constants.go.
+	Constants Constants
 }
 
 // Final is the last step: post-processing over released tables and open data.

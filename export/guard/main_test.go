@@ -115,5 +115,9 @@ func (p *planner) check(ctx context.Context, sql string, mode policy.Mode) (*gua
 	if err != nil {
 		return nil, err
 	}
-	return guard.Check(sql, bound, p.schema, policy.DefaultRules, mode)
+	program, err := guard.Check(sql, bound, p.schema, policy.DefaultRules, mode)
+	if err != nil {
+		return nil, err
+	}
+	return program, program.Constants.Hold(ctx, p.process)
 }

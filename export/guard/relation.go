@@ -36,6 +36,7 @@ const (
 // value is a typed expression: SQL over the relation's FROM clause, and what may be done with it.
 type value struct {
 	sql       string
+	literal   string // a constant's own SQL, whatever relation it is a column of
 	typ       typ
 	sort      sort
 	name      string  // for messages: the column, or what it was made of

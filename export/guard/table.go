@@ -16,6 +16,8 @@ type Table struct {
 	Proofs  string         // brings one row of columns each of which must be true; empty where there is nothing to prove
 	Dataset policy.Dataset // what the table is
 	Data    []string       // data sets and tables that it reads
+	// Constants must hold before anything is run; see constants.go.
+	Constants Constants
 }
 
 // CheckTable types the rows of a table that is to be kept. Beside what no query may do, it refuses released figures,
@@ -48,7 +50,7 @@ func (c *checker) table(name string, bound sandbox.Bound, schema []policy.Datase
 	case last.lonely || len(names) != len(last.cols):
 		return nil, c.deny(nil, "guard.table-columns")
 	}
-	t := &Table{Dataset: policy.Dataset{Name: name, Open: last.kind == openData}, Data: sorted(last.data)}
+	t := &Table{Constants: c.program.Constants, Dataset: policy.Dataset{Name: name, Open: last.kind == openData}, Data: sorted(last.data)}
 	var list []string
 	for i, v := range last.cols {
 		column, err := c.keptColumn(names[i], v, last)
