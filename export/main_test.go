@@ -11,7 +11,14 @@ import (
 // worker is the real child, built once.
 var worker string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	code := run(m)
+	if theGround != nil {
+		theGround.stop()
+		os.RemoveAll(theGround.dir)
+	}
+	os.Exit(code)
+}
 
 func run(m *testing.M) int {
 	if worker = os.Getenv("WEIR_WORKER"); worker != "" { // linking one takes longer than most of the tests

@@ -2,19 +2,25 @@ package export
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/csv"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"weir/export/guard"
+	"weir/internal/store"
 	"weir/internal/store/storetest"
 	"weir/policy"
 	"weir/sandbox"
+	"weir/sandbox/seal"
 )
 
 // record is a row as the tests know it: nil, a string or a number in each column. All numbers of the world are
@@ -57,21 +63,69 @@ func (r releasedTable) failed(checks ...string) int {
 	return n
 }
 
+// seed makes the world and the hashes of its units, so that a test that failed can be repeated: go test ./export -seed N.
+var seed = flag.Uint64("seed", 7, "seed of the generated world and of its units' hashes")
+
+// ground is what all worlds of a run stand on: data, a vault and two processes that only read. It is made once.
+type ground struct {
+	dir      string
+	schema   []policy.Dataset
+	rows     map[string][]record
+	vault    *sandbox.Vault
+	planning *sandbox.Planning
+	session  *sandbox.Session
+}
+
+var theGround *ground
+
+// newWorld gives the world with a filter and a history of its own.
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	ctx := t.Context()
-	db := storetest.Open(t, storetest.SQLite(t))
-	w := &world{rows: inhabitants(rand.New(rand.NewPCG(7, 11)))}
+	t.Logf("the world of seed %d; -seed gives it again", *seed)
+	if theGround == nil {
+		theGround = newGround(t)
+	}
+	theGround.start(t)
+	w := &world{rows: theGround.rows, schema: slices.Clone(theGround.schema), planning: theGround.planning, session: theGround.session}
 	var err error
-	if w.queue, err = OpenQueue(ctx, db, nil); err != nil {
+	if w.queue, err = OpenQueue(t.Context(), storetest.Open(t, storetest.SQLite(t)), nil); err != nil {
 		t.Fatal(err)
 	}
 	if w.filter, err = New([]byte(strings.Repeat("k", 32)), w.queue); err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	vault, err := sandbox.OpenVault(ctx, filepath.Join(dir, "vault"), db, worker, sandbox.MemoryMaster())
+	return w
+}
+
+// keyOf makes a key of the seed.
+func keyOf(purpose string) seal.Key { return sha256.Sum256(fmt.Appendf(nil, "%s %d", purpose, *seed)) }
+
+// newGround takes the generated data into a vault. The units' hashes follow from the seed like the data: in which part
+// of a fingerprint a unit falls would else be another in every run.
+func newGround(t testing.TB) *ground {
+	t.Helper()
+	ctx := context.Background() // longer than this test
+	dir, err := os.MkdirTemp("", "weir-world-")
 	if err != nil {
+		t.Fatal(err)
+	}
+	g := &ground{dir: dir, rows: inhabitants(rand.New(rand.NewPCG(*seed, 11)))}
+	db, err := store.Open(ctx, filepath.Join(dir, "weir.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sandbox.HasKeys(ctx, db); err != nil { // makes the table
+		t.Fatal(err)
+	}
+	master, units := seal.Masters{keyOf("master")}, keyOf("units")
+	wrapped, err := master.Wrap(ctx, units[:], "unit")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.NewRaw("INSERT INTO sandbox_keys (purpose, master, wrapped, made_at) VALUES ('unit', ?, ?, ?)", master.KeyID(), wrapped, time.Unix(0, 0).UTC()).Exec(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if g.vault, err = sandbox.OpenVault(ctx, filepath.Join(dir, "vault"), db, worker, master); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"people", "events", "sales", "trips"} {
@@ -83,23 +137,42 @@ func newWorld(t testing.TB) *world {
 		if err := os.WriteFile(path, manifest, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		w.write(t, filepath.Join(dir, name+".csv"), name)
-		d, err := vault.Import(ctx, path)
+		(&world{rows: g.rows}).write(t, filepath.Join(dir, name+".csv"), name)
+		d, err := g.vault.Import(ctx, path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.schema = append(w.schema, d)
+		g.schema = append(g.schema, d)
+	}
+	return g
+}
+
+// start starts the processes, and again where a test ended one.
+func (g *ground) start(t testing.TB) {
+	t.Helper()
+	if g.session != nil {
+		_, errWorker := g.session.Query(t.Context(), sandbox.Query{SQL: "SELECT 1 AS c0"})
+		if _, errPlanner := g.planning.Bind(t.Context(), "SELECT 1"); errWorker == nil && errPlanner == nil {
+			return
+		}
+		g.stop()
 	}
 	limits := sandbox.DefaultLimits
-	limits.Wall, limits.CPU = limits.Wall*20, limits.CPU*10 // one process answers a whole test
-	if w.planning, err = sandbox.NewPlanner(worker, limits).Start(ctx, w.schema); err != nil {
+	limits.Wall, limits.CPU = limits.Wall*500, limits.CPU*500 // one process answers all tests
+	var err error
+	if g.planning, err = sandbox.NewPlanner(worker, limits).Start(context.Background(), g.schema); err != nil {
 		t.Fatal(err)
 	}
-	if w.session, err = sandbox.NewWorkers(worker, vault, limits).Start(ctx, "world", w.schema); err != nil {
+	if g.session, err = sandbox.NewWorkers(worker, g.vault, limits).Start(context.Background(), "world", g.schema); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { w.planning.Close(); w.session.Close() })
-	return w
+}
+
+func (g *ground) stop() {
+	if g.session != nil {
+		g.planning.Close()
+		g.session.Close()
+	}
 }
 
 var columnsOfWorld = map[string][]string{
