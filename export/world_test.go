@@ -110,6 +110,7 @@ func newGround(t testing.TB) *ground {
 		t.Fatal(err)
 	}
 	g := &ground{dir: dir, rows: inhabitants(rand.New(rand.NewPCG(*seed, 11)))}
+	g.rows["odd"] = odd(rand.New(rand.NewPCG(*seed, 12)))
 	db, err := store.Open(ctx, filepath.Join(dir, "weir.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +129,7 @@ func newGround(t testing.TB) *ground {
 	if g.vault, err = sandbox.OpenVault(ctx, filepath.Join(dir, "vault"), db, worker, master); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"people", "events", "sales", "trips"} {
+	for _, name := range []string{"people", "events", "sales", "trips", "odd"} {
 		manifest, err := os.ReadFile(filepath.Join("testdata", "world", name+".yaml"))
 		if err != nil {
 			t.Fatal(err)
@@ -180,6 +181,7 @@ var columnsOfWorld = map[string][]string{
 	"events": {"patient", "room", "kind", "cost"},
 	"sales":  {"buyer", "seller", "district", "price"},
 	"trips":  {"rider", "line", "purpose", "stops", "fare", "delay"},
+	"odd":    {"oid", "ward", "born", "diag", "ill", "pay", "debt", "fee", "hours", "rate", "profit"},
 }
 
 func (w *world) write(t testing.TB, path, name string) {
@@ -295,6 +297,9 @@ func (w *world) ask(ctx context.Context, operator, sql string, mode policy.Mode,
 	}
 	program, err := guard.Check(sql, bound, w.schema, rules, mode)
 	if err != nil {
+		return releasedTable{}, err
+	}
+	if err := program.Constants.Hold(ctx, w.planning); err != nil {
 		return releasedTable{}, err
 	}
 	assessment, err := w.filter.Begin(job, program, policy.Decision{Grant: policy.Grant{Operator: operator}, Mode: mode, Rules: rules})

@@ -80,7 +80,7 @@ func TestHostileWorker(t *testing.T) {
 				mustBeGone(t, s.process)
 			}
 			jobFailedBecause(t, err, strings.Split(c.word, "|")...)
-			if strings.Contains(cause(err), "1101") {
+			if strings.Contains(cause(err), "110101199003074321") {
 				t.Errorf("what the worker said was repeated: %s", cause(err))
 			}
 		})
@@ -159,7 +159,7 @@ func TestHostileIntake(t *testing.T) {
 			v := vault(t)
 			v.executable = shownScript(t, self, c.script)
 			_, err := v.Import(t.Context(), "testdata/people.yaml")
-			if problem.Of(err).Code != c.code || strings.Contains(cause(err), "1101") {
+			if problem.Of(err).Code != c.code || strings.Contains(cause(err), "110101199003074321") {
 				t.Errorf("got %s", cause(err))
 			}
 			if rest := left(t, v); len(rest) > 0 {
