@@ -78,7 +78,7 @@ func (c *checker) casts(at *expr, v value, to typ) {
 			written = text
 		}
 	}
-	fault := c.deny(at, "guard.constant", "value", shortened(written), "type", strings.ToLower(t))
+	fault := c.deny(at, "guard.constant", "value", cut(written), "type", strings.ToLower(t))
 	if fault.At.Line <= 1 && fault.At.Column <= 1 { // the engine does not say where a constant stands that it casts itself
 		for _, form := range []string{quoteText(written), written} {
 			if offset := strings.Index(c.sql, form); offset >= 0 {
@@ -123,8 +123,8 @@ func plainly(e *expr, to typ) bool {
 	return false
 }
 
-// shortened cuts what is shown of a constant.
-func shortened(text string) string {
+// cut shortens what is shown of a constant.
+func cut(text string) string {
 	if short := []rune(text); len(short) > 40 {
 		return string(short[:40]) + "…"
 	}
