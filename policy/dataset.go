@@ -59,6 +59,9 @@ type Column struct {
 	Bound *Bounds `yaml:"measure" json:"measure,omitempty"` // set: the column is a measure besides its class
 	Title string  `yaml:"title" json:"title,omitempty"`
 
+	// Source is the column's name in the provider's file, where it is another; in JSON a path of names with points between.
+	Source string `yaml:"source" json:"source,omitempty"`
+
 	// Public says that what the column holds of each unit is no secret. Only a column of class quasi or open can be, and
 	// where the data set's membership is secret it is of no use: which rows there are is a secret then. See PublicColumn.
 	Public bool `yaml:"public" json:"public,omitempty"`

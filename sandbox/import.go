@@ -218,11 +218,11 @@ func memoryForFiles() (int64, error) {
 // intake is what a worker is asked to do with the file that a manifest describes.
 func (v *Vault) intake(m manifest) *wire.Intake {
 	request := &wire.Intake{
-		Format: m.format, Encoding: m.Encoding, Output: isolate.InsideFolder + "/data", Secret: v.secret,
+		Format: m.format, Encoding: m.Encoding, Gzip: m.gzip, Read: m.Read.wire(), Output: isolate.InsideFolder + "/data", Secret: v.secret,
 		Memory: v.limits.Memory, Threads: v.limits.Threads,
 	}
 	for _, c := range m.Columns {
-		column := wire.IntakeColumn{Name: c.Name, Type: c.Type, Values: c.Values, Cap: c.Cap}
+		column := wire.IntakeColumn{Name: c.Name, Source: c.Source, Type: c.Type, Values: c.Values, Cap: c.Cap}
 		column.Measure = c.IsMeasure()
 		column.Total = column.Measure && exactNumber(c.Type)
 		if c.Bound != nil {
@@ -242,7 +242,7 @@ var contentHash = regexp.MustCompile(`^[0-9a-f]{64}$`)
 // plausible reports whether a worker's account of what it took in is one at all.
 func plausible(t wire.Taken, units, columns int, room int64) bool {
 	for _, u := range t.Units {
-		if u.Most < 1 || u.Most > t.Rows {
+		if u.Most < 1 || u.Most > t.Rows || u.Units < 1 || u.Units > t.Rows {
 			return false
 		}
 		for _, total := range u.Totals {
@@ -259,7 +259,7 @@ func plausible(t wire.Taken, units, columns int, room int64) bool {
 			}
 		}
 	}
-	return t.Rows >= 1 && t.Bytes >= 1 && t.Bytes <= room && t.Undeclared >= 0 && len(t.Units) == units && len(t.Present) == columns && contentHash.MatchString(t.Hash)
+	return t.Rows >= 1 && t.Bytes >= 1 && t.Bytes <= room && t.Undeclared >= 0 && len(t.Units) == units && len(t.Present) == columns && len(t.Quality) == columns && contentHash.MatchString(t.Hash)
 }
 
 func plausibleCap(c wire.Cap) bool {
@@ -275,11 +275,30 @@ func exactNumber(sqlType string) bool {
 var faults = []string{
 	"no-rows", "missing-column", "duplicate-header", "wrong-width", "quotes", "long-row", "encoding", "malformed",
 	"unreadable", "wrong-type", "out-of-bounds", "not-listed", "empty-key",
+	"encoding-unclear", "checksum", "total-row", "damaged-key", "no-sheet", "no-path",
 }
 
-// badFile makes a problem of what an intake found. The worker has read a foreign file, so nothing that it says is
-// taken as it is: the kind must be known, and the column must be a declared one.
+// badFile makes a problem of what an intake found: the one fault, or all of them with how often each is there. The worker has
+// read a foreign file, so nothing that it says is taken as it is.
 func badFile(m manifest, file string, found wire.BadFile) *problem.Problem {
+	first := oneFault(m, file, found)
+	if found.Count <= 1 && len(found.More) == 0 {
+		return first
+	}
+	all := []problem.Part{{Problem: first, Times: found.Count}}
+	total := max(found.Count, 1)
+	for _, more := range found.More[:min(len(found.More), maxParts)] {
+		all = append(all, problem.Part{Problem: oneFault(m, file, more), Times: more.Count})
+		total += max(more.Count, 1)
+	}
+	return problem.New("intake.faults", "file", file, "count", rowText(total)).With(all...)
+}
+
+// maxParts is the most kinds of fault that are told at once.
+const maxParts = 200
+
+// oneFault makes a problem of one kind of fault: the kind must be known, and the column must be a declared one.
+func oneFault(m manifest, file string, found wire.BadFile) *problem.Problem {
 	if !slices.Contains(faults, found.Kind) {
 		found.Kind = "unreadable"
 	}

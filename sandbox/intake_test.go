@@ -2,17 +2,23 @@ package sandbox
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
+	"github.com/xuri/excelize/v2"
+	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/simplifiedchinese"
+	"golang.org/x/text/encoding/traditionalchinese"
 	"golang.org/x/text/encoding/unicode"
 
 	"weir/internal/problem"
@@ -23,6 +29,7 @@ import (
 type intakeCase struct {
 	What     string
 	Manifest *string  // whole; without it, the usual one
+	Read     string   // what it says about how the file is read
 	Encoding string   // declared in the usual manifest
 	Types    []string // of columns c0, c1, … that replace n and s in the usual manifest
 	Format   string   // the file's extension; csv without it
@@ -65,6 +72,10 @@ func (c intakeCase) write(t *testing.T, dir string) (manifest string) {
 	switch c.As {
 	case "gb18030":
 		content, err = simplifiedchinese.GB18030.NewEncoder().Bytes(content)
+	case "big5":
+		content, err = traditionalchinese.Big5.NewEncoder().Bytes(content)
+	case "latin-1":
+		content, err = charmap.ISO8859_1.NewEncoder().Bytes(content)
 	case "utf-16":
 		content, err = unicode.UTF16(unicode.LittleEndian, unicode.UseBOM).NewEncoder().Bytes(content)
 	}
@@ -73,6 +84,12 @@ func (c intakeCase) write(t *testing.T, dir string) (manifest string) {
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+	switch {
+	case strings.HasSuffix(format, ".gz"):
+		content = compressed(t, content)
+	case format == "xlsx":
+		content = spreadsheet(t, string(content))
 	}
 	if c.Cut != nil {
 		content = content[:*c.Cut]
@@ -98,8 +115,52 @@ func (c intakeCase) usual(format string) string {
 			columns += fmt.Sprintf("  - {name: c%d, type: \"%s\", class: quasi}\n", i, name)
 		}
 	}
-	return "name: t\nfile: data." + format + "\nencoding: \"" + c.Encoding + "\"\nunits: [{domain: person, key: id}]\n" +
+	return "name: t\nfile: data." + format + "\nencoding: \"" + c.Encoding + "\"\nread: {" + c.Read + "}\nunits: [{domain: person, key: id}]\n" +
 		"columns:\n  - {name: id, type: text, class: identifier}\n" + columns
+}
+
+func compressed(t *testing.T, content []byte) []byte {
+	t.Helper()
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	if _, err := w.Write(content); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return packed.Bytes()
+}
+
+// spreadsheet makes a workbook of lines with fields. A field that is a number becomes one, and one that is a date a day.
+func spreadsheet(t *testing.T, lines string) []byte {
+	t.Helper()
+	book := excelize.NewFile()
+	defer book.Close()
+	for i, line := range strings.Split(strings.TrimSpace(lines), "\n") {
+		for j, field := range strings.Split(line, ",") {
+			cell, err := excelize.CoordinatesToCellName(j+1, i+1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var value any = field
+			if day, err := time.Parse(time.DateOnly, field); err == nil {
+				value = day
+			} else if number, err := strconv.ParseFloat(field, 64); err == nil {
+				value = number
+			} else if field == "" {
+				continue
+			}
+			if err := book.SetCellValue("Sheet1", cell, value); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var made bytes.Buffer
+	if err := book.Write(&made); err != nil {
+		t.Fatal(err)
+	}
+	return made.Bytes()
 }
 
 func TestIntakeCases(t *testing.T) {

@@ -25,9 +25,12 @@ type manifest struct {
 	policy.Dataset `yaml:",inline"`
 
 	File     string `yaml:"file"`     // relative to the manifest
-	Encoding string `yaml:"encoding"` // utf-8, gbk or gb18030; empty: found out
+	Encoding string `yaml:"encoding"` // empty: found out, where that is certain
 
-	format string // csv, json or parquet
+	Read readingOptions `yaml:"read"`
+
+	format string // csv, json, parquet or xlsx
+	gzip   bool
 }
 
 // datasetName is what a data set may be called. It is part of paths and of SQL.
@@ -101,19 +104,35 @@ func (m *manifest) check() *problem.Problem {
 	return m.checkDisclosure()
 }
 
+var (
+	formats   = map[string]string{".csv": "csv", ".json": "json", ".ndjson": "json", ".jsonl": "json", ".parquet": "parquet", ".xlsx": "xlsx"}
+	encodings = map[string]string{
+		"": "", "utf-8": "utf-8", "utf8": "utf-8", "gbk": "gb18030", "gb2312": "gb18030", "gb18030": "gb18030", "utf-16": "utf-16", "utf16": "utf-16",
+		"latin-1": "latin-1", "latin1": "latin-1", "iso-8859-1": "latin-1", "windows-1252": "latin-1", "big5": "big5", "big-5": "big5",
+	}
+)
+
+// formatOf tells the format of a file from its name, and whether it is compressed.
+func formatOf(file string) (format string, gzip bool) {
+	name, gzip := strings.CutSuffix(strings.ToLower(file), ".gz")
+	format = formats[filepath.Ext(name)]
+	if gzip && format != "csv" && format != "json" {
+		return "", false
+	}
+	return format, gzip
+}
+
 func (m *manifest) checkFile() *problem.Problem {
-	formats := map[string]string{".csv": "csv", ".json": "json", ".ndjson": "json", ".jsonl": "json", ".parquet": "parquet"}
-	m.format = formats[strings.ToLower(filepath.Ext(m.File))]
+	m.format, m.gzip = formatOf(m.File)
 	if m.format == "" {
 		return problem.New("intake.bad-format", "file", plain(filepath.Base(m.File)))
 	}
-	encodings := map[string]string{"": "", "utf-8": "utf-8", "utf8": "utf-8", "gbk": "gb18030", "gb2312": "gb18030", "gb18030": "gb18030"}
 	encoding, ok := encodings[strings.ToLower(m.Encoding)]
-	if !ok || encoding != "" && m.format == "parquet" {
+	if !ok || encoding != "" && m.format != "csv" && m.format != "json" {
 		return problem.New("intake.bad-encoding", "name", plain(m.Encoding))
 	}
 	m.Encoding = encoding
-	return nil
+	return m.Read.check(m.format)
 }
 
 func checkColumn(c *policy.Column) *problem.Problem {

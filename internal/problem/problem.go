@@ -56,11 +56,18 @@ type Position struct {
 
 // Problem is an error for a person.
 type Problem struct {
-	Code string
-	At   Position
-	args map[string]string
-	why  error
-	wait time.Duration
+	Code  string
+	At    Position
+	args  map[string]string
+	why   error
+	wait  time.Duration
+	parts []Part
+}
+
+// Part is one of several faults that are told at once, and how often it is there.
+type Part struct {
+	Problem *Problem
+	Times   int64
 }
 
 var (
@@ -122,6 +129,9 @@ func (p *Problem) Wait() time.Duration { return p.wait }
 // Place attaches a place in the analyst's text.
 func (p *Problem) Place(at Position) *Problem { p.At = at; return p }
 
+// With attaches the faults that this problem sums up. They follow its detail, each on a line of its own.
+func (p *Problem) With(parts ...Part) *Problem { p.parts = parts; return p }
+
 // Unwrap gives the cause to errors.Is and to the operation log.
 func (p *Problem) Unwrap() error { return p.why }
 
@@ -146,6 +156,12 @@ func (p *Problem) In(lang Lang) Text {
 	t.Title, t.Detail, t.Help = p.fill(t.Title), p.fill(t.Detail), p.fill(t.Help)
 	if p.At.Line > 0 {
 		t.Detail = place + t.Detail
+	}
+	for _, part := range p.parts {
+		t.Detail += "\n- " + part.Problem.In(lang).Detail
+		if part.Times > 1 {
+			t.Detail += fmt.Sprintf(" (× %d)", part.Times)
+		}
 	}
 	return t
 }

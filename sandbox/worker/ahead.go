@@ -12,9 +12,10 @@ type ahead struct {
 
 // batch is some rows, and what came after the last of them, if the source ended there: io.EOF or a fault.
 type batch struct {
-	rows  [][]any
-	lines []int64 // of each row, and of the fault
-	err   error
+	rows   [][]any
+	faults []error // of each row, or nil; the source went on after it
+	lines  []int64 // of each row, and of the fault
+	err    error
 }
 
 const batchRows = 512
@@ -39,11 +40,12 @@ func fetch(s source) batch {
 	for len(b.rows) < batchRows {
 		row, err := s.next()
 		b.lines = append(b.lines, s.line())
-		if err != nil {
+		if err != nil && !ofOneRow(err) {
 			b.err = err
 			return b
 		}
 		b.rows = append(b.rows, append(make([]any, 0, len(row)), row...))
+		b.faults = append(b.faults, err)
 	}
 	return b
 }
@@ -58,7 +60,7 @@ func (a *ahead) next() ([]any, error) {
 	}
 	a.at = a.batch.lines[a.given]
 	a.given++
-	return a.batch.rows[a.given-1], nil
+	return a.batch.rows[a.given-1], a.batch.faults[a.given-1]
 }
 
 func (a *ahead) line() int64     { return a.at }

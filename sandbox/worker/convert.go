@@ -24,7 +24,8 @@ const (
 	outOfBounds = "out-of-bounds"
 )
 
-func converterFor(c wire.IntakeColumn) converter {
+// converterFor gives the converter of a column. Where forms of dates and times are declared, no other is taken.
+func converterFor(c wire.IntakeColumn, forms []string) converter {
 	switch {
 	case c.Type == "VARCHAR":
 		return func(value any) (driver.Value, string, string) {
@@ -37,9 +38,9 @@ func converterFor(c wire.IntakeColumn) converter {
 	case c.Type == "BOOLEAN":
 		return convertBool
 	case c.Type == "DATE":
-		return convertTime(dates, "2006-01-02")
+		return convertTime(formsOr(forms, dates), "2006-01-02")
 	case c.Type == "TIMESTAMP":
-		return convertTime(timestamps, "2006-01-02T15:04:05.999999")
+		return convertTime(formsOr(forms, timestamps), "2006-01-02T15:04:05.999999")
 	case c.Type == "DOUBLE":
 		return convertFloat(c, 64)
 	case c.Type == "FLOAT":
@@ -103,6 +104,13 @@ var (
 		"2006-01-02 15:04", "2006/1/2 15:04", "2006-01-02",
 	}
 )
+
+func formsOr(declared, usual []string) []string {
+	if declared != nil {
+		return declared
+	}
+	return usual
+}
 
 // convertTime tries the forms in their order; a fraction of a second may follow the seconds in any.
 func convertTime(forms []string, canonical string) converter {

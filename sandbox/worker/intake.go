@@ -112,6 +112,9 @@ func take(ctx context.Context, request wire.Intake) (*wire.Taken, error) {
 	if taken.Full, err = fullColumns(ctx, conn, request); err != nil {
 		return nil, err
 	}
+	if err := quality(ctx, conn, request, taken); err != nil {
+		return nil, err
+	}
 	if err := e.run(ctx, "CHECKPOINT"); err != nil {
 		return nil, err
 	}
@@ -136,32 +139,48 @@ func open(ctx context.Context, conn *sql.Conn, input *os.File, request wire.Inta
 	case "json":
 		return openJSON(input, request)
 	case "parquet":
+		if err := checkPages(input); err != nil {
+			return nil, err
+		}
 		return openParquet(ctx, conn, request)
+	case "xlsx":
+		return openSheet(input, request)
 	}
 	return nil, errProtocol
 }
 
-// fillData converts and checks every row and appends it.
+// fillData converts and checks every row and appends it, as long as there is no fault. All faults are told at once.
 func fillData(conn *sql.Conn, request wire.Intake, rows source) (*wire.Taken, error) {
 	taken := &wire.Taken{}
 	filler := newFiller(request)
+	found := &faults{}
 	err := conn.Raw(func(c any) error {
 		appender, err := duckdb.NewAppender(c.(*duckdb.Conn), "", "", "data")
 		if err != nil {
 			return err
 		}
 		defer appender.Close()
+		whole := &lastHeld{source: rows, skip: request.Read.SkipTotal, look: request.Format != "parquet"}
 		for {
-			values, err := rows.next()
+			values, err := whole.next()
 			if err == io.EOF {
 				break
 			}
 			taken.Rows++
-			if err == nil {
-				err = filler.row(values)
+			if err != nil && !found.add(err, taken.Rows, whole.at) {
+				return err
+			}
+			if err != nil && !ofOneRow(err) {
+				break
 			}
 			if err != nil {
-				return at(err, taken.Rows, rows.line())
+				continue
+			}
+			for _, fault := range filler.row(values) {
+				found.add(fault, taken.Rows, whole.at)
+			}
+			if found.any() {
+				continue // nothing of the file will be taken in; what else is wrong?
 			}
 			if err := appender.AppendRow(filler.out...); err != nil {
 				return err
@@ -172,10 +191,16 @@ func fillData(conn *sql.Conn, request wire.Intake, rows source) (*wire.Taken, er
 				}
 			}
 		}
+		if found.any() {
+			return nil
+		}
 		return appender.Flush()
 	})
 	if err != nil {
 		return nil, err
+	}
+	if found.any() {
+		return nil, found.report()
 	}
 	if taken.Rows == 0 {
 		return nil, bad("no-rows")
@@ -185,24 +210,14 @@ func fillData(conn *sql.Conn, request wire.Intake, rows source) (*wire.Taken, er
 	return taken, nil
 }
 
-// missingColumn is the one fault that is of no row.
-const missingColumn = "missing-column"
-
-// at adds the row to a fault of the file.
-func at(err error, row, line int64) error {
-	var fault *badFile
-	if errors.As(err, &fault) && fault.Kind != missingColumn {
-		fault.Row, fault.Line = row, line
-	}
-	return err
-}
-
 // filler turns the values of a row into what is appended, and keeps the content's hash.
 type filler struct {
 	columns []wire.IntakeColumn
 	convert []converter
 	listed  []map[string]bool // by column, the values that it may hold; nil: any
+	reading reading
 	units   []unit
+	keys    []bool // by column, whether it is a unit key
 	out     []driver.Value
 	texts   []string
 	hash    hash.Hash
@@ -217,15 +232,18 @@ func newFiller(request wire.Intake) *filler {
 		texts:   make([]string, len(request.Columns)),
 		hash:    sha256.New(),
 		present: slices.Repeat([]bool{true}, len(request.Columns)),
+		reading: newReading(request.Read),
+		keys:    make([]bool, len(request.Columns)),
 	}
 	for _, c := range request.Columns {
-		f.convert = append(f.convert, converterFor(c))
+		f.convert = append(f.convert, converterFor(c, f.reading.forms))
 		f.listed = append(f.listed, listed(c))
 		f.digest(c.Name, true)
 		f.digest(c.Type, true)
 	}
 	for _, u := range request.Units {
 		f.units = append(f.units, newUnit(request.Secret, u))
+		f.keys[u.Column] = true
 	}
 	return f
 }
@@ -241,9 +259,14 @@ func listed(c wire.IntakeColumn) map[string]bool {
 	return list
 }
 
-// row converts one row. The hash covers each value's one canonical text, with its length, in order.
-func (f *filler) row(values []any) error {
+// row converts one row, and gives what is wrong with it. The hash covers each value's one canonical text, with its length, in
+// order.
+func (f *filler) row(values []any) (found []error) {
+	fault := func(kind string, column int) {
+		found = append(found, &badFile{wire.BadFile{Kind: kind, Column: f.columns[column].Name}})
+	}
 	for i, value := range values {
+		value = f.reading.value(value, f.columns[i].Type)
 		if value == nil {
 			f.out[i], f.texts[i], f.present[i] = nil, "", false
 			f.digest("", false)
@@ -253,24 +276,32 @@ func (f *filler) row(values []any) error {
 		if kind == "" && f.listed[i] != nil && !f.listed[i][text] {
 			kind = "not-listed"
 		}
+		if written, ok := value.(string); ok && f.keys[i] && damagedKey(written) {
+			kind = "damaged-key"
+		}
 		if kind != "" {
-			return &badFile{wire.BadFile{Kind: kind, Column: f.columns[i].Name}}
+			fault(kind, i)
+			continue
 		}
 		f.out[i], f.texts[i] = typed, text
 		f.digest(text, true)
 	}
+	if found != nil {
+		return found
+	}
 	for i, u := range f.units {
 		key := ""
-		if values[u.column] != nil {
+		if f.out[u.column] != nil {
 			key = normalize(f.texts[u.column])
 		}
 		if key == "" {
-			return &badFile{wire.BadFile{Kind: "empty-key", Column: f.columns[u.column].Name}}
+			fault("empty-key", u.column)
+			continue
 		}
 		name := u.of(key)
 		f.out[len(values)+2*i], f.out[len(values)+2*i+1] = name, short(name)
 	}
-	return nil
+	return found
 }
 
 func (f *filler) digest(text string, present bool) {

@@ -2,71 +2,67 @@ package worker
 
 import (
 	"bufio"
+	"compress/gzip"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"golang.org/x/text/encoding/simplifiedchinese"
-	"golang.org/x/text/encoding/unicode"
 
 	"weir/sandbox/wire"
 )
 
 const replacement = "\uFFFD" // what a decoder writes for bytes that are no character
 
-// decode gives the file as UTF-8. Without a declared encoding it is UTF-8 if all of it is; a file with more bytes
-// that are not than characters of several bytes that are is GB18030 (which holds GBK and GB 2312), and any other
-// is damaged UTF-8, in which valid then finds the place. UTF-16 says so in its first two bytes.
-func decode(input *os.File, declared string) (io.Reader, error) {
+// plainText gives the bytes of the file from its beginning, as they were before they were compressed.
+func plainText(input *os.File, request wire.Intake) (io.Reader, error) {
+	if _, err := input.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	if !request.Gzip {
+		return input, nil
+	}
+	unpacked, err := gzip.NewReader(bufio.NewReaderSize(input, 1<<20))
+	if err != nil {
+		return nil, bad("unreadable")
+	}
+	return unpacked, nil
+}
+
+// decode gives the file as UTF-8. Without a declared encoding it is UTF-8, UTF-16 or GB18030 (which holds GBK and GB 2312), if
+// it is clearly one of them; see script. A UTF-8 file that is damaged is read as one, and valid then finds the place.
+func decode(input *os.File, request wire.Intake) (io.Reader, error) {
+	declared := request.Encoding
+	text, err := plainText(input, request)
+	if err != nil {
+		return nil, err
+	}
 	if declared == "" {
-		var err error
-		if declared, err = detect(input); err != nil {
-			return nil, err
+		if declared, err = sniff(text); err != nil {
+			return nil, bad("unreadable")
 		}
-		if _, err := input.Seek(0, io.SeekStart); err != nil {
+		if declared == "" || declared == "latin-1" || declared == "big5" {
+			return nil, bad("encoding-unclear")
+		}
+		if text, err = plainText(input, request); err != nil {
 			return nil, err
 		}
 	}
-	reader := bufio.NewReaderSize(input, 1<<20)
-	switch declared {
-	case "gb18030":
-		return bufio.NewReaderSize(simplifiedchinese.GB18030.NewDecoder().Reader(reader), 1<<20), nil
-	case "utf-16":
-		utf16 := unicode.UTF16(unicode.LittleEndian, unicode.ExpectBOM)
-		return bufio.NewReaderSize(utf16.NewDecoder().Reader(reader), 1<<20), nil
+	return decoded(text, declared), nil
+}
+
+// decoded gives a text in a known encoding as UTF-8, without the mark of the order of bytes.
+func decoded(text io.Reader, name string) io.Reader {
+	reader := bufio.NewReaderSize(text, 1<<20)
+	if known, ok := encodings[name]; ok {
+		return bufio.NewReaderSize(known.NewDecoder().Reader(reader), 1<<20)
 	}
 	if mark, _ := reader.Peek(3); string(mark) == "\xEF\xBB\xBF" {
 		reader.Discard(3)
 	}
-	return reader, nil
-}
-
-func detect(input io.Reader) (string, error) {
-	reader := bufio.NewReaderSize(input, 1<<20)
-	if mark, _ := reader.Peek(2); string(mark) == "\xFF\xFE" || string(mark) == "\xFE\xFF" {
-		return "utf-16", nil
-	}
-	wide, broken := 0, 0
-	for {
-		r, size, err := reader.ReadRune()
-		switch {
-		case err == io.EOF && broken > wide:
-			return "gb18030", nil
-		case err == io.EOF:
-			return "utf-8", nil
-		case err != nil:
-			return "", err
-		case r == utf8.RuneError && size == 1:
-			broken++
-		case size > 1:
-			wide++
-		}
-	}
+	return reader
 }
 
 // valid reports whether a text came through decoding whole.
@@ -92,73 +88,52 @@ func (b *bounded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// csvSource reads CSV (RFC 4180) with a header. An empty field is NULL, quoted or not.
+// csvSource reads CSV (RFC 4180) with a line of names. An empty field is NULL, quoted or not.
 type csvSource struct {
-	input   *bounded
-	reader  *csv.Reader
-	places  []int // for each declared column, its place in the file
-	extra   int
-	at      int64 // line in which the last row began
-	values  []any
-	columns []wire.IntakeColumn
+	input  *bounded
+	reader *csv.Reader
+	at     int64 // line in which the last row began
+	table  *named
 }
 
 func openCSV(file *os.File, request wire.Intake) (source, error) {
-	text, err := decode(file, request.Encoding)
+	text, err := decode(file, request)
 	if err != nil {
 		return nil, err
 	}
-	s := &csvSource{input: &bounded{text, longestRow}, values: make([]any, len(request.Columns)), columns: request.Columns}
+	s := &csvSource{input: &bounded{text, longestRow}}
 	s.reader = csv.NewReader(s.input)
 	s.reader.ReuseRecord = true
-	header, err := s.reader.Read()
-	if err == io.EOF {
-		return nil, bad("no-rows")
+	if request.Read.Delimiter != "" {
+		s.reader.Comma, _ = utf8.DecodeRuneInString(request.Read.Delimiter)
 	}
-	if err != nil {
+	s.reader.FieldsPerRecord = -1 // what stands above the names may have any width
+	s.table, err = name(request, func() ([]string, error) { return s.record() })
+	if s.table != nil {
+		s.reader.FieldsPerRecord = s.table.width
+	}
+	return s, err
+}
+
+func (s *csvSource) record() ([]string, error) {
+	s.input.rest = longestRow
+	record, err := s.reader.Read()
+	if len(record) > 0 {
+		line, _ := s.reader.FieldPos(0)
+		s.at = int64(line)
+	}
+	if err != nil && err != io.EOF {
 		return nil, s.fault(err)
 	}
-	header = slices.Clone(header)
-	for i := range header {
-		header[i] = strings.TrimSpace(header[i])
-	}
-	for _, c := range request.Columns {
-		place := slices.Index(header, c.Name)
-		if place < 0 {
-			return nil, &badFile{wire.BadFile{Kind: missingColumn, Column: c.Name}}
-		}
-		if slices.Contains(header[place+1:], c.Name) {
-			return nil, &badFile{wire.BadFile{Kind: "duplicate-header", Column: c.Name}}
-		}
-		s.places = append(s.places, place)
-	}
-	s.extra = len(header) - len(request.Columns)
-	return s, nil
+	return record, err
 }
 
 func (s *csvSource) next() ([]any, error) {
-	s.input.rest = longestRow
-	record, err := s.reader.Read()
-	if err == io.EOF {
-		return nil, io.EOF
-	}
+	record, err := s.record()
 	if err != nil {
-		return nil, s.fault(err)
+		return nil, err
 	}
-	line, _ := s.reader.FieldPos(0)
-	s.at = int64(line)
-	for i, place := range s.places {
-		field := record[place]
-		switch {
-		case field == "":
-			s.values[i] = nil
-		case !valid(field):
-			return nil, &badFile{wire.BadFile{Kind: "encoding", Column: s.columns[i].Name}}
-		default:
-			s.values[i] = field
-		}
-	}
-	return s.values, nil
+	return s.table.row(record)
 }
 
 func (s *csvSource) fault(err error) error {
@@ -179,33 +154,41 @@ func (s *csvSource) fault(err error) error {
 
 func (s *csvSource) line() int64 { return s.at }
 
-func (s *csvSource) undeclared() int { return s.extra }
+func (s *csvSource) undeclared() int { return s.table.extra }
 
 // jsonSource reads an array of objects, or objects one after another. A field that an object lacks is NULL.
 type jsonSource struct {
 	input   *bounded
 	decoder *json.Decoder
 	array   bool
-	places  map[string]int
+	within  int              // objects around the list of rows
+	places  map[string][]int // for each name of a row, the columns in it
+	paths   [][]string       // for each column, the names below that one
 	columns []wire.IntakeColumn
 	seen    []bool          // declared columns that any row had
 	extra   map[string]bool // names of others
 	rows    int64
 	values  []any
+	broken  *badFile // of the row that is being read
 }
 
 func openJSON(file *os.File, request wire.Intake) (source, error) {
-	text, err := decode(file, request.Encoding)
+	text, err := decode(file, request)
 	if err != nil {
 		return nil, err
 	}
 	buffered := bufio.NewReaderSize(text, 1<<20)
 	s := &jsonSource{
-		columns: request.Columns, places: map[string]int{}, extra: map[string]bool{},
+		columns: request.Columns, places: map[string][]int{}, extra: map[string]bool{},
 		seen: make([]bool, len(request.Columns)), values: make([]any, len(request.Columns)),
 	}
 	for i, c := range request.Columns {
-		s.places[c.Name] = i
+		path := []string{c.Name} // which may have a point in it
+		if c.Source != "" {
+			path = strings.Split(c.Source, ".")
+		}
+		s.places[path[0]] = append(s.places[path[0]], i)
+		s.paths = append(s.paths, path[1:])
 	}
 	for {
 		first, err := buffered.ReadByte()
@@ -225,10 +208,47 @@ func openJSON(file *os.File, request wire.Intake) (source, error) {
 	s.input = &bounded{buffered, longestRow}
 	s.decoder = json.NewDecoder(s.input)
 	s.decoder.UseNumber()
+	if request.Read.Path != "" {
+		return s, s.descend(strings.Split(request.Read.Path, "."))
+	}
 	if s.array {
 		s.decoder.Token()
 	}
 	return s, nil
+}
+
+// descend reads up to the list of rows that a path names.
+func (s *jsonSource) descend(path []string) error {
+	missing := bad("no-path")
+	for _, step := range path {
+		if token, err := s.decoder.Token(); err != nil || token != json.Delim('{') {
+			return missing
+		}
+		s.within++
+		for {
+			if !s.decoder.More() {
+				return missing
+			}
+			s.input.rest = longestRow
+			token, err := s.decoder.Token()
+			if err != nil {
+				return s.fault(err)
+			}
+			if token == step {
+				break
+			}
+			var passed json.RawMessage
+			if err := s.decoder.Decode(&passed); err != nil {
+				return s.fault(err)
+			}
+		}
+	}
+	token, err := s.decoder.Token()
+	if err != nil || token != json.Delim('[') {
+		return missing
+	}
+	s.array = true
+	return nil
 }
 
 func (s *jsonSource) next() ([]any, error) {
@@ -244,6 +264,7 @@ func (s *jsonSource) next() ([]any, error) {
 		return nil, s.fault(err)
 	}
 	s.rows++
+	s.broken = nil
 	clear(s.values)
 	for given := map[string]bool{}; s.decoder.More(); {
 		token, err := s.decoder.Token()
@@ -259,6 +280,9 @@ func (s *jsonSource) next() ([]any, error) {
 	if token, err := s.decoder.Token(); err != nil || token != json.Delim('}') {
 		return nil, s.fault(err)
 	}
+	if s.broken != nil {
+		return nil, s.broken
+	}
 	return s.values, nil
 }
 
@@ -267,23 +291,58 @@ func (s *jsonSource) field(name string) error {
 	if err := s.decoder.Decode(&value); err != nil {
 		return s.fault(err)
 	}
-	i, declared := s.places[name]
+	places, declared := s.places[name]
 	if !declared {
 		s.extra[name] = true
 		return nil
 	}
-	s.seen[i] = true
-	if text, ok := value.(string); ok && !valid(text) {
-		return &badFile{wire.BadFile{Kind: "encoding", Column: name}}
+	for _, i := range places {
+		found, there := below(value, s.paths[i])
+		if !there {
+			continue
+		}
+		s.seen[i] = true
+		if text, ok := found.(string); ok && !valid(text) {
+			s.broken = &badFile{wire.BadFile{Kind: "encoding", Column: s.columns[i].Name}}
+		}
+		s.values[i] = found
 	}
-	s.values[i] = value
 	return nil
+}
+
+// below gives the value at a path of names in a value.
+func below(value any, path []string) (any, bool) {
+	for _, step := range path {
+		object, ok := value.(map[string]any)
+		if !ok {
+			return nil, value == nil
+		}
+		if value, ok = object[step]; !ok {
+			return nil, false
+		}
+	}
+	return value, true
 }
 
 // end takes the array's end, after which nothing may follow.
 func (s *jsonSource) end() error {
 	if token, err := s.decoder.Token(); err != nil || token != json.Delim(']') {
 		return s.fault(err)
+	}
+	for ; s.within > 0; s.within-- {
+		for s.decoder.More() {
+			s.input.rest = longestRow
+			var passed json.RawMessage
+			if _, err := s.decoder.Token(); err != nil {
+				return s.fault(err)
+			}
+			if err := s.decoder.Decode(&passed); err != nil {
+				return s.fault(err)
+			}
+		}
+		if token, err := s.decoder.Token(); err != nil || token != json.Delim('}') {
+			return s.fault(err)
+		}
 	}
 	if _, err := s.decoder.Token(); err != io.EOF {
 		return bad("malformed")

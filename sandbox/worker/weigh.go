@@ -37,7 +37,7 @@ func weighUnits(ctx context.Context, conn *sql.Conn, request wire.Intake, rows i
 		if err != nil {
 			return nil, err
 		}
-		u := wire.TakenUnit{Totals: map[string]float64{}, Caps: map[string]wire.Cap{}}
+		u := wire.TakenUnit{Units: tallies[0].all(), Totals: map[string]float64{}, Caps: map[string]wire.Cap{}}
 		for i, f := range figures {
 			held := tallies[i].cap(f)
 			if held.Beyond > 0 && unit.Protect == wire.Protected {
@@ -149,10 +149,7 @@ func tallyPart(ctx context.Context, conn *sql.Conn, query string, part int64, fo
 
 // cap gives the cap of a figure: the one that the manifest states, or the power of two that 99 of 100 units keep to.
 func (t tallied) cap(f figure) wire.Cap {
-	var all, within int64
-	for _, n := range t.units {
-		all += n
-	}
+	all, within := t.all(), int64(0)
 	if f.cap > 0 {
 		return wire.Cap{Most: f.cap, Beyond: share(t.units[1], all)}
 	}
@@ -172,6 +169,13 @@ func (t tallied) cap(f figure) wire.Cap {
 		return wire.Cap{Most: 1, Beyond: share(t.beyond(0), all), Proposed: true}
 	}
 	return wire.Cap{Most: math.Ldexp(1, chosen), Beyond: share(t.beyond(chosen), all), Proposed: true}
+}
+
+func (t tallied) all() (units int64) {
+	for _, n := range t.units {
+		units += n
+	}
+	return units
 }
 
 func (t tallied) beyond(step int) (units int64) {
