@@ -39,6 +39,11 @@ var noExample = map[string]string{
 	"export.already-decided":   "not of a query",
 	"export.reason-missing":    "not of a query",
 	"export.own-output":        "not of a query",
+	"export.account-spent":     "depends on what was spent and not on the query",
+	"export.share-spent":       "depends on what was spent and not on the query",
+	"export.account-behind":    "only while the platform starts",
+	"export.account-limit":     "not of a query",
+	"export.account-yearly":    "not of a query",
 }
 
 // Every message that the text of a query brings about has an example on its page, and what the page tells people to
