@@ -28,6 +28,15 @@ type Grants interface {
 	Restore(ctx context.Context, who policy.Principal, id, reason string) error
 	Terminate(ctx context.Context, who policy.Principal, id, reason string) error
 	Ended(ctx context.Context, grants []string) ([]string, error)
+	Behind(ctx context.Context, grant string) (subjects, datasets []string, err error)
+}
+
+// Organisations keeps the organisations; policy.Engine does. Each method but the first asks the rules for itself as well.
+type Organisations interface {
+	Organisation(ctx context.Context, name string) (policy.Organisation, error)
+	Organisations(ctx context.Context, who policy.Principal) ([]policy.Organisation, error)
+	AdmitOrganisation(ctx context.Context, who policy.Principal, wanted policy.NewOrganisation) (policy.Organisation, error)
+	ChangeOrganisation(ctx context.Context, who policy.Principal, id string, change policy.OrganisationChange) (policy.Organisation, error)
 }
 
 // Accounts keeps the accounts; identity.Identity does.
@@ -36,8 +45,18 @@ type Accounts interface {
 	Refresh(ctx context.Context, token string) (identity.Tokens, error)
 	SignOut(ctx context.Context, session string) error
 	ChangePassword(ctx context.Context, name, current, next, from string) error
-	CreateAccount(ctx context.Context, account identity.Account, password string) error
+	Admit(ctx context.Context, account identity.Account) (first string, err error)
+	AdmitBy(ctx context.Context, rescuer string, account identity.Account) (first string, err error)
 	DisableAccount(ctx context.Context, name string) error
+	EnableAccount(ctx context.Context, name string) error
+	Reset(ctx context.Context, name string) (first string, err error)
+	SetRoles(ctx context.Context, name string, roles []policy.Role) error
+	Propose(ctx context.Context, proposal identity.Proposal) (kept identity.Proposal, half string, err error)
+	Proposal(ctx context.Context, id string) (identity.Proposal, error)
+	Proposals(ctx context.Context) ([]identity.Proposal, error)
+	Confirm(ctx context.Context, id, by string) (done identity.Proposal, half string, err error)
+	Refuse(ctx context.Context, id, by string) error
+	MoveOrganisation(ctx context.Context, from, into string) error
 	Unlock(ctx context.Context, name string) error
 	Accounts(ctx context.Context) ([]identity.Account, error)
 }
@@ -77,11 +96,14 @@ type Workspaces interface {
 
 // ActsParts is what the acts are done with. All of it is required.
 type ActsParts struct {
-	Permit    Permitter
-	Record    Recorder
-	Log       LogReader
-	Grants    Grants
-	Accounts  Accounts
+	Permit   Permitter
+	Record   Recorder
+	Log      LogReader
+	Grants   Grants
+	Accounts Accounts
+
+	Organisations Organisations
+
 	Catalogue Catalogue
 	Releases  ReleaseQueue
 	Jobs      Stopper

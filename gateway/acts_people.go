@@ -78,23 +78,6 @@ func (a *Acts) note(ctx context.Context, who policy.Principal, kind string) erro
 	return nil
 }
 
-// CreateAccount makes an account. The log names the person where it can be erased.
-func (a *Acts) CreateAccount(ctx context.Context, who policy.Principal, account identity.Account, password string) (identity.Account, error) {
-	d := deed{
-		action:  policy.UserCreate,
-		object:  policy.Object{Organisation: account.Organisation, Roles: account.Roles},
-		about:   "account",
-		facts:   map[string]string{"roles": roleList(account.Roles)},
-		private: account.Name,
-	}
-	return act(ctx, a, who, d, func(ctx context.Context) (identity.Account, error) {
-		if err := a.Accounts.CreateAccount(ctx, account, password); err != nil {
-			return identity.Account{}, err
-		}
-		return a.account(ctx, account.Name)
-	})
-}
-
 // DisableAccount ends everything that an account could do, at once, and every job of it.
 func (a *Acts) DisableAccount(ctx context.Context, who policy.Principal, name, reason string) error {
 	d := deed{action: policy.UserDisable, about: "account", private: name + ": " + reason}

@@ -128,13 +128,16 @@ func (a *Acts) offer(ctx context.Context, who policy.Principal, action policy.Ac
 	}
 	d.object = policy.Object{Operator: offer.Operator, Owner: offer.Owner}
 	d.grant, d.job = offer.Grant, offer.Job
+	if d.object.Parties, err = a.parties(ctx, offer.Grant); err != nil {
+		return export.Offer{}, d, err
+	}
 	return offer, d, nil
 }
 
 // absent answers for what does not exist. The rules are asked all the same, as if it belonged to somebody else, so
 // that only who may do this to something hears that there is nothing here.
 func (a *Acts) absent(ctx context.Context, who policy.Principal, action policy.Action, missing error) error {
-	if err := a.Permit.Permit(ctx, who, action, policy.Object{Operator: "?", Owner: "?"}); err != nil {
+	if err := a.Permit.Permit(ctx, who, action, policy.Object{Operator: "?", Owner: "?", Parties: []policy.Party{{Subject: "?", Organisation: "?"}}}); err != nil {
 		return err
 	}
 	return missing

@@ -136,14 +136,105 @@ var scenes = []scene{
 			return d.Name, err
 		},
 		func(_ *testing.T, p *gatewaytest.Platform, _ string) bool { return p.Catalogue.Files["trees"] != "" }},
-	{"create account", "authority", "analyst", "policy.forbidden", nothing,
+	{"create account", "operator", "analyst", "policy.forbidden", nothing,
 		func(ctx context.Context, a *gateway.Acts, who policy.Principal, _ *gatewaytest.Platform, _ string) (any, error) {
 			made, err := a.CreateAccount(ctx, who, identity.Account{
 				Name: "zhangsan", DisplayName: "张三", Organisation: "harbour", Roles: []policy.Role{policy.Analyst},
-			}, gatewaytest.Password)
-			return made.Name, err
+			}, "reason of 李四")
+			return made.First, err
 		},
 		func(t *testing.T, p *gatewaytest.Platform, _ string) bool { return account(t, p, "zhangsan") != nil }},
+	{"propose account", "authority", "officer", "policy.forbidden", nothing,
+		func(ctx context.Context, a *gateway.Acts, who policy.Principal, _ *gatewaytest.Platform, _ string) (any, error) {
+			made, err := a.CreateAccount(ctx, who, identity.Account{
+				Name: "zhangsan", DisplayName: "张三", Organisation: "review", Roles: []policy.Role{policy.Officer},
+			}, "reason of 李四")
+			return made.First, err
+		},
+		func(t *testing.T, p *gatewaytest.Platform, _ string) bool {
+			waiting, err := p.Identity.Proposals(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(waiting) == 1 && account(t, p, "zhangsan") == nil
+		}},
+	{"confirm account", "second", "authority", "policy.own-account",
+		func(t *testing.T, p *gatewaytest.Platform) string { return proposed(t, p) },
+		func(ctx context.Context, a *gateway.Acts, who policy.Principal, _ *gatewaytest.Platform, id string) (any, error) {
+			made, err := a.ConfirmProposal(ctx, who, id)
+			return made.First, err
+		},
+		func(t *testing.T, p *gatewaytest.Platform, _ string) bool { return account(t, p, "zhangsan") != nil }},
+	{"refuse account", "authority", "officer", "policy.forbidden",
+		func(t *testing.T, p *gatewaytest.Platform) string { return proposed(t, p) },
+		func(ctx context.Context, a *gateway.Acts, who policy.Principal, _ *gatewaytest.Platform, id string) (any, error) {
+			return "", a.RefuseProposal(ctx, who, id, "reason of 李四")
+		},
+		func(t *testing.T, p *gatewaytest.Platform, _ string) bool {
+			waiting, err := p.Identity.Proposals(t.Context())
+			return err == nil && len(waiting) == 0
+		}},
+	{"list proposals", "authority", "officer", "policy.forbidden",
+		func(t *testing.T, p *gatewaytest.Platform) string { return proposed(t, p) },
+		func(ctx context.Context, a *gateway.Acts, who policy.Principal, _ *gatewaytest.Platform, _ string) (any, error) {
+			list, err := a.ListProposals(ctx, who)
+			return len(list), err
+		}, nil},
+	{"enable account", "operator", "authority", "policy.account-operator",
+		func(t *testing.T, p *gatewaytest.Platform) string {
+			p.Admit(t, "colleague")
+			if err := p.Identity.DisableAccount(t.Context(), "colleague"); err != nil {
+				t.Fatal(err)
+			}
+			return "colleague"
+		},
+		func(ctx context.Context, a *gateway.Acts, who policy.Principal, _ *gatewaytest.Platform, id string) (any, error) {
+			_, err := a.EnableAccount(ctx, who, id, "reason of 李四")
+			return "", err
+		},
+		func(t *testing.T, p *gatewaytest.Platform, id string) bool { return !account(t, p, id).Disabled }},
+	{"reset account", "operator", "authority", "policy.account-operator",
+		func(t *testing.T, p *gatewaytest.Platform) string { p.Admit(t, "colleague"); return "colleague" },
+		func(ctx context.Context, a *gateway.Acts, who policy.Principal, _ *gatewaytest.Platform, id string) (any, error) {
+			made, err := a.ResetAccount(ctx, who, id, "reason of 李四")
+			return made.First, err
+		},
+		func(t *testing.T, p *gatewaytest.Platform, id string) bool { return account(t, p, id).First }},
+	{"change roles", "authority", "operator", "policy.forbidden",
+		func(t *testing.T, p *gatewaytest.Platform) string {
+			p.Admit(t, "maintainer")
+			_, err := p.Policy.ChangeOrganisation(t.Context(), gatewaytest.Person("authority"), "works",
+				policy.OrganisationChange{Add: []policy.Capacity{policy.CapacityProvider}, Reason: "x"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return "maintainer"
+		},
+		func(ctx context.Context, a *gateway.Acts, who policy.Principal, _ *gatewaytest.Platform, id string) (any, error) {
+			_, err := a.SetRoles(ctx, who, id, []policy.Role{policy.Provider}, "reason of 李四")
+			return "", err
+		},
+		func(t *testing.T, p *gatewaytest.Platform, id string) bool {
+			return slices.Equal(account(t, p, id).Roles, []policy.Role{policy.Provider})
+		}},
+	{"admit organisation", "authority", "maintainer", "policy.forbidden", nothing,
+		func(ctx context.Context, a *gateway.Acts, who policy.Principal, _ *gatewaytest.Platform, _ string) (any, error) {
+			made, err := a.AdmitOrganisation(ctx, who, policy.NewOrganisation{Name: "quay", Capacities: []policy.Capacity{policy.CapacityProvider}, Reason: "reason of 李四"})
+			return made.ID, err
+		},
+		func(t *testing.T, p *gatewaytest.Platform, _ string) bool {
+			_, err := p.Policy.Organisation(t.Context(), "Quay")
+			return err == nil
+		}},
+	{"change organisation", "authority", "supervisor", "policy.forbidden",
+		func(t *testing.T, p *gatewaytest.Platform) string { p.Admit(t, "maintainer"); return "works" },
+		func(ctx context.Context, a *gateway.Acts, who policy.Principal, _ *gatewaytest.Platform, id string) (any, error) {
+			made, err := a.ChangeOrganisation(ctx, who, id, policy.OrganisationChange{Into: "bureau", Reason: "reason of 李四"})
+			return made.ID, err
+		},
+		func(t *testing.T, p *gatewaytest.Platform, _ string) bool {
+			return account(t, p, "maintainer").Organisation == "bureau"
+		}},
 	{"disable account", "authority", "analyst", "policy.forbidden",
 		func(t *testing.T, p *gatewaytest.Platform) string { p.Admit(t, "colleague"); return "colleague" },
 		func(ctx context.Context, a *gateway.Acts, who policy.Principal, _ *gatewaytest.Platform, id string) (any, error) {
@@ -388,6 +479,18 @@ func account(t *testing.T, p *gatewaytest.Platform, name string) *identity.Accou
 		return nil
 	}
 	return &all[i]
+}
+
+// proposed is an officer's account that waits for a second person.
+func proposed(t *testing.T, p *gatewaytest.Platform) string {
+	t.Helper()
+	made, err := p.Acts.CreateAccount(t.Context(), gatewaytest.Person("authority"), identity.Account{
+		Name: "zhangsan", DisplayName: "张三", Organisation: "review", Roles: []policy.Role{policy.Officer},
+	}, "reason of 李四")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made.Proposal.ID
 }
 
 func zero(shown any) bool { return shown == "" || shown == 0 }

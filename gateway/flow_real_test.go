@@ -197,6 +197,10 @@ func (c *city) grant(t testing.TB, g policy.Grant) string {
 	t.Helper()
 	g.ID, g.State = "", ""
 	authority := policy.Principal{Subject: "wei", Organisation: "bureau", Roles: []policy.Role{policy.Authority}}
+	members := []policy.Member{{Organisation: "bureau", Roles: authority.Roles}, {Organisation: g.Operator, Roles: []policy.Role{policy.Analyst}}}
+	if err := c.engine.BringOver(t.Context(), members); err != nil {
+		t.Fatal(err)
+	}
 	made, err := c.engine.CreateGrant(t.Context(), authority, g)
 	if err != nil {
 		t.Fatal(err)

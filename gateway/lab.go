@@ -195,7 +195,12 @@ func (l *Lab) asker(ctx context.Context, story string) (asker, error) {
 		g.Datasets = append(g.Datasets, policy.GrantedDataset{Name: d.Name, Columns: slices.Clone(columns)})
 	}
 	authority := policy.Principal{Subject: "lab-authority", Organisation: "lab-authority", Roles: []policy.Role{policy.Authority}}
-	g, err := l.engine.CreateGrant(ctx, authority, g)
+	err := l.engine.BringOver(ctx, []policy.Member{
+		{Organisation: authority.Organisation, Roles: authority.Roles}, {Organisation: number, Roles: []policy.Role{policy.Analyst}},
+	})
+	if err == nil {
+		g, err = l.engine.CreateGrant(ctx, authority, g)
+	}
 	if err != nil {
 		return asker{}, fmt.Errorf("grant of the lab: %w", err)
 	}

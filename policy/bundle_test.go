@@ -144,6 +144,7 @@ func TestBundle(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			introduce(t, e)
 			_, err = e.Authorize(t.Context(), analyst, granted(t, e, terms()).ID)
 			expect(t, err, "")
 			expect(t, e.Permit(t.Context(), analyst, AuditRead, Object{}), "policy.forbidden")

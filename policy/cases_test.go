@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -61,11 +62,11 @@ func queryExamples(t testing.TB) examples {
 // actExamples reads testdata/acts.yaml.
 func actExamples(t testing.TB) examples {
 	var file []struct {
-		Act      string
-		Is       []string
-		Operates bool
-		Object   facts
-		Denials  []struct {
+		Act     string
+		Is      []Role
+		Unit    string
+		Object  facts
+		Denials []struct {
 			Set  map[string]any
 			Want string
 		}
@@ -75,17 +76,38 @@ func actExamples(t testing.TB) examples {
 	for _, c := range file {
 		base := facts{
 			"action": c.Act, "object": c.Object,
-			"person": facts{"subject": "wang.wei", "organisation": "本单位", "roles": c.Is, "operates": c.Operates},
+			"person": facts{"subject": "wang.wei", "organisation": "本单位", "roles": c.Is, "capacities": needed(c.Is)},
 		}
-		name := c.Act + " by " + strings.Join(c.Is, "+")
+		if c.Unit != "" {
+			base["person"].(facts)["unit"] = c.Unit
+		}
+		name := fmt.Sprintf("%s by %v", c.Act, c.Is)
 		x.questions = append(x.questions, question{name: name, facts: changed(t, base, nil), want: "allow"})
 		for _, d := range c.Denials {
+			if roles, given := d.Set["person.roles"].([]any); given && d.Set["person.capacities"] == nil {
+				var others []Role
+				for _, r := range roles {
+					others = append(others, Role(r.(string)))
+				}
+				d.Set["person.capacities"] = needed(others)
+			}
 			x.questions = append(x.questions, question{
 				name: fmt.Sprintf("%s but %v", name, d.Set), facts: changed(t, base, d.Set), want: d.Want,
 			})
 		}
 	}
 	return x
+}
+
+// needed are the capacities that an organisation has whose people hold some roles.
+func needed(roles []Role) []Capacity {
+	all := []Capacity{}
+	for _, r := range roles {
+		if c := Needs(r); c != "" && !slices.Contains(all, c) {
+			all = append(all, c)
+		}
+	}
+	return all
 }
 
 func load(t testing.TB, name string, into any) {
@@ -276,7 +298,8 @@ func TestEveryActionHasAnAllow(t *testing.T) {
 	for _, action := range []Action{
 		GrantCreate, GrantRead, GrantList, GrantSuspend, GrantRestore, GrantTerminate, DatasetImport, DatasetList,
 		DatasetDescribe, QueryExplain, JobRead, JobList, JobCancel, BudgetRead, BudgetSet, ReleaseList, ReleaseShow, ReleaseApprove,
-		ReleaseRefuse, UserCreate, UserDisable, UserUnlock, UserList, AuditRead, AuditVerify, PlatformOperate,
+		ReleaseRefuse, UserCreate, UserEnable, UserReset, UserRole, UserConfirm, UserRefuse, OrganisationAdmit,
+		OrganisationChanged, OrganisationList, UserDisable, UserUnlock, UserList, AuditRead, AuditVerify, PlatformOperate,
 	} {
 		if !tried[string(action)] {
 			t.Errorf("no case allows %s", action)

@@ -124,8 +124,8 @@ func denied(reason string) *problem.Problem {
 // Reasons lists the codes with which the rules deny.
 var Reasons = []string{
 	"policy.denied", "policy.forbidden", "policy.person-incomplete", "policy.roles-conflict",
-	"policy.operator-organisation", "policy.unknown-grant", "policy.unknown-object", "policy.own-output",
-	"policy.account-roles", "policy.not-analyst", "policy.grant-terminated", "policy.grant-suspended",
+	"policy.organisation-capacity", "policy.unknown-grant", "policy.unknown-object", "policy.own-output",
+	"policy.account-roles", "policy.account-operator", "policy.not-analyst", "policy.grant-terminated", "policy.grant-suspended",
 	"policy.grant-not-yet-valid", "policy.grant-expired", "policy.mode-unavailable", "policy.quota-jobs",
 	"policy.quota-cells",
 }

@@ -9,14 +9,14 @@ import (
 )
 
 // queryFacts are what the rules learn about one person, one grant and its day.
-func queryFacts(now time.Time, who Principal, grant Grant, used usage) facts {
+func queryFacts(now time.Time, person facts, grant Grant, used usage) facts {
 	datasets := make([]any, len(grant.Datasets))
 	for i, d := range grant.Datasets {
 		datasets[i] = facts{"name": d.Name, "columns": list(d.Columns)}
 	}
 	return facts{
 		"now":    now.Unix(),
-		"person": personFacts(who),
+		"person": person,
 		"grant": facts{
 			"id": grant.ID, "operator": grant.Operator, "scenario": grant.Scenario, "datasets": datasets,
 			"mode": string(grant.Mode), "state": string(grant.State),
@@ -27,10 +27,6 @@ func queryFacts(now time.Time, who Principal, grant Grant, used usage) facts {
 		"used":  facts{"jobs": used.Jobs, "cells": used.Cells},
 		"floor": ruleFacts(DefaultRules),
 	}
-}
-
-func personFacts(who Principal) facts {
-	return facts{"subject": who.Subject, "organisation": who.Organisation, "roles": list(who.Roles)}
 }
 
 func ruleFacts(r Rules) facts {

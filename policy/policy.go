@@ -105,7 +105,11 @@ func (e *Engine) Authorize(ctx context.Context, who Principal, grantID string) (
 	if err != nil {
 		return Decision{}, undecided(err)
 	}
-	verdict, err := ask(ctx, e.query, queryFacts(e.now(), who, grant, used))
+	person, err := e.personFacts(ctx, who)
+	if err != nil {
+		return Decision{}, undecided(err)
+	}
+	verdict, err := ask(ctx, e.query, queryFacts(e.now(), person, grant, used))
 	if err != nil {
 		return Decision{}, undecided(err)
 	}

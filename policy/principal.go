@@ -15,15 +15,17 @@ const (
 	Officer    Role = "officer"
 	Supervisor Role = "supervisor"
 	Maintainer Role = "maintainer"
+	Rescuer    Role = "rescuer" // made on the machine only, to let two authorities in
 )
 
 // Roles lists every role.
-var Roles = []Role{Authority, Provider, Operator, Analyst, Officer, Supervisor, Maintainer}
+var Roles = []Role{Authority, Provider, Operator, Analyst, Officer, Supervisor, Maintainer, Rescuer}
 
 // Principal is a person who has proved who they are.
 type Principal struct {
 	Subject      string `json:"subject"`      // stable, unique: issuer-local account name
-	Organisation string `json:"organisation"` // the operator, provider or authority the person belongs to
+	Organisation string `json:"organisation"` // identifier of the organisation that the person belongs to
+	Unit         string `json:"unit"`         // the unit of it, where it has several; see Party
 	Roles        []Role `json:"roles"`
 	Session      string `json:"session"` // the session that the token belongs to
 }

@@ -103,6 +103,9 @@ func complete(f facts) bool {
 			return false
 		}
 	}
+	if capacities, _ := valueAt(map[string]any(f), []string{"person", "capacities"}).([]any); !slices.Contains(capacities, any("operator")) {
+		return false
+	}
 	datasets, _ := valueAt(map[string]any(f), []string{"grant", "datasets"}).([]any)
 	for _, name := range []string{"k", "dominance_p", "dominance_share", "digits"} {
 		if math.IsNaN(number("floor", name)) || math.IsNaN(number("grant", "rules", name)) {

@@ -217,12 +217,12 @@ func TestSides(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := results[0].Expressions[0].Value.(map[string]any)
-	if len(found) != len(sides) || len(sides) != len(Roles) {
-		t.Errorf("%d roles in the rules, %d for accounts, %d roles", len(found), len(sides), len(Roles))
+	if len(found) != len(duties.Roles) || len(duties.Roles) != len(Roles) {
+		t.Errorf("%d roles in the rules, %d in the matrix, %d roles", len(found), len(duties.Roles), len(Roles))
 	}
-	for role, side := range sides {
-		if found[string(role)] != side {
-			t.Errorf("%s works for %v in the rules and for %s here", role, found[string(role)], side)
+	for _, role := range Roles {
+		if found[string(role)] != string(Needs(role)) || Needs(role) == "" {
+			t.Errorf("%s needs %v in the rules and %q in the matrix", role, found[string(role)], Needs(role))
 		}
 	}
 }

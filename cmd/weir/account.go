@@ -9,10 +9,17 @@ import (
 )
 
 type accountCommand struct {
-	Bootstrap accountBootstrapCommand `cmd:"" help:"Create the first account, the authority's, on the platform's own machine."`
+	Bootstrap accountBootstrapCommand `cmd:"" help:"Create the first two accounts, the authority's, on the platform's own machine."`
+	Rescue    accountRescueCommand    `cmd:"" help:"Break glass: create an account that can only admit two authorities, on the platform's own machine."`
 	Create    accountCreateCommand    `cmd:"" help:"Create an account."`
 	List      accountListCommand      `cmd:"" help:"List the accounts."`
 	Disable   accountDisableCommand   `cmd:"" help:"Disable an account and end its sessions."`
+	Enable    accountEnableCommand    `cmd:"" help:"Undo the disabling of an account."`
+	Reset     accountResetCommand     `cmd:"" help:"Give an account a first password in place of the one it has."`
+	Role      accountRoleCommand      `cmd:"" help:"Give an account other roles."`
+	Proposals accountProposalsCommand `cmd:"" help:"List what waits for a second person of the authority."`
+	Confirm   accountConfirmCommand   `cmd:"" help:"Do what another person of the authority proposed."`
+	Refuse    accountRefuseCommand    `cmd:"" help:"Do away with a proposal."`
 	Unlock    accountUnlockCommand    `cmd:"" help:"Forget the failed attempts to sign in to an account."`
 	Password  accountPasswordCommand  `cmd:"" help:"Change your own password; ends all your sessions."`
 }
@@ -24,53 +31,23 @@ type accountBootstrapCommand struct {
 	Organisation string `required:"" help:"The authority that the person belongs to."`
 }
 
-// Run makes the first account. It needs the platform's own files, so whoever can run it could do anything to the
-// platform anyway; and there is no password that a fresh platform answers to.
+// Run makes the first account, and then the second, without which nothing that needs two can be done. It needs the
+// platform's own files, so whoever can run it could do anything to the platform anyway; and there is no password that a
+// fresh platform answers to.
 func (a *accountBootstrapCommand) Run(ctx context.Context, t *terminal) error {
 	s, err := readSettings(a.File, t.environ())
 	if err != nil {
 		return err
 	}
-	password, err := t.newPassword()
+	made, err := bootstrap(ctx, s, identity.Account{Name: a.Name, DisplayName: a.Person, Organisation: a.Organisation})
 	if err != nil {
 		return err
 	}
-	first := identity.Account{Name: a.Name, DisplayName: a.Person, Organisation: a.Organisation}
-	if err := bootstrap(ctx, s, first, password); err != nil {
-		return err
+	t.say("Account %s of %s was created (%s).", a.Name, made.organisation, word(t, "authority"))
+	t.say("First password, for one sign-in within seven days: %s", made.password)
+	if made.alone {
+		t.say("A second person of the authority is needed: weir account bootstrap NAME --person=… --organisation=%s", made.organisation)
 	}
-	t.say("Account %s of %s was created (%s).", a.Name, a.Organisation, word(t, "authority"))
-	return nil
-}
-
-type accountCreateCommand struct {
-	Name         string   `arg:"" help:"Account name; it is never given to another person."`
-	Person       string   `required:"" help:"The person's real name."`
-	Organisation string   `required:"" help:"The operator, provider or authority that the person belongs to."`
-	Role         []string `required:"" help:"authority, provider, operator, analyst, officer, supervisor or maintainer; repeat for several."`
-}
-
-// Run creates an account, as somebody who may admit people.
-func (a *accountCreateCommand) Run(ctx context.Context, t *terminal, c *commands) error {
-	person, err := c.platform(ctx, t)
-	if err != nil {
-		return err
-	}
-	password, err := t.newPassword()
-	if err != nil {
-		return err
-	}
-	roles := make([]client.Role, len(a.Role))
-	for i, r := range a.Role {
-		roles[i] = client.Role(r)
-	}
-	made, err := answer[client.Account](person.CreateAccount(ctx, client.NewAccount{
-		Name: a.Name, DisplayName: a.Person, Organisation: a.Organisation, Roles: roles, Password: &password,
-	}))
-	if err != nil {
-		return err
-	}
-	t.say("Account %s of %s was created (%s).", made.Name, made.Organisation, roleWords(t, made.Roles))
 	return nil
 }
 
@@ -107,8 +84,11 @@ func (a *accountListCommand) Run(ctx context.Context, t *terminal, c *commands) 
 	shown := table{head: []string{t.text("Account"), t.text("Person"), t.text("Organisation"), t.text("Roles"), t.text("State")}}
 	for _, one := range list.Accounts {
 		state := t.text("active")
-		if one.Disabled {
+		switch {
+		case one.Disabled:
 			state = t.text("disabled")
+		case one.FirstPassword != nil:
+			state = t.text("has not signed in")
 		}
 		shown.add(one.Name, one.DisplayName, one.Organisation, roleWords(t, one.Roles), state)
 	}

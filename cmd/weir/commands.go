@@ -45,6 +45,9 @@ type commands struct {
 	Audit   auditCommand   `cmd:"" help:"The log that nobody can rewrite unnoticed."`
 	Vault   vaultCommand   `cmd:"" help:"The sealed data sets and their keys, on the platform's own machine."`
 	Account accountCommand `cmd:"" help:"Who may sign in."`
+
+	Organisation organisationCommand `cmd:"" help:"Organisations and what they are admitted for."`
+
 	Demo    demoCommand    `cmd:"" help:"Invent a city, start the platform on it and walk a scenario through."`
 	Lab     labCommand     `cmd:"" help:"Run queries on data sets at hand, without a platform: see what they would give away."`
 	Doctor  doctorCommand  `cmd:"" help:"Try every layer of the workers' confinement on this machine, and say what to do."`

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"weir/deploy"
 	"weir/gateway/identity"
@@ -65,11 +66,12 @@ func (d *demoCommand) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	if err := w.first(ctx, s); err != nil {
+	firsts, err := w.first(ctx, s)
+	if err != nil {
 		return err
 	}
 	err = serve(ctx, t, s, func(url string, _ *assembly) error {
-		if err := w.walk(ctx, url); err != nil {
+		if err := w.walk(ctx, url, firsts); err != nil {
 			return err
 		}
 		if d.Once {
@@ -139,8 +141,9 @@ func (w *demo) invent(ctx context.Context) error {
 	return nil
 }
 
-// first makes the first account, as the platform's maintainer does on its own machine.
-func (w *demo) first(ctx context.Context, s settings) error {
+// first makes the first two accounts, as the platform's maintainer does on its own machine, and gives their first
+// passwords.
+func (w *demo) first(ctx context.Context, s settings) (map[string]string, error) {
 	for i := range w.people.People {
 		p := &w.people.People[i]
 		if slices.Contains(p.Roles, string(policy.Provider)) {
@@ -148,9 +151,22 @@ func (w *demo) first(ctx context.Context, s settings) error {
 		}
 		w.passwords[p.Subject] = rand.Text()
 	}
-	authority := w.whoIs(policy.Authority)
-	account := identity.Account{Name: authority.Subject, DisplayName: authority.Name, Organisation: authority.Organisation}
-	return bootstrap(ctx, s, account, w.passwords[authority.Subject])
+	firsts := map[string]string{}
+	for _, p := range w.authorities() {
+		made, err := bootstrap(ctx, s, identity.Account{Name: p.Subject, DisplayName: p.Name, Organisation: p.Organisation})
+		if err != nil {
+			return nil, err
+		}
+		firsts[p.Subject] = made.password
+	}
+	return firsts, nil
+}
+
+// authorities are the two people of the authority.
+func (w *demo) authorities() []city.Person {
+	return slices.DeleteFunc(slices.Clone(w.people.People), func(p city.Person) bool {
+		return !slices.Contains(p.Roles, string(policy.Authority))
+	})
 }
 
 func (w *demo) organisation(id string) string {
@@ -173,8 +189,9 @@ func (w *demo) whoIs(role policy.Role, organisation ...string) city.Person {
 }
 
 // walk is the story: who does what, in order.
-func (w *demo) walk(ctx context.Context, url string) error {
-	steps := []func(context.Context, string) error{w.admit, w.supply, w.grant, w.ask, w.attack, w.review, w.verify}
+func (w *demo) walk(ctx context.Context, url string, firsts map[string]string) error {
+	admit := func(ctx context.Context, url string) error { return w.admit(ctx, url, firsts) }
+	steps := []func(context.Context, string) error{admit, w.supply, w.grant, w.ask, w.attack, w.review, w.verify}
 	for _, step := range steps {
 		if err := step(ctx, url); err != nil {
 			return err
@@ -183,25 +200,96 @@ func (w *demo) walk(ctx context.Context, url string) error {
 	return nil
 }
 
-// admit gives everybody an account and signs them in.
-func (w *demo) admit(ctx context.Context, url string) error {
-	w.headline(w.text("The authority admits people: one duty each"))
-	authority := w.whoIs(policy.Authority)
-	for _, p := range w.people.People {
-		if p.Subject != authority.Subject {
-			args := []string{"--as", authority.Subject, "account", "create", p.Subject, "--person", p.Name, "--organisation", p.Organisation}
-			for _, r := range p.Roles {
-				args = append(args, "--role", r)
-			}
-			if _, err := w.quietly(ctx, w.passwords[p.Subject], args...); err != nil {
-				return err
-			}
-		}
-		if _, err := w.quietly(ctx, w.passwords[p.Subject], "--server", url, "login", p.Subject); err != nil {
+// admit has the authority's two people admit the organisations and their people, and signs everybody in: each shows the
+// password that they were given and chooses their own.
+func (w *demo) admit(ctx context.Context, url string, firsts map[string]string) error {
+	w.headline(w.text("The authority admits organisations and people: one duty each, two persons for whoever decides or watches"))
+	both := w.authorities()
+	for _, p := range both {
+		if err := w.enter(ctx, url, p, firsts[p.Subject]); err != nil {
 			return err
 		}
 	}
-	return w.weir(ctx, 0, "--as", authority.Subject, "account", "list")
+	for _, o := range w.people.Organisations {
+		if err := w.admitOrganisation(ctx, both[0], o); err != nil {
+			return err
+		}
+	}
+	for _, p := range w.people.People {
+		if slices.Contains(p.Roles, string(policy.Authority)) {
+			continue
+		}
+		first, err := w.admitPerson(ctx, both, p)
+		if err != nil {
+			return err
+		}
+		if err := w.enter(ctx, url, p, first); err != nil {
+			return err
+		}
+	}
+	if err := w.weir(ctx, 0, "--as", both[0].Subject, "organisation", "list"); err != nil {
+		return err
+	}
+	return w.weir(ctx, 0, "--as", both[0].Subject, "account", "list")
+}
+
+func (w *demo) admitOrganisation(ctx context.Context, authority city.Person, o city.Organisation) error {
+	if slices.Contains(o.Capacities, string(policy.CapacityAuthority)) {
+		return nil // it was founded with its first person
+	}
+	name := o.ID
+	if slices.Contains(o.Capacities, string(policy.CapacityProvider)) {
+		name = o.Title.Chinese
+	}
+	args := []string{"--as", authority.Subject, "organisation", "admit", name, "--reason", w.text("Part of the demonstration")}
+	for _, c := range o.Capacities {
+		args = append(args, "--capacity", c)
+	}
+	if o.First != "" {
+		args = append(args, "--first", o.First)
+	}
+	_, err := w.quietly(ctx, "", args...)
+	return err
+}
+
+// admitPerson makes an account, as whoever may, and gives its first password: an operator admits its own analysts, and
+// who decides or watches is confirmed by the authority's second person, who is told the other half.
+func (w *demo) admitPerson(ctx context.Context, both []city.Person, p city.Person) (string, error) {
+	by := both[0].Subject
+	if slices.Contains(p.Roles, string(policy.Analyst)) {
+		by = w.whoIs(policy.Operator, p.Organisation).Subject
+	}
+	args := []string{"--as", by, "account", "create", p.Subject, "--person", p.Name, "--organisation", p.Organisation,
+		"--reason", w.text("Part of the demonstration")}
+	roles := []policy.Role{}
+	for _, r := range p.Roles {
+		args, roles = append(args, "--role", r), append(roles, policy.Role(r))
+	}
+	said, err := w.quietly(ctx, "", args...)
+	if err != nil || !policy.NeedsSecond(roles) {
+		return lastWord(said), err
+	}
+	waiting, err := w.quietly(ctx, "", "--as", both[1].Subject, "account", "proposals")
+	if err != nil {
+		return "", err
+	}
+	lines := strings.Split(strings.TrimSpace(waiting), "\n")
+	confirmed, err := w.quietly(ctx, "", "--as", both[1].Subject, "account", "confirm", strings.Fields(lines[len(lines)-1])[0])
+	return lastWord(said) + lastWord(confirmed), err
+}
+
+func lastWord(text string) string {
+	words := strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || r == '：' })
+	if len(words) == 0 {
+		return ""
+	}
+	return words[len(words)-1]
+}
+
+// enter signs somebody in for the first time.
+func (w *demo) enter(ctx context.Context, url string, p city.Person, first string) error {
+	_, err := w.quietly(ctx, first+"\n"+w.passwords[p.Subject], "--server", url, "login", p.Subject)
+	return err
 }
 
 // supply has each provider hand in its own data.

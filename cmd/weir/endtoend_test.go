@@ -173,26 +173,64 @@ func TestFromTheFirstAccountToTheVerifiedLog(t *testing.T) {
 	verifyOffline(t, at, data, checkpoint)
 }
 
-// admit makes the first account on the machine, signs in with it, and has it admit the others.
+// enter signs somebody in by a first password, in whose place they choose the tests' own.
+func enter(t testing.TB, at recorded, url, who, first string) {
+	t.Helper()
+	at.out.Reset()
+	at.err.Reset()
+	at.in = strings.NewReader(first + "\n" + endToEndPassword + "\n")
+	if code := run(t.Context(), []string{"--lang", "en", "--server", url, "login", who}, at.terminal); code != 0 {
+		t.Fatalf("login of %s ended with %d: %s", who, code, at.err)
+	}
+}
+
+// admit makes the first two accounts on the machine, signs in with them, and has them admit the others.
 func admit(t testing.TB, at recorded, p *platformProcess) {
 	t.Helper()
-	at.in = strings.NewReader(endToEndPassword + "\n")
-	first := []string{"account", "bootstrap", "wang", "--person", "王芳", "--organisation", "政务局"}
-	if code := run(t.Context(), first, at.terminal); code != 0 {
-		t.Fatalf("bootstrap ended with %d: %s", code, at.err)
+	firsts := map[string]string{}
+	for _, who := range [][]string{{"wang", "王芳"}, {"qian", "钱进"}, {"hong", "洪亮"}} {
+		at.out.Reset()
+		code := run(t.Context(), []string{"--lang", "en", "account", "bootstrap", who[0], "--person", who[1], "--organisation", "政务局"}, at.terminal)
+		if who[0] == "hong" {
+			if code == 0 || !strings.Contains(at.err.String(), "[cli.not-first]") {
+				t.Fatalf("a third first account: %d %s", code, at.err)
+			}
+			continue
+		}
+		if code != 0 {
+			t.Fatalf("bootstrap ended with %d: %s", code, at.err)
+		}
+		said := strings.Split(at.out.String(), "\n")
+		firsts[who[0]] = lastWord(said[1])
+		enter(t, at, p.url, who[0], firsts[who[0]])
 	}
-	at.in = strings.NewReader(endToEndPassword + "\n")
-	if code := run(t.Context(), first, at.terminal); code == 0 || !strings.Contains(at.err.String(), "[cli.not-first]") {
-		t.Fatalf("a second first account: %d %s", code, at.err)
-	}
-	person(t, at, p.url, "wang", 0, "login", "wang")
-	for _, who := range [][]string{
-		{"zhang", "张伟", "公安局", "provider"}, {"li", "李娜", "op-housing", "analyst"},
-		{"zhao", "赵敏", "审核中心", "officer"}, {"sun", "孙强", "审计局", "supervisor"},
+	for _, o := range [][]string{
+		{"公安局", "--capacity", "provider"}, {"op-housing", "--capacity", "operator", "--first", "zhu"},
+		{"审核中心", "--capacity", "review"}, {"审计局", "--capacity", "supervision"},
 	} {
-		person(t, at, p.url, "wang", 0, "account", "create", who[0], "--person", who[1], "--organisation", who[2], "--role", who[3])
-		person(t, at, p.url, who[0], 0, "login", who[0])
+		person(t, at, p.url, "wang", 0, append([]string{"organisation", "admit", "--reason", "test"}, o...)...)
 	}
+	for _, who := range [][]string{
+		{"wang", "zhang", "张伟", "公安局", "provider"}, {"wang", "zhu", "朱红", "op-housing", "operator"},
+		{"zhu", "li", "李娜", "op-housing", "analyst"}, {"wang", "zhao", "赵敏", "审核中心", "officer"},
+		{"wang", "sun", "孙强", "审计局", "supervisor"},
+	} {
+		admitOne(t, at, p.url, who[0], who[1:])
+	}
+}
+
+// admitOne makes one account, with the second person's consent where that is needed, and signs it in.
+func admitOne(t testing.TB, at recorded, url, by string, who []string) {
+	t.Helper()
+	first := lastWord(person(t, at, url, by, 0, "account", "create", who[0], "--person", who[1],
+		"--organisation", who[2], "--role", who[3], "--reason", "test"))
+	if who[3] == "officer" || who[3] == "supervisor" {
+		lines := strings.Split(strings.TrimSpace(person(t, at, url, "qian", 0, "account", "proposals")), "\n")
+		id := strings.Fields(lines[len(lines)-1])[0]
+		person(t, at, url, by, exitFailed, "account", "confirm", id) // nobody confirms their own
+		first += lastWord(person(t, at, url, "qian", 0, "account", "confirm", id))
+	}
+	enter(t, at, url, who[0], first)
 }
 
 // residents writes the data of the sample's description: three districts of equal size, and one with three people.

@@ -30,7 +30,7 @@ func (l *loginCommand) Run(ctx context.Context, t *terminal, c *commands) error 
 	if err != nil {
 		return err
 	}
-	opened, err := answer[client.Session](nobody.SignIn(ctx, client.Credentials{Account: l.Account, Password: password, Device: known}))
+	opened, err := t.signIn(ctx, nobody, client.Credentials{Account: l.Account, Password: password, Device: known})
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"weir/gateway/api"
 	"weir/internal/problem"
+	"weir/policy"
 )
 
 // patience is how long jobs that run may take to end when the platform stops.
@@ -95,6 +97,11 @@ func (t *terminal) welcome(ctx context.Context, url string, a *assembly) error {
 	}
 	if len(accounts) == 0 {
 		t.say("Nobody can sign in yet. On this machine: weir account bootstrap NAME --person=… --organisation=…")
+	}
+	for _, c := range accounts {
+		if slices.Contains(c.Roles, policy.Rescuer) && !c.Disabled {
+			t.say("BREAK GLASS: account %s can admit two people of the authority without anybody's consent.", c.Name)
+		}
 	}
 	return nil
 }

@@ -131,7 +131,7 @@ func (s *storm) begin(t testing.TB, analysts, accounts int, environ ...string) r
 		a := &stormAnalyst{storm: s, t: t, number: i, from: net.IPv4(127, 0, 1, byte(1+i))}
 		if i < accounts {
 			a.session = &stormSession{name: fmt.Sprintf("analyst%02d", i)}
-			person(t, at, url, "wang", 0, "account", "create", a.session.name, "--person", "分析员", "--organisation", "op-housing", "--role", "analyst")
+			admitOne(t, at, url, "zhu", []string{a.session.name, "分析员", "op-housing", "analyst"})
 			a.signIn("")
 		} else {
 			a.session = s.analysts[i%accounts].session

@@ -94,7 +94,10 @@ func foundation(ctx context.Context, s settings, url string) (a *assembly, db *b
 	a.accounts, err = identity.New(ctx, db, filepath.Join(s.Data, tokensFolder), identity.Options{
 		Issuer: url, CheckRoles: policy.CheckRoles, External: external,
 	})
-	return a, db, err
+	if err != nil {
+		return a, nil, err
+	}
+	return a, db, a.bringOver(ctx)
 }
 
 // folders makes what is missing of the data folder. An embedded store that is missing where there are keys was lost or
@@ -172,8 +175,8 @@ func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *
 		return nil, err
 	}
 	acts, err := gateway.NewActs(gateway.ActsParts{
-		Permit: a.engine, Record: a.log, Log: a.log, Grants: a.engine, Accounts: a.accounts, Catalogue: vault,
-		Releases: queue, Jobs: jobs, Ledger: jobs, Budget: budget, Tables: tables,
+		Permit: a.engine, Record: a.log, Log: a.log, Grants: a.engine, Accounts: a.accounts, Organisations: a.engine,
+		Catalogue: vault, Releases: queue, Jobs: jobs, Ledger: jobs, Budget: budget, Tables: tables,
 	})
 	if err != nil {
 		return nil, err

@@ -75,9 +75,19 @@ type Acts interface {
 	ChangePassword(ctx context.Context, who policy.Principal, current, next, from string) error
 
 	ListAccounts(ctx context.Context, who policy.Principal) ([]identity.Account, error)
-	CreateAccount(ctx context.Context, who policy.Principal, account identity.Account, password string) (identity.Account, error)
+	CreateAccount(ctx context.Context, who policy.Principal, account identity.Account, reason string) (gateway.Admission, error)
+	EnableAccount(ctx context.Context, who policy.Principal, name, reason string) (gateway.Admission, error)
+	ResetAccount(ctx context.Context, who policy.Principal, name, reason string) (gateway.Admission, error)
+	SetRoles(ctx context.Context, who policy.Principal, name string, roles []policy.Role, reason string) (gateway.Admission, error)
+	ListProposals(ctx context.Context, who policy.Principal) ([]identity.Proposal, error)
+	ConfirmProposal(ctx context.Context, who policy.Principal, id string) (gateway.Admission, error)
+	RefuseProposal(ctx context.Context, who policy.Principal, id, reason string) error
 	DisableAccount(ctx context.Context, who policy.Principal, name, reason string) error
 	UnlockAccount(ctx context.Context, who policy.Principal, name string) error
+
+	ListOrganisations(ctx context.Context, who policy.Principal) ([]policy.Organisation, error)
+	AdmitOrganisation(ctx context.Context, who policy.Principal, wanted policy.NewOrganisation) (policy.Organisation, error)
+	ChangeOrganisation(ctx context.Context, who policy.Principal, id string, change policy.OrganisationChange) (policy.Organisation, error)
 
 	ListDatasets(ctx context.Context, who policy.Principal) ([]policy.Dataset, error)
 	Dataset(ctx context.Context, who policy.Principal, name string) (policy.Dataset, error)

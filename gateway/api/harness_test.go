@@ -33,7 +33,7 @@ func init() {
 	openapi3filter.RegisterBodyDecoder("application/jwk-set+json", openapi3filter.JSONBodyDecoder)
 }
 
-var everybody = []string{"authority", "provider", "operator", "analyst", "colleague", "stranger", "officer", "supervisor", "maintainer"}
+var everybody = []string{"authority", "second", "third", "provider", "operator", "analyst", "colleague", "stranger", "officer", "supervisor", "maintainer"}
 
 // site is a platform that answers on a socket, and a client that holds every answer against the specification.
 type site struct {
@@ -259,6 +259,17 @@ func (a answer) text(member string) string {
 		return err.Error()
 	}
 	return fmt.Sprint(value)
+}
+
+// object is a member that is an object.
+func (a answer) object(t testing.TB, name string) map[string]any {
+	t.Helper()
+	value, err := a.member(name)
+	inside, ok := value.(map[string]any)
+	if err != nil || !ok {
+		t.Errorf("no object %s: %s", name, a.body)
+	}
+	return inside
 }
 
 func (a answer) member(name string) (any, error) {

@@ -67,17 +67,24 @@ func (s *site) testSession(t *testing.T) {
 }
 
 func (s *site) testAccounts(t *testing.T) {
-	account := object{"name": "newcomer", "display_name": "王新", "organisation": "harbour", "roles": []string{"analyst"}, "password": gatewaytest.Password}
-	s.do(t, request{method: "POST", path: "/api/v1/accounts", as: "analyst", body: account}).want(t, 403, "policy.forbidden")
-	got := s.do(t, request{method: "POST", path: "/api/v1/accounts", as: "authority", body: account}).want(t, 201, "")
-	if got.text("name") != "newcomer" || bytes.Contains(got.body, []byte("assword")) {
-		t.Errorf("got %s", got.body)
+	account := object{"name": "newcomer", "display_name": "王新", "organisation": "Harbour ", "roles": []string{"analyst"}}
+	create := func(as string) answer {
+		return s.do(t, request{method: "POST", path: "/api/v1/accounts", as: as, body: account})
 	}
-	s.do(t, request{method: "POST", path: "/api/v1/accounts", as: "authority", body: account}).want(t, 409, "identity.account-exists")
-	account["name"], account["password"] = "weakling", "password"
-	s.do(t, request{method: "POST", path: "/api/v1/accounts", as: "authority", body: account}).want(t, 422, "identity.password-weak")
+	create("analyst").want(t, 403, "policy.forbidden")
+	create("authority").want(t, 403, "policy.account-operator")
+	made := create("operator").want(t, 201, "")
+	if one := made.object(t, "account"); one["name"] != "newcomer" || one["organisation"] != "harbour" || one["first_password"] != true {
+		t.Errorf("made %v", one)
+	}
+	create("operator").want(t, 409, "identity.account-exists")
 	account["name"], account["roles"] = "both", []string{"analyst", "officer"}
-	s.do(t, request{method: "POST", path: "/api/v1/accounts", as: "authority", body: account}).want(t, 422, "policy.account-roles")
+	create("authority").want(t, 422, "policy.account-roles")
+	account["organisation"], account["roles"] = "nobody's", []string{"provider"}
+	create("authority").want(t, 422, "policy.organisation-unknown")
+	account["password"] = gatewaytest.Password // the platform makes it
+	create("authority").want(t, 400, "api.request-invalid")
+	s.enter(t, "newcomer", made.text("first_password"))
 
 	if all := s.do(t, request{method: "GET", path: "/api/v1/accounts", as: "authority"}).want(t, 200, "").list(t, "accounts"); len(all) != len(everybody)+1 {
 		t.Errorf("%d accounts", len(all))
@@ -102,6 +109,110 @@ func (s *site) testAccounts(t *testing.T) {
 	s.do(t, request{method: "POST", path: "/api/v1/accounts/newcomer/disable", as: "authority", body: reason}).want(t, 204, "")
 	in := object{"account": "newcomer", "password": gatewaytest.Password}
 	s.do(t, request{method: "POST", path: "/api/v1/session", body: in}).want(t, 401, "identity.sign-in-failed")
+
+	again := func(as, what string) answer {
+		body := object{"reason": "is back"}
+		if what == "roles" {
+			body["roles"] = []string{"analyst"}
+		}
+		return s.do(t, request{method: "POST", path: "/api/v1/accounts/newcomer/" + what, as: as, body: body})
+	}
+	again("authority", "enable").want(t, 403, "policy.account-operator")
+	again("operator", "enable").want(t, 200, "")
+	again("authority", "reset").want(t, 403, "policy.account-operator")
+	reset := again("operator", "reset").want(t, 200, "")
+	s.do(t, request{method: "POST", path: "/api/v1/session", body: in}).want(t, 401, "identity.sign-in-failed")
+	s.enter(t, "newcomer", reset.text("first_password"))
+	again("operator", "roles").want(t, 403, "policy.forbidden")
+	s.do(t, request{method: "POST", path: "/api/v1/accounts/nobody/reset", as: "analyst", body: reason}).want(t, 403, "policy.forbidden")
+}
+
+// enter signs somebody in by a first password. By it alone nobody is let in, and it is good once.
+func (s *site) enter(t *testing.T, name, first string) {
+	t.Helper()
+	in := object{"account": name, "password": first}
+	s.do(t, request{method: "POST", path: "/api/v1/session", body: in}).want(t, 403, "identity.password-first")
+	in["next"] = gatewaytest.Password
+	s.do(t, request{method: "POST", path: "/api/v1/session", body: in}).want(t, 200, "")
+	s.do(t, request{method: "POST", path: "/api/v1/session", body: in}).want(t, 401, "identity.sign-in-failed")
+	s.do(t, request{method: "POST", path: "/api/v1/session", body: object{"account": name, "password": gatewaytest.Password}}).want(t, 200, "")
+}
+
+// testSecondPerson: nobody alone makes an account that decides, watches or lets others in, gives one back or changes
+// what it may; and nobody alone has its first password.
+func (s *site) testSecondPerson(t *testing.T) {
+	post := func(as, path string, body object) answer {
+		return s.do(t, request{method: "POST", path: "/api/v1/" + path, as: as, body: body})
+	}
+	officer := object{"name": "watcher", "display_name": "李审", "organisation": "review", "roles": []string{"officer"}}
+	post("authority", "accounts", officer).want(t, 422, "identity.reason-needed")
+	officer["reason"] = "for the desk"
+	made := post("authority", "accounts", officer).want(t, 202, "")
+	id, _ := made.object(t, "proposal")["id"].(string)
+	post("authority", "accounts", object{"name": "lone", "display_name": "赵权", "organisation": "bureau", "roles": []string{"authority"}, "reason": "x"}).want(t, 202, "")
+	if list := s.do(t, request{method: "GET", path: "/api/v1/proposals", as: "supervisor"}).want(t, 200, "").list(t, "proposals"); len(list) != 2 || list[0]["account"] != "watcher" {
+		t.Errorf("waiting: %v", list)
+	}
+	s.do(t, request{method: "GET", path: "/api/v1/proposals", as: "officer"}).want(t, 403, "policy.forbidden")
+	confirm := func(as, id string) answer {
+		return s.do(t, request{method: "POST", path: "/api/v1/proposals/" + id + "/confirm", as: as})
+	}
+	confirm("authority", id).want(t, 403, "policy.own-account")
+	confirm("officer", id).want(t, 403, "policy.forbidden")
+	confirm("second", "p-nothing").want(t, 404, "identity.no-such-proposal")
+	done := confirm("second", id).want(t, 200, "")
+	confirm("third", id).want(t, 404, "identity.no-such-proposal")
+	first, second := made.text("first_password"), done.text("first_password")
+	for _, half := range []string{first, second, second + first} {
+		post("", "session", object{"account": "watcher", "password": half, "next": gatewaytest.Password}).want(t, 401, "identity.sign-in-failed")
+	}
+	s.enter(t, "watcher", first+second)
+
+	for what, body := range map[string]object{
+		"reset": {"reason": "forgot"}, "roles": {"reason": "moves", "roles": []string{"officer"}}, "enable": {"reason": "back"},
+	} {
+		waiting := post("authority", "accounts/watcher/"+what, body).want(t, 202, "")
+		if waiting.object(t, "proposal")["kind"] != what {
+			t.Errorf("%s: %s", what, waiting.body)
+		}
+		id, _ := waiting.object(t, "proposal")["id"].(string)
+		post("officer", "proposals/"+id+"/refuse", object{"reason": "no"}).want(t, 403, "policy.forbidden")
+		post("authority", "proposals/"+id+"/refuse", object{"reason": "no"}).want(t, 204, "")
+	}
+	// The last two authorities who can sign in stay.
+	post("authority", "accounts/third/disable", object{"reason": "leaves"}).want(t, 204, "")
+	post("authority", "accounts/second/disable", object{"reason": "leaves"}).want(t, 409, "identity.last-authorities")
+	again := post("authority", "accounts/third/enable", object{"reason": "stays"}).want(t, 202, "")
+	id, _ = again.object(t, "proposal")["id"].(string)
+	confirm("second", id).want(t, 200, "")
+}
+
+func (s *site) testOrganisations(t *testing.T) {
+	admit := func(as string, body object) answer {
+		return s.do(t, request{method: "POST", path: "/api/v1/organisations", as: as, body: body})
+	}
+	quay := object{"name": "Quay Works", "capacities": []string{"provider"}, "reason": "supplies"}
+	admit("maintainer", quay).want(t, 403, "policy.forbidden")
+	admit("authority", quay).want(t, 201, "")
+	quay["name"] = "ＱＵＡＹ works "
+	admit("authority", quay).want(t, 409, "policy.organisation-exists")
+	admit("authority", object{"name": "x", "capacities": []string{"operator", "provider"}, "first": "somebody", "reason": "y"}).want(t, 422, "policy.capacities-exclude")
+	if list := s.do(t, request{method: "GET", path: "/api/v1/organisations", as: "supervisor"}).want(t, 200, "").list(t, "organisations"); len(list) < 6 {
+		t.Errorf("known: %v", list)
+	}
+	s.do(t, request{method: "GET", path: "/api/v1/organisations", as: "analyst"}).want(t, 403, "policy.forbidden")
+	change := object{"organisation": "Quay Works", "add": []string{"maintenance"}, "reason": "runs machines too"}
+	s.do(t, request{method: "POST", path: "/api/v1/organisations/change", as: "officer", body: change}).want(t, 403, "policy.forbidden")
+	s.do(t, request{method: "POST", path: "/api/v1/organisations/change", as: "authority", body: change}).want(t, 200, "")
+	// Neither duty needs a second person, so one person of the authority gives one in place of the other.
+	worker := object{"name": "docker", "display_name": "陈工", "organisation": "Quay Works", "roles": []string{"provider"}}
+	s.do(t, request{method: "POST", path: "/api/v1/accounts", as: "authority", body: worker}).want(t, 201, "")
+	moved := object{"roles": []string{"maintainer"}, "reason": "runs machines"}
+	s.do(t, request{method: "POST", path: "/api/v1/accounts/docker/roles", as: "authority", body: moved}).want(t, 200, "")
+	moved["roles"] = []string{"officer"}
+	s.do(t, request{method: "POST", path: "/api/v1/accounts/docker/roles", as: "authority", body: moved}).want(t, 422, "policy.account-roles")
+	change["add"] = []string{"operator"}
+	s.do(t, request{method: "POST", path: "/api/v1/organisations/change", as: "authority", body: change}).want(t, 422, "policy.capacities-exclude")
 }
 
 func upload(t *testing.T, parts ...string) (body *bytes.Buffer, header map[string]string) {

@@ -15,7 +15,7 @@ func (s *server) SignIn(ctx context.Context, req gen.SignInRequestObject) (gen.S
 		return nil, err
 	}
 	tokens, err := s.Acts.SignIn(ctx, identity.Credentials{
-		Name: req.Body.Account, Password: req.Body.Password, From: from, Device: given(req.Body.Device),
+		Name: req.Body.Account, Password: req.Body.Password, From: from, Device: given(req.Body.Device), Next: given(req.Body.Next),
 	})
 	if err != nil {
 		return nil, err
@@ -84,15 +84,18 @@ func (s *server) CreateAccount(ctx context.Context, req gen.CreateAccountRequest
 		return nil, err
 	}
 	wanted := identity.Account{
-		Name: req.Body.Name, DisplayName: req.Body.DisplayName, Organisation: req.Body.Organisation,
-		Roles:    convert(req.Body.Roles, func(r gen.Role) policy.Role { return policy.Role(r) }),
+		Name: req.Body.Name, DisplayName: req.Body.DisplayName, Organisation: req.Body.Organisation, Unit: given(req.Body.Unit),
+		Roles:    roles(req.Body.Roles),
 		External: convert(given(req.Body.External), func(e gen.ExternalSubject) identity.Subject { return identity.Subject(e) }),
 	}
-	created, err := s.Acts.CreateAccount(ctx, person, wanted, given(req.Body.Password))
+	made, err := s.Acts.CreateAccount(ctx, person, wanted, given(req.Body.Reason))
 	if err != nil {
 		return nil, err
 	}
-	return gen.CreateAccount201JSONResponse(account(created)), nil
+	if made.Proposal != nil {
+		return gen.CreateAccount202JSONResponse(admission(made)), nil
+	}
+	return gen.CreateAccount201JSONResponse(admission(made)), nil
 }
 
 func (s *server) DisableAccount(ctx context.Context, req gen.DisableAccountRequestObject) (gen.DisableAccountResponseObject, error) {
@@ -120,10 +123,15 @@ func session(t identity.Tokens) gen.Session {
 
 func account(a identity.Account) gen.Account {
 	return gen.Account{
-		Name: a.Name, DisplayName: a.DisplayName, Organisation: a.Organisation, Disabled: a.Disabled, Created: a.Created,
+		Name: a.Name, DisplayName: a.DisplayName, Organisation: a.Organisation, Unit: optional(a.Unit), Disabled: a.Disabled,
+		Created: a.Created, FirstPassword: optional(a.First),
 		Roles:    convert(a.Roles, role),
 		External: convert(a.External, func(e identity.Subject) gen.ExternalSubject { return gen.ExternalSubject(e) }),
 	}
+}
+
+func roles(list []gen.Role) []policy.Role {
+	return convert(list, func(r gen.Role) policy.Role { return policy.Role(r) })
 }
 
 func role(r policy.Role) gen.Role { return gen.Role(r) }

@@ -20,6 +20,8 @@ func TestEveryOperation(t *testing.T) {
 	t.Run("platform", s.testPlatform)
 	t.Run("session", s.testSession)
 	t.Run("accounts", s.testAccounts)
+	t.Run("second person", s.testSecondPerson)
+	t.Run("organisations", s.testOrganisations)
 	t.Run("datasets", s.testDatasets)
 	t.Run("grants", s.testGrants)
 	t.Run("jobs", s.testJobs)
@@ -53,7 +55,7 @@ func operations(document *openapi3.T) map[string]*openapi3.Operation {
 // example makes a path of an operation, with an acceptable value for each parameter.
 func example(path string) string {
 	return strings.NewReplacer("{account}", "nobody", "{domain}", "nobody", "{dataset}", "nothing", "{grant}", "nothing", "{job}", "nothing",
-		"{release}", "nothing", "{path:.+}", "0/000.p/1").Replace(path)
+		"{release}", "nothing", "{proposal}", "nothing", "{path:.+}", "0/000.p/1").Replace(path)
 }
 
 // each calls a function with every operation, in order.

@@ -26,6 +26,8 @@ const Password = "correct horse battery staple"
 // The people of the tests, by account name. Colleague works for the same operator as analyst, stranger for another.
 var people = []identity.Account{
 	{Name: "authority", Organisation: "bureau", Roles: []policy.Role{policy.Authority}},
+	{Name: "second", Organisation: "bureau", Roles: []policy.Role{policy.Authority}},
+	{Name: "third", Organisation: "bureau", Roles: []policy.Role{policy.Authority}},
 	{Name: "provider", Organisation: "registry", Roles: []policy.Role{policy.Provider}},
 	{Name: "operator", Organisation: "harbour", Roles: []policy.Role{policy.Operator}},
 	{Name: "analyst", Organisation: "harbour", Roles: []policy.Role{policy.Analyst}},
@@ -74,6 +76,11 @@ func New(t testing.TB, db *bun.DB, options gateway.JobOptions) *Platform {
 	var err error
 	p.Policy, err = policy.New(ctx, db, policy.Options{Now: p.now})
 	must(err)
+	var members []policy.Member
+	for _, person := range people {
+		members = append(members, policy.Member{Organisation: person.Organisation, Roles: person.Roles})
+	}
+	must(p.Policy.BringOver(ctx, members))
 	p.Identity, err = identity.New(ctx, db, t.TempDir(), identity.Options{
 		Issuer: "https://weir.test", CheckRoles: policy.CheckRoles, Argon: identity.LeastArgon,
 	})
@@ -103,8 +110,8 @@ func New(t testing.TB, db *bun.DB, options gateway.JobOptions) *Platform {
 func (p *Platform) act(t testing.TB) {
 	t.Helper()
 	acts, err := gateway.NewActs(gateway.ActsParts{
-		Permit: p.Policy, Record: p.Log, Log: p.Log, Grants: p.Policy, Accounts: p.Identity, Catalogue: p.Catalogue,
-		Releases: p.Queue, Jobs: p.Jobs, Ledger: p.Jobs, Budget: p.Budget, Tables: p.Tables,
+		Permit: p.Policy, Record: p.Log, Log: p.Log, Grants: p.Policy, Accounts: p.Identity, Organisations: p.Policy,
+		Catalogue: p.Catalogue, Releases: p.Queue, Jobs: p.Jobs, Ledger: p.Jobs, Budget: p.Budget, Tables: p.Tables,
 	})
 	must(t)(err)
 	p.Acts = acts

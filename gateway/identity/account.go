@@ -24,10 +24,12 @@ import (
 type Account struct {
 	Name         string        // 2 to 64 of a–z, 0–9, ".", "_", "-", a letter first; never given to another person
 	DisplayName  string        // the person's real name
-	Organisation string        // the operator, provider or authority that the person belongs to
+	Organisation string        // identifier of the organisation that the person belongs to
+	Unit         string        // the unit of it, where it has several
 	Roles        []policy.Role // at least one
 	External     []Subject     // who the person is at external providers
 	Disabled     bool          // set by DisableAccount
+	First        bool          // has a first password, in whose place its owner chooses another
 	Created      time.Time
 }
 
@@ -50,6 +52,9 @@ type account struct {
 	ChangedAt    int64         `bun:"changed_at"`
 	CreatedAt    int64         `bun:"created_at"`
 	DisabledAt   int64         `bun:"disabled_at"`
+	Unit         string        `bun:"unit"`
+	OnceUntil    int64         `bun:"once_until"`
+	Admits       int64         `bun:"admits"`
 }
 
 type link struct {
@@ -69,9 +74,7 @@ func (i *Identity) CreateAccount(ctx context.Context, a Account, password string
 	if err := i.checkAccount(a, password); err != nil {
 		return err
 	}
-	row := account{Name: a.Name, DisplayName: a.DisplayName, Organisation: a.Organisation,
-		Roles: slices.Compact(slices.Sorted(slices.Values(a.Roles))), Version: 1,
-		CreatedAt: i.now().UnixMicro(), ChangedAt: i.now().UnixMicro()}
+	row := i.rowOf(a)
 	if password != "" {
 		encoded, err := i.encode(ctx, a.Name, password)
 		if err != nil {
@@ -79,11 +82,28 @@ func (i *Identity) CreateAccount(ctx context.Context, a Account, password string
 		}
 		row.Password = encoded
 	}
+	return i.insert(ctx, row, a.External, nil)
+}
+
+// rowOf is a new account as it lies in the database. It has no password yet.
+func (i *Identity) rowOf(a Account) account {
+	now := i.now().UnixMicro()
+	return account{Name: a.Name, DisplayName: a.DisplayName, Organisation: a.Organisation, Unit: a.Unit,
+		Roles: slices.Compact(slices.Sorted(slices.Values(a.Roles))), Version: 1, CreatedAt: now, ChangedAt: now}
+}
+
+// insert writes a new account, and in the same transaction does what else belongs to it.
+func (i *Identity) insert(ctx context.Context, row account, external []Subject, also func(context.Context, bun.Tx) error) error {
 	err := i.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
 		if err := insertNew(ctx, tx.NewInsert().Model(&row)); err != nil {
 			return err
 		}
-		return insertLinks(ctx, tx, a.Name, a.External)
+		if also != nil {
+			if err := also(ctx, tx); err != nil {
+				return err
+			}
+		}
+		return insertLinks(ctx, tx, row.Name, external)
 	})
 	if err != nil {
 		return fmt.Errorf("create account: %w", err)
@@ -123,6 +143,8 @@ func (i *Identity) checkAccount(a Account, password string) error {
 		return invalid("display name")
 	case !isLine(a.Organisation, 200):
 		return invalid("organisation")
+	case a.Unit != "" && (!isLine(a.Unit, 200) || a.Unit != policy.Tidy(a.Unit)):
+		return invalid("unit")
 	case password == "" && len(a.External) == 0:
 		return invalid("password")
 	}
@@ -153,9 +175,16 @@ func isLine(text string, most int) bool {
 		!strings.ContainsFunc(text, unicode.IsControl)
 }
 
-// DisableAccount ends everything that the account could do, at once. It is never deleted: the log refers to it.
+// DisableAccount ends everything that the account could do, at once. It is never deleted: the log refers to it. It
+// refuses with identity.last-authorities.
 func (i *Identity) DisableAccount(ctx context.Context, name string) error {
-	return i.change(ctx, i.db, name, func(q *bun.UpdateQuery) { q.Set("disabled_at = ?", i.now().UnixMicro()) })
+	err := i.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		if err := i.keepAuthorities(ctx, tx, name); err != nil {
+			return err
+		}
+		return i.change(ctx, tx, name, func(q *bun.UpdateQuery) { q.Set("disabled_at = ?", i.now().UnixMicro()) })
+	})
+	return asProblem("disable account", err)
 }
 
 // EnableAccount undoes DisableAccount. Tokens from before stay refused.
@@ -163,16 +192,26 @@ func (i *Identity) EnableAccount(ctx context.Context, name string) error {
 	return i.change(ctx, i.db, name, func(q *bun.UpdateQuery) { q.Set("disabled_at = 0") })
 }
 
-// SetRoles replaces an account's roles and ends its sessions.
+// SetRoles replaces an account's roles and ends its sessions. It refuses with identity.last-authorities.
 func (i *Identity) SetRoles(ctx context.Context, name string, roles []policy.Role) error {
+	err := i.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error { return i.setRoles(ctx, tx, name, roles) })
+	return asProblem("set roles", err)
+}
+
+func (i *Identity) setRoles(ctx context.Context, tx bun.Tx, name string, roles []policy.Role) error {
 	if err := i.checkRoles(roles); err != nil {
 		return err
+	}
+	if !slices.Contains(roles, policy.Authority) {
+		if err := i.keepAuthorities(ctx, tx, name); err != nil {
+			return err
+		}
 	}
 	text, err := json.Marshal(slices.Compact(slices.Sorted(slices.Values(roles))))
 	if err != nil {
 		return fmt.Errorf("encode roles: %w", err)
 	}
-	return i.change(ctx, i.db, name, func(q *bun.UpdateQuery) { q.Set("roles = ?", string(text)) })
+	return i.change(ctx, tx, name, func(q *bun.UpdateQuery) { q.Set("roles = ?", string(text)) })
 }
 
 // SetExternal replaces the external subjects that an account is linked to, and ends its sessions. It refuses with
@@ -206,7 +245,7 @@ func (i *Identity) ResetPassword(ctx context.Context, name, password string) err
 	if err != nil {
 		return err
 	}
-	return i.change(ctx, i.db, name, func(q *bun.UpdateQuery) { q.Set("password = ?", encoded) })
+	return i.change(ctx, i.db, name, func(q *bun.UpdateQuery) { q.Set("password = ?", encoded).Set("once_until = 0") })
 }
 
 // ChangePassword sets a new password for a person who knows the current one, and ends the account's sessions.
@@ -257,8 +296,8 @@ func (i *Identity) Accounts(ctx context.Context) ([]Account, error) {
 	}
 	list := make([]Account, len(rows))
 	for n, r := range rows {
-		list[n] = Account{Name: r.Name, DisplayName: r.DisplayName, Organisation: r.Organisation, Roles: r.Roles,
-			External: external[r.Name], Disabled: r.DisabledAt != 0, Created: time.UnixMicro(r.CreatedAt).UTC()}
+		list[n] = Account{Name: r.Name, DisplayName: r.DisplayName, Organisation: r.Organisation, Unit: r.Unit,
+			Roles: r.Roles, First: r.OnceUntil != 0, External: external[r.Name], Disabled: r.DisabledAt != 0, Created: time.UnixMicro(r.CreatedAt).UTC()}
 	}
 	return list, nil
 }

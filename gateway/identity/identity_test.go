@@ -87,7 +87,7 @@ func (f *fixture) create(t testing.TB, a Account, password string) {
 // empty deletes every row, for tests that set up several fixtures in one database.
 func empty(t testing.TB, db *bun.DB) {
 	t.Helper()
-	for _, m := range []any{(*attempts)(nil), (*refreshToken)(nil), (*session)(nil), (*link)(nil), (*account)(nil)} {
+	for _, m := range []any{(*attempts)(nil), (*refreshToken)(nil), (*session)(nil), (*link)(nil), (*proposalRow)(nil), (*account)(nil)} {
 		if _, err := db.NewDelete().Model(m).Where("1 = 1").Exec(t.Context()); err != nil {
 			t.Fatal(err)
 		}

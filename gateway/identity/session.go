@@ -36,6 +36,7 @@ type Credentials struct {
 	Password string
 	From     string // the address that they come from
 	Device   string // Tokens.Device of an earlier sign-in, if they have one
+	Next     string // the password that they choose in place of a first one
 }
 
 // session is a row of identity_sessions. Sessions of external providers stand there too, so that one check
@@ -75,6 +76,9 @@ func (i *Identity) SignIn(ctx context.Context, c Credentials) (Tokens, policy.Pr
 	if err != nil {
 		return Tokens{}, policy.Principal{}, err
 	}
+	if a, err = i.own(ctx, a, c); err != nil {
+		return Tokens{}, policy.Principal{}, err
+	}
 	now := i.now()
 	s := session{ID: uuid.NewString(), Account: a.Name, Version: a.Version, CreatedAt: now.UnixMicro()}
 	s.ExpiresAt = now.Add(i.options.SessionLife).UnixMicro()
@@ -93,7 +97,7 @@ func (i *Identity) SignIn(ctx context.Context, c Credentials) (Tokens, policy.Pr
 		return Tokens{}, policy.Principal{}, fmt.Errorf("begin session: %w", err)
 	}
 	tokens.Device = device
-	who := policy.Principal{Subject: a.Name, Organisation: a.Organisation, Roles: roles, Session: s.ID}
+	who := policy.Principal{Subject: a.Name, Organisation: a.Organisation, Unit: a.Unit, Roles: roles, Session: s.ID}
 	return tokens, who, nil
 }
 
@@ -372,7 +376,7 @@ func (i *Identity) principal(a account, session string) (policy.Principal, error
 	if err != nil {
 		return policy.Principal{}, err
 	}
-	return policy.Principal{Subject: a.Name, Organisation: a.Organisation, Roles: roles, Session: session}, nil
+	return policy.Principal{Subject: a.Name, Organisation: a.Organisation, Unit: a.Unit, Roles: roles, Session: session}, nil
 }
 
 // digest is the SHA-256 of parts, hex. Each part is preceded by its length, so that no two lists share one.

@@ -41,8 +41,10 @@ type People struct {
 
 // Organisation is an authority, a provider, an operator, or whoever else has people on the platform.
 type Organisation struct {
-	ID    string `yaml:"id"`
-	Title Text   `yaml:"title"`
+	ID         string   `yaml:"id"`
+	Capacities []string `yaml:"capacities"` // what it is admitted for
+	First      string   `yaml:"first"`      // subject of an operator's first person
+	Title      Text     `yaml:"title"`
 }
 
 // Person is an account. It has no password here; one is made when the demonstration starts.
@@ -86,8 +88,8 @@ func ParsePeople(text []byte) (People, error) {
 	people, err := parse[People]("people", text)
 	known := map[string]bool{}
 	for _, o := range people.Organisations {
-		if err == nil && (o.ID == "" || known[o.ID] || o.Title.incomplete()) {
-			err = fmt.Errorf("people: organisation %q needs a name of its own and a title", o.ID)
+		if err == nil && (o.ID == "" || known[o.ID] || len(o.Capacities) == 0 || o.Title.incomplete()) {
+			err = fmt.Errorf("people: organisation %q needs a name of its own, a capacity and a title", o.ID)
 		}
 		known[o.ID] = true
 	}

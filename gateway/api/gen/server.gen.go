@@ -21,6 +21,39 @@ import (
 	openapi_types "github.com/oapi-codegen/runtime/types"
 )
 
+// Defines values for Capacity.
+const (
+	CapacityAuthority   Capacity = "authority"
+	CapacityMaintenance Capacity = "maintenance"
+	CapacityOperator    Capacity = "operator"
+	CapacityProvider    Capacity = "provider"
+	CapacityRescue      Capacity = "rescue"
+	CapacityReview      Capacity = "review"
+	CapacitySupervision Capacity = "supervision"
+)
+
+// Valid indicates whether the value is a known member of the Capacity enum.
+func (e Capacity) Valid() bool {
+	switch e {
+	case CapacityAuthority:
+		return true
+	case CapacityMaintenance:
+		return true
+	case CapacityOperator:
+		return true
+	case CapacityProvider:
+		return true
+	case CapacityRescue:
+		return true
+	case CapacityReview:
+		return true
+	case CapacitySupervision:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ColumnClass.
 const (
 	Identifier ColumnClass = "identifier"
@@ -201,6 +234,51 @@ func (e OfferState) Valid() bool {
 	}
 }
 
+// Defines values for OrganisationState.
+const (
+	OrganisationStateActive  OrganisationState = "active"
+	OrganisationStateMerged  OrganisationState = "merged"
+	OrganisationStateWaiting OrganisationState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the OrganisationState enum.
+func (e OrganisationState) Valid() bool {
+	switch e {
+	case OrganisationStateActive:
+		return true
+	case OrganisationStateMerged:
+		return true
+	case OrganisationStateWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ProposalKind.
+const (
+	Create ProposalKind = "create"
+	Enable ProposalKind = "enable"
+	Reset  ProposalKind = "reset"
+	Roles  ProposalKind = "roles"
+)
+
+// Valid indicates whether the value is a known member of the ProposalKind enum.
+func (e ProposalKind) Valid() bool {
+	switch e {
+	case Create:
+		return true
+	case Enable:
+		return true
+	case Reset:
+		return true
+	case Roles:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ReleaseSummaryState.
 const (
 	ReleaseSummaryStateRefused  ReleaseSummaryState = "refused"
@@ -224,31 +302,34 @@ func (e ReleaseSummaryState) Valid() bool {
 
 // Defines values for Role.
 const (
-	Analyst    Role = "analyst"
-	Authority  Role = "authority"
-	Maintainer Role = "maintainer"
-	Officer    Role = "officer"
-	Operator   Role = "operator"
-	Provider   Role = "provider"
-	Supervisor Role = "supervisor"
+	RoleAnalyst    Role = "analyst"
+	RoleAuthority  Role = "authority"
+	RoleMaintainer Role = "maintainer"
+	RoleOfficer    Role = "officer"
+	RoleOperator   Role = "operator"
+	RoleProvider   Role = "provider"
+	RoleRescuer    Role = "rescuer"
+	RoleSupervisor Role = "supervisor"
 )
 
 // Valid indicates whether the value is a known member of the Role enum.
 func (e Role) Valid() bool {
 	switch e {
-	case Analyst:
+	case RoleAnalyst:
 		return true
-	case Authority:
+	case RoleAuthority:
 		return true
-	case Maintainer:
+	case RoleMaintainer:
 		return true
-	case Officer:
+	case RoleOfficer:
 		return true
-	case Operator:
+	case RoleOperator:
 		return true
-	case Provider:
+	case RoleProvider:
 		return true
-	case Supervisor:
+	case RoleRescuer:
+		return true
+	case RoleSupervisor:
 		return true
 	default:
 		return false
@@ -321,16 +402,29 @@ type Account struct {
 	Disabled bool      `json:"disabled"`
 
 	// DisplayName The person's real name
-	DisplayName  string            `json:"display_name"`
-	External     []ExternalSubject `json:"external"`
-	Name         string            `json:"name"`
-	Organisation string            `json:"organisation"`
-	Roles        []Role            `json:"roles"`
+	DisplayName string            `json:"display_name"`
+	External    []ExternalSubject `json:"external"`
+
+	// FirstPassword It has a first password, in whose place its owner has chosen none yet
+	FirstPassword *bool   `json:"first_password,omitempty"`
+	Name          string  `json:"name"`
+	Organisation  string  `json:"organisation"`
+	Roles         []Role  `json:"roles"`
+	Unit          *string `json:"unit,omitempty"`
 }
 
 // AccountList defines model for AccountList.
 type AccountList struct {
 	Accounts []Account `json:"accounts"`
+}
+
+// Admission What became of a wish about an account.
+type Admission struct {
+	Account *Account `json:"account,omitempty"`
+
+	// FirstPassword Told once. Where two people are needed, this person's half: the one who proposes has the first, the one who confirms the second.
+	FirstPassword *string   `json:"first_password,omitempty"`
+	Proposal      *Proposal `json:"proposal,omitempty"`
 }
 
 // Bounds defines model for Bounds.
@@ -375,6 +469,9 @@ type BudgetShare struct {
 	Total float64 `json:"total"`
 }
 
+// Capacity defines model for Capacity.
+type Capacity string
+
 // Column defines model for Column.
 type Column struct {
 	// Cap The most that one unit counts for in sums of it
@@ -408,7 +505,10 @@ type Credentials struct {
 	Account string `json:"account"`
 
 	// Device What an earlier sign-in from this device gave; with it, nobody else's failed attempts keep the person waiting.
-	Device   *string `json:"device,omitempty"`
+	Device *string `json:"device,omitempty"`
+
+	// Next The password that the owner of a first password chooses in its place
+	Next     *string `json:"next,omitempty"`
 	Password string  `json:"password"`
 }
 
@@ -651,16 +751,23 @@ type Mode string
 // NewAccount defines model for NewAccount.
 type NewAccount struct {
 	// DisplayName The person's real name
-	DisplayName string             `json:"display_name"`
-	External    *[]ExternalSubject `json:"external,omitempty"`
+	DisplayName string `json:"display_name"`
+
+	// External Who the person is elsewhere. With it, no first password is made.
+	External *[]ExternalSubject `json:"external,omitempty"`
 
 	// Name Never given to another person
-	Name         string `json:"name"`
+	Name string `json:"name"`
+
+	// Organisation An organisation that is admitted
 	Organisation string `json:"organisation"`
 
-	// Password Left out for a person who signs in elsewhere only
-	Password *string `json:"password,omitempty"`
-	Roles    []Role  `json:"roles"`
+	// Reason Needed where a second person confirms
+	Reason *string `json:"reason,omitempty"`
+	Roles  []Role  `json:"roles"`
+
+	// Unit The unit of the organisation, where it has several. An officer decides nothing that their own unit took part in.
+	Unit *string `json:"unit,omitempty"`
 }
 
 // NewBudget defines model for NewBudget.
@@ -696,6 +803,16 @@ type NewGrant struct {
 	TimeStep *int      `json:"time_step,omitempty"`
 	Title    string    `json:"title"`
 	Until    time.Time `json:"until"`
+}
+
+// NewOrganisation defines model for NewOrganisation.
+type NewOrganisation struct {
+	Capacities []Capacity `json:"capacities"`
+
+	// First Account of an operator's first person, whom the authority may admit
+	First  *string `json:"first,omitempty"`
+	Name   string  `json:"name"`
+	Reason string  `json:"reason"`
 }
 
 // Offer A result that waits for an officer, with what the officer needs to decide.
@@ -734,6 +851,40 @@ type Offer struct {
 
 // OfferState defines model for Offer.State.
 type OfferState string
+
+// Organisation defines model for Organisation.
+type Organisation struct {
+	Capacities []Capacity `json:"capacities"`
+
+	// First Account of an operator's first person
+	First *string `json:"first,omitempty"`
+
+	// ID What accounts, grants and data sets refer to: its name as it was admitted
+	ID string `json:"id"`
+
+	// Into What a merged one is by now
+	Into  *string           `json:"into,omitempty"`
+	Since time.Time         `json:"since"`
+	State OrganisationState `json:"state"`
+}
+
+// OrganisationState defines model for Organisation.State.
+type OrganisationState string
+
+// OrganisationChange defines model for OrganisationChange.
+type OrganisationChange struct {
+	Add          *[]Capacity `json:"add,omitempty"`
+	End          *[]Capacity `json:"end,omitempty"`
+	First        *string     `json:"first,omitempty"`
+	Into         *string     `json:"into,omitempty"`
+	Organisation string      `json:"organisation"`
+	Reason       string      `json:"reason"`
+}
+
+// OrganisationList defines model for OrganisationList.
+type OrganisationList struct {
+	Organisations []Organisation `json:"organisations"`
+}
 
 // PasswordChange defines model for PasswordChange.
 type PasswordChange struct {
@@ -781,6 +932,31 @@ type Problem struct {
 
 	// Type `urn:weir:problem:` and the code; `docs/errors` has a page for each
 	Type string `json:"type"`
+}
+
+// Proposal defines model for Proposal.
+type Proposal struct {
+	Account string `json:"account"`
+
+	// By Who proposed it
+	By           string       `json:"by"`
+	DisplayName  string       `json:"display_name"`
+	Expires      time.Time    `json:"expires"`
+	ID           string       `json:"id"`
+	Kind         ProposalKind `json:"kind"`
+	Organisation string       `json:"organisation"`
+	Proposed     time.Time    `json:"proposed"`
+	Reason       string       `json:"reason"`
+	Roles        []Role       `json:"roles"`
+	Unit         *string      `json:"unit,omitempty"`
+}
+
+// ProposalKind defines model for Proposal.Kind.
+type ProposalKind string
+
+// ProposalList defines model for ProposalList.
+type ProposalList struct {
+	Proposals []Proposal `json:"proposals"`
 }
 
 // Query defines model for Query.
@@ -839,6 +1015,12 @@ type Released = export.Released
 
 // Role defines model for Role.
 type Role string
+
+// RoleChange defines model for RoleChange.
+type RoleChange struct {
+	Reason string `json:"reason"`
+	Roles  []Role `json:"roles"`
+}
 
 // Rules Thresholds of the disclosure model. A grant may only tighten the defaults.
 type Rules struct {
@@ -937,6 +1119,9 @@ type LastDay = string
 
 // Limit defines model for Limit.
 type Limit = int
+
+// ProposalID defines model for ProposalID.
+type ProposalID = string
 
 // ReleaseID defines model for ReleaseID.
 type ReleaseID = string
@@ -1053,6 +1238,15 @@ type CreateAccountJSONRequestBody = NewAccount
 // DisableAccountJSONRequestBody defines body for DisableAccount for application/json ContentType.
 type DisableAccountJSONRequestBody = Reason
 
+// EnableAccountJSONRequestBody defines body for EnableAccount for application/json ContentType.
+type EnableAccountJSONRequestBody = Reason
+
+// ResetAccountJSONRequestBody defines body for ResetAccount for application/json ContentType.
+type ResetAccountJSONRequestBody = Reason
+
+// SetAccountRolesJSONRequestBody defines body for SetAccountRoles for application/json ContentType.
+type SetAccountRolesJSONRequestBody = RoleChange
+
 // SetBudgetJSONRequestBody defines body for SetBudget for application/json ContentType.
 type SetBudgetJSONRequestBody = NewBudget
 
@@ -1076,6 +1270,15 @@ type TerminateGrantJSONRequestBody = Reason
 
 // SubmitJobJSONRequestBody defines body for SubmitJob for application/json ContentType.
 type SubmitJobJSONRequestBody = Query
+
+// AdmitOrganisationJSONRequestBody defines body for AdmitOrganisation for application/json ContentType.
+type AdmitOrganisationJSONRequestBody = NewOrganisation
+
+// ChangeOrganisationJSONRequestBody defines body for ChangeOrganisation for application/json ContentType.
+type ChangeOrganisationJSONRequestBody = OrganisationChange
+
+// RefuseProposalJSONRequestBody defines body for RefuseProposal for application/json ContentType.
+type RefuseProposalJSONRequestBody = Reason
 
 // ApproveReleaseJSONRequestBody defines body for ApproveRelease for application/json ContentType.
 type ApproveReleaseJSONRequestBody = Reason
@@ -1103,6 +1306,15 @@ type ServerInterface interface {
 	// DisableAccount Disable an account and end its sessions
 	// (POST /api/v1/accounts/{account}/disable)
 	DisableAccount(c *gin.Context, account AccountName)
+	// EnableAccount Undo the disabling of an account
+	// (POST /api/v1/accounts/{account}/enable)
+	EnableAccount(c *gin.Context, account AccountName)
+	// ResetAccount Give an account a first password in place of the one it has
+	// (POST /api/v1/accounts/{account}/reset)
+	ResetAccount(c *gin.Context, account AccountName)
+	// SetAccountRoles Give an account other roles
+	// (POST /api/v1/accounts/{account}/roles)
+	SetAccountRoles(c *gin.Context, account AccountName)
 	// UnlockAccount Forget the failed attempts to sign in to an account
 	// (POST /api/v1/accounts/{account}/unlock)
 	UnlockAccount(c *gin.Context, account AccountName)
@@ -1178,6 +1390,24 @@ type ServerInterface interface {
 	// GetSpecification This document
 	// (GET /api/v1/openapi.yaml)
 	GetSpecification(c *gin.Context)
+	// ListOrganisations Who is admitted to the platform, and for what
+	// (GET /api/v1/organisations)
+	ListOrganisations(c *gin.Context)
+	// AdmitOrganisation Admit an organisation
+	// (POST /api/v1/organisations)
+	AdmitOrganisation(c *gin.Context)
+	// ChangeOrganisation Change what an organisation is admitted for, or say what one that waits is
+	// (POST /api/v1/organisations/change)
+	ChangeOrganisation(c *gin.Context)
+	// ListProposals What waits for a second person of the authority
+	// (GET /api/v1/proposals)
+	ListProposals(c *gin.Context)
+	// ConfirmProposal Do what another person of the authority proposed
+	// (POST /api/v1/proposals/{proposal}/confirm)
+	ConfirmProposal(c *gin.Context, proposal ProposalID)
+	// RefuseProposal Do away with a proposal
+	// (POST /api/v1/proposals/{proposal}/refuse)
+	RefuseProposal(c *gin.Context, proposal ProposalID)
 	// ListReleases What waits for an officer, or what officers decided
 	// (GET /api/v1/releases)
 	ListReleases(c *gin.Context, params ListReleasesParams)
@@ -1280,6 +1510,81 @@ func (siw *ServerInterfaceWrapper) DisableAccount(c *gin.Context) {
 	}
 
 	siw.Handler.DisableAccount(c, account)
+}
+
+// EnableAccount operation middleware
+func (siw *ServerInterfaceWrapper) EnableAccount(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", c.Param("account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter account: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.EnableAccount(c, account)
+}
+
+// ResetAccount operation middleware
+func (siw *ServerInterfaceWrapper) ResetAccount(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", c.Param("account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter account: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ResetAccount(c, account)
+}
+
+// SetAccountRoles operation middleware
+func (siw *ServerInterfaceWrapper) SetAccountRoles(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "account" -------------
+	var account AccountName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "account", c.Param("account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter account: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.SetAccountRoles(c, account)
 }
 
 // UnlockAccount operation middleware
@@ -1962,6 +2267,108 @@ func (siw *ServerInterfaceWrapper) GetSpecification(c *gin.Context) {
 	siw.Handler.GetSpecification(c)
 }
 
+// ListOrganisations operation middleware
+func (siw *ServerInterfaceWrapper) ListOrganisations(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListOrganisations(c)
+}
+
+// AdmitOrganisation operation middleware
+func (siw *ServerInterfaceWrapper) AdmitOrganisation(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.AdmitOrganisation(c)
+}
+
+// ChangeOrganisation operation middleware
+func (siw *ServerInterfaceWrapper) ChangeOrganisation(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ChangeOrganisation(c)
+}
+
+// ListProposals operation middleware
+func (siw *ServerInterfaceWrapper) ListProposals(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListProposals(c)
+}
+
+// ConfirmProposal operation middleware
+func (siw *ServerInterfaceWrapper) ConfirmProposal(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "proposal" -------------
+	var proposal ProposalID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "proposal", c.Param("proposal"), &proposal, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter proposal: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ConfirmProposal(c, proposal)
+}
+
+// RefuseProposal operation middleware
+func (siw *ServerInterfaceWrapper) RefuseProposal(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "proposal" -------------
+	var proposal ProposalID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "proposal", c.Param("proposal"), &proposal, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter proposal: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RefuseProposal(c, proposal)
+}
+
 // ListReleases operation middleware
 func (siw *ServerInterfaceWrapper) ListReleases(c *gin.Context) {
 
@@ -2284,6 +2691,9 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/accounts", wrapper.ListAccounts)
 	router.POST(options.BaseURL+"/api/v1/accounts", wrapper.CreateAccount)
 	router.POST(options.BaseURL+"/api/v1/accounts/:account/disable", wrapper.DisableAccount)
+	router.POST(options.BaseURL+"/api/v1/accounts/:account/enable", wrapper.EnableAccount)
+	router.POST(options.BaseURL+"/api/v1/accounts/:account/reset", wrapper.ResetAccount)
+	router.POST(options.BaseURL+"/api/v1/accounts/:account/roles", wrapper.SetAccountRoles)
 	router.POST(options.BaseURL+"/api/v1/accounts/:account/unlock", wrapper.UnlockAccount)
 	router.GET(options.BaseURL+"/api/v1/budgets", wrapper.ListBudgets)
 	router.PUT(options.BaseURL+"/api/v1/budgets/:domain", wrapper.SetBudget)
@@ -2309,6 +2719,12 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/log/proof/inclusion", wrapper.ProveInclusion)
 	router.POST(options.BaseURL+"/api/v1/log/verify", wrapper.VerifyLog)
 	router.GET(options.BaseURL+"/api/v1/openapi.yaml", wrapper.GetSpecification)
+	router.GET(options.BaseURL+"/api/v1/organisations", wrapper.ListOrganisations)
+	router.POST(options.BaseURL+"/api/v1/organisations", wrapper.AdmitOrganisation)
+	router.POST(options.BaseURL+"/api/v1/organisations/change", wrapper.ChangeOrganisation)
+	router.GET(options.BaseURL+"/api/v1/proposals", wrapper.ListProposals)
+	router.POST(options.BaseURL+"/api/v1/proposals/:proposal/confirm", wrapper.ConfirmProposal)
+	router.POST(options.BaseURL+"/api/v1/proposals/:proposal/refuse", wrapper.RefuseProposal)
 	router.GET(options.BaseURL+"/api/v1/releases", wrapper.ListReleases)
 	router.GET(options.BaseURL+"/api/v1/releases/:release", wrapper.GetRelease)
 	router.POST(options.BaseURL+"/api/v1/releases/:release/approve", wrapper.ApproveRelease)
@@ -2356,7 +2772,7 @@ type CreateAccountResponseObject interface {
 	VisitCreateAccountResponse(w http.ResponseWriter) error
 }
 
-type CreateAccount201JSONResponse Account
+type CreateAccount201JSONResponse Admission
 
 func (response CreateAccount201JSONResponse) VisitCreateAccountResponse(w http.ResponseWriter) error {
 
@@ -2366,6 +2782,20 @@ func (response CreateAccount201JSONResponse) VisitCreateAccountResponse(w http.R
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateAccount202JSONResponse Admission
+
+func (response CreateAccount202JSONResponse) VisitCreateAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -2385,6 +2815,117 @@ type DisableAccount204Response struct {
 func (response DisableAccount204Response) VisitDisableAccountResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
+}
+
+type EnableAccountRequestObject struct {
+	Account AccountName `json:"account"`
+	Body    *EnableAccountJSONRequestBody
+}
+
+type EnableAccountResponseObject interface {
+	VisitEnableAccountResponse(w http.ResponseWriter) error
+}
+
+type EnableAccount200JSONResponse Admission
+
+func (response EnableAccount200JSONResponse) VisitEnableAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EnableAccount202JSONResponse Admission
+
+func (response EnableAccount202JSONResponse) VisitEnableAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAccountRequestObject struct {
+	Account AccountName `json:"account"`
+	Body    *ResetAccountJSONRequestBody
+}
+
+type ResetAccountResponseObject interface {
+	VisitResetAccountResponse(w http.ResponseWriter) error
+}
+
+type ResetAccount200JSONResponse Admission
+
+func (response ResetAccount200JSONResponse) VisitResetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResetAccount202JSONResponse Admission
+
+func (response ResetAccount202JSONResponse) VisitResetAccountResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetAccountRolesRequestObject struct {
+	Account AccountName `json:"account"`
+	Body    *SetAccountRolesJSONRequestBody
+}
+
+type SetAccountRolesResponseObject interface {
+	VisitSetAccountRolesResponse(w http.ResponseWriter) error
+}
+
+type SetAccountRoles200JSONResponse Admission
+
+func (response SetAccountRoles200JSONResponse) VisitSetAccountRolesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SetAccountRoles202JSONResponse Admission
+
+func (response SetAccountRoles202JSONResponse) VisitSetAccountRolesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type UnlockAccountRequestObject struct {
@@ -3005,6 +3546,131 @@ func (response GetSpecification200ApplicationYamlResponse) VisitGetSpecification
 	return err
 }
 
+type ListOrganisationsRequestObject struct {
+}
+
+type ListOrganisationsResponseObject interface {
+	VisitListOrganisationsResponse(w http.ResponseWriter) error
+}
+
+type ListOrganisations200JSONResponse OrganisationList
+
+func (response ListOrganisations200JSONResponse) VisitListOrganisationsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdmitOrganisationRequestObject struct {
+	Body *AdmitOrganisationJSONRequestBody
+}
+
+type AdmitOrganisationResponseObject interface {
+	VisitAdmitOrganisationResponse(w http.ResponseWriter) error
+}
+
+type AdmitOrganisation201JSONResponse Organisation
+
+func (response AdmitOrganisation201JSONResponse) VisitAdmitOrganisationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ChangeOrganisationRequestObject struct {
+	Body *ChangeOrganisationJSONRequestBody
+}
+
+type ChangeOrganisationResponseObject interface {
+	VisitChangeOrganisationResponse(w http.ResponseWriter) error
+}
+
+type ChangeOrganisation200JSONResponse Organisation
+
+func (response ChangeOrganisation200JSONResponse) VisitChangeOrganisationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListProposalsRequestObject struct {
+}
+
+type ListProposalsResponseObject interface {
+	VisitListProposalsResponse(w http.ResponseWriter) error
+}
+
+type ListProposals200JSONResponse ProposalList
+
+func (response ListProposals200JSONResponse) VisitListProposalsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ConfirmProposalRequestObject struct {
+	Proposal ProposalID `json:"proposal"`
+}
+
+type ConfirmProposalResponseObject interface {
+	VisitConfirmProposalResponse(w http.ResponseWriter) error
+}
+
+type ConfirmProposal200JSONResponse Admission
+
+func (response ConfirmProposal200JSONResponse) VisitConfirmProposalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RefuseProposalRequestObject struct {
+	Proposal ProposalID `json:"proposal"`
+	Body     *RefuseProposalJSONRequestBody
+}
+
+type RefuseProposalResponseObject interface {
+	VisitRefuseProposalResponse(w http.ResponseWriter) error
+}
+
+type RefuseProposal204Response struct {
+}
+
+func (response RefuseProposal204Response) VisitRefuseProposalResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
 type ListReleasesRequestObject struct {
 	Params ListReleasesParams
 }
@@ -3294,6 +3960,15 @@ type StrictServerInterface interface {
 	// DisableAccount Disable an account and end its sessions
 	// (POST /api/v1/accounts/{account}/disable)
 	DisableAccount(ctx context.Context, request DisableAccountRequestObject) (DisableAccountResponseObject, error)
+	// EnableAccount Undo the disabling of an account
+	// (POST /api/v1/accounts/{account}/enable)
+	EnableAccount(ctx context.Context, request EnableAccountRequestObject) (EnableAccountResponseObject, error)
+	// ResetAccount Give an account a first password in place of the one it has
+	// (POST /api/v1/accounts/{account}/reset)
+	ResetAccount(ctx context.Context, request ResetAccountRequestObject) (ResetAccountResponseObject, error)
+	// SetAccountRoles Give an account other roles
+	// (POST /api/v1/accounts/{account}/roles)
+	SetAccountRoles(ctx context.Context, request SetAccountRolesRequestObject) (SetAccountRolesResponseObject, error)
 	// UnlockAccount Forget the failed attempts to sign in to an account
 	// (POST /api/v1/accounts/{account}/unlock)
 	UnlockAccount(ctx context.Context, request UnlockAccountRequestObject) (UnlockAccountResponseObject, error)
@@ -3369,6 +4044,24 @@ type StrictServerInterface interface {
 	// GetSpecification This document
 	// (GET /api/v1/openapi.yaml)
 	GetSpecification(ctx context.Context, request GetSpecificationRequestObject) (GetSpecificationResponseObject, error)
+	// ListOrganisations Who is admitted to the platform, and for what
+	// (GET /api/v1/organisations)
+	ListOrganisations(ctx context.Context, request ListOrganisationsRequestObject) (ListOrganisationsResponseObject, error)
+	// AdmitOrganisation Admit an organisation
+	// (POST /api/v1/organisations)
+	AdmitOrganisation(ctx context.Context, request AdmitOrganisationRequestObject) (AdmitOrganisationResponseObject, error)
+	// ChangeOrganisation Change what an organisation is admitted for, or say what one that waits is
+	// (POST /api/v1/organisations/change)
+	ChangeOrganisation(ctx context.Context, request ChangeOrganisationRequestObject) (ChangeOrganisationResponseObject, error)
+	// ListProposals What waits for a second person of the authority
+	// (GET /api/v1/proposals)
+	ListProposals(ctx context.Context, request ListProposalsRequestObject) (ListProposalsResponseObject, error)
+	// ConfirmProposal Do what another person of the authority proposed
+	// (POST /api/v1/proposals/{proposal}/confirm)
+	ConfirmProposal(ctx context.Context, request ConfirmProposalRequestObject) (ConfirmProposalResponseObject, error)
+	// RefuseProposal Do away with a proposal
+	// (POST /api/v1/proposals/{proposal}/refuse)
+	RefuseProposal(ctx context.Context, request RefuseProposalRequestObject) (RefuseProposalResponseObject, error)
 	// ListReleases What waits for an officer, or what officers decided
 	// (GET /api/v1/releases)
 	ListReleases(ctx context.Context, request ListReleasesRequestObject) (ListReleasesResponseObject, error)
@@ -3573,6 +4266,138 @@ func (sh *strictHandler) DisableAccount(ctx *gin.Context, account AccountName) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(DisableAccountResponseObject); ok {
 		if err := validResponse.VisitDisableAccountResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// EnableAccount operation middleware
+func (sh *strictHandler) EnableAccount(ctx *gin.Context, account AccountName) {
+	var request EnableAccountRequestObject
+
+	request.Account = account
+
+	var body EnableAccountJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.EnableAccount(ctx, request.(EnableAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "EnableAccount")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(EnableAccountResponseObject); ok {
+		if err := validResponse.VisitEnableAccountResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ResetAccount operation middleware
+func (sh *strictHandler) ResetAccount(ctx *gin.Context, account AccountName) {
+	var request ResetAccountRequestObject
+
+	request.Account = account
+
+	var body ResetAccountJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ResetAccount(ctx, request.(ResetAccountRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResetAccount")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ResetAccountResponseObject); ok {
+		if err := validResponse.VisitResetAccountResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SetAccountRoles operation middleware
+func (sh *strictHandler) SetAccountRoles(ctx *gin.Context, account AccountName) {
+	var request SetAccountRolesRequestObject
+
+	request.Account = account
+
+	var body SetAccountRolesJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.SetAccountRoles(ctx, request.(SetAccountRolesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SetAccountRoles")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(SetAccountRolesResponseObject); ok {
+		if err := validResponse.VisitSetAccountRolesResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -4342,6 +5167,208 @@ func (sh *strictHandler) GetSpecification(ctx *gin.Context) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(GetSpecificationResponseObject); ok {
 		if err := validResponse.VisitGetSpecificationResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListOrganisations operation middleware
+func (sh *strictHandler) ListOrganisations(ctx *gin.Context) {
+	var request ListOrganisationsRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListOrganisations(ctx, request.(ListOrganisationsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListOrganisations")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListOrganisationsResponseObject); ok {
+		if err := validResponse.VisitListOrganisationsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AdmitOrganisation operation middleware
+func (sh *strictHandler) AdmitOrganisation(ctx *gin.Context) {
+	var request AdmitOrganisationRequestObject
+
+	var body AdmitOrganisationJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AdmitOrganisation(ctx, request.(AdmitOrganisationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdmitOrganisation")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(AdmitOrganisationResponseObject); ok {
+		if err := validResponse.VisitAdmitOrganisationResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ChangeOrganisation operation middleware
+func (sh *strictHandler) ChangeOrganisation(ctx *gin.Context) {
+	var request ChangeOrganisationRequestObject
+
+	var body ChangeOrganisationJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ChangeOrganisation(ctx, request.(ChangeOrganisationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ChangeOrganisation")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ChangeOrganisationResponseObject); ok {
+		if err := validResponse.VisitChangeOrganisationResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListProposals operation middleware
+func (sh *strictHandler) ListProposals(ctx *gin.Context) {
+	var request ListProposalsRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListProposals(ctx, request.(ListProposalsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListProposals")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListProposalsResponseObject); ok {
+		if err := validResponse.VisitListProposalsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ConfirmProposal operation middleware
+func (sh *strictHandler) ConfirmProposal(ctx *gin.Context, proposal ProposalID) {
+	var request ConfirmProposalRequestObject
+
+	request.Proposal = proposal
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ConfirmProposal(ctx, request.(ConfirmProposalRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ConfirmProposal")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ConfirmProposalResponseObject); ok {
+		if err := validResponse.VisitConfirmProposalResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RefuseProposal operation middleware
+func (sh *strictHandler) RefuseProposal(ctx *gin.Context, proposal ProposalID) {
+	var request RefuseProposalRequestObject
+
+	request.Proposal = proposal
+
+	var body RefuseProposalJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RefuseProposal(ctx, request.(RefuseProposalRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RefuseProposal")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(RefuseProposalResponseObject); ok {
+		if err := validResponse.VisitRefuseProposalResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {

@@ -1,8 +1,8 @@
 # METADATA
 # description: |
 #   May this person do this? Every act but running a query.
-#   Input: action, person (with operates: their organisation holds or held a grant), object: only the facts that
-#   the act has. An act that no rule names is denied.
+#   Input: action, person (with capacities: what their organisation is admitted for), object: only the facts that the act
+#   has. An act that no rule names is denied.
 package weir.act
 
 import data.weir.person
@@ -11,7 +11,7 @@ default allow := false
 
 allow if {
 	person.named
-	person.fits(input.person.roles, input.person.operates)
+	person.fits(input.person.roles, input.person.capacities)
 	is_object(input.object)
 	permitted
 }
@@ -54,10 +54,14 @@ permitted if {
 }
 
 # The catalogue is public; what columns mean is for those who work with them, not for those who run the machines.
-permitted if input.action == "dataset.list"
+permitted if {
+	input.action == "dataset.list"
+	not person.holds("rescuer")
+}
 
 permitted if {
 	input.action == "dataset.describe"
+	not person.holds("rescuer")
 	not person.holds("maintainer")
 }
 
@@ -67,6 +71,7 @@ permitted if {
 	person.holds("officer")
 	apart
 	not_mine
+	impartial
 }
 
 permitted if {
@@ -167,18 +172,57 @@ permitted if {
 	person.holds("maintainer")
 }
 
-# The authority admits people. Whoever runs the platform does not, or they could admit themselves as an analyst.
+# The authority admits people, and lets them in again. Whoever runs the platform does not, or they could admit themselves
+# as an analyst; nor does the authority admit analysts, or it could be one by the first password that it gave.
+permitted if {
+	input.action in admitting
+	person.holds("authority")
+	person.fits(input.object.roles, input.object.capacities)
+	not_operating
+}
+
+# An operator's first person is named by the authority when it is admitted.
+permitted if {
+	input.action in admitting
+	person.holds("authority")
+	input.object.roles == ["operator"]
+	person.fits(input.object.roles, input.object.capacities)
+	input.object.first == true
+}
+
+# Where no authority can sign in, somebody made on the machine lets two in, and does nothing else.
 permitted if {
 	input.action == "user.create"
+	person.holds("rescuer")
+	input.object.roles == ["authority"]
+	person.fits(input.object.roles, input.object.capacities)
+}
+
+# Another person of the authority confirms what one proposed.
+permitted if {
+	input.action == "user.confirm"
 	person.holds("authority")
-	is_string(input.object.organisation)
-	input.object.organisation != ""
-	person.fits(input.object.roles, input.object.operates)
+	not_mine
+}
+
+permitted if {
+	input.action in {"user.refuse", "organisation.admit", "organisation.change"}
+	person.holds("authority")
+}
+
+permitted if {
+	input.action == "organisation.list"
+	overseer
+}
+
+permitted if {
+	input.action == "organisation.list"
+	person.holds("maintainer")
 }
 
 # An operator answers for its analysts.
 permitted if {
-	input.action in {"user.create", "user.disable", "user.unlock"}
+	input.action in {"user.create", "user.enable", "user.reset", "user.disable", "user.unlock"}
 	person.holds("operator")
 	home
 	input.object.roles == ["analyst"]
@@ -208,6 +252,35 @@ permitted if {
 permitted if {
 	input.action == "platform.operate"
 	person.holds("maintainer")
+}
+
+admitting := {"user.create", "user.enable", "user.reset", "user.roles"}
+
+not_operating if {
+	every role in input.object.roles { not person.sides[role] in {"operator", "rescue"} }
+}
+
+# Nobody who took part in it is the person, or of the same unit.
+impartial if {
+	count(input.object.parties) > 0
+	every party in input.object.parties {
+		is_string(party.subject)
+		party.subject != input.person.subject
+		of_another_unit(party)
+	}
+}
+
+of_another_unit(party) if {
+	is_string(party.organisation)
+	party.organisation != input.person.organisation
+}
+
+of_another_unit(party) if {
+	party.organisation == input.person.organisation
+	is_string(party.unit)
+	is_string(input.person.unit)
+	party.unit != ""
+	party.unit != input.person.unit
 }
 
 overseer if person.holds("authority")
@@ -251,8 +324,8 @@ reason := "policy.person-incomplete" if {
 	not person.named
 } else := "policy.roles-conflict" if {
 	not person.one_side(input.person.roles)
-} else := "policy.operator-organisation" if {
-	not person.fits(input.person.roles, input.person.operates)
+} else := "policy.organisation-capacity" if {
+	not person.fits(input.person.roles, input.person.capacities)
 } else := "policy.unknown-grant" if {
 	input.action in {"grant.read", "grant.suspend", "grant.restore", "grant.terminate"}
 	operation
@@ -264,8 +337,12 @@ reason := "policy.person-incomplete" if {
 } else := "policy.own-output" if {
 	input.action in {"release.show", "release.approve", "release.refuse"}
 	person.holds("officer")
+} else := "policy.account-operator" if {
+	input.action in admitting
+	person.holds("authority")
+	person.fits(input.object.roles, input.object.capacities)
 } else := "policy.account-roles" if {
-	input.action == "user.create"
+	input.action in admitting
 	person.holds("authority")
 }
 

@@ -8,7 +8,8 @@ actions := {
 	"dataset.import", "dataset.list", "dataset.describe", "query.explain",
 	"job.read", "job.list", "job.cancel", "usage.read", "usage.list", "budget.read", "budget.set",
 	"release.list", "release.show", "release.approve", "release.refuse",
-	"user.create", "user.disable", "user.unlock", "user.list",
+	"user.create", "user.enable", "user.reset", "user.roles", "user.confirm", "user.refuse",
+	"user.disable", "user.unlock", "user.list", "organisation.admit", "organisation.change", "organisation.list",
 	"audit.read", "audit.verify", "platform.operate",
 }
 
@@ -18,13 +19,15 @@ theirs := {
 	"owner": "li.na",
 	"organisation": "银海数据",
 	"roles": ["analyst"],
-	"operates": true,
+	"capacities": ["operator"],
+	"first": false,
+	"parties": [{"subject": "zhao.min", "organisation": "大数据局", "unit": ""}],
 	"state": "released",
 }
 
 of(role, action) := {
 	"action": action,
-	"person": {"subject": "wang.wei", "organisation": "本单位", "roles": [role], "operates": false},
+	"person": {"subject": "wang.wei", "organisation": "本单位", "roles": [role], "capacities": [person.sides[role]]},
 	"object": theirs,
 }
 
@@ -39,7 +42,8 @@ test_what_each_role_may_do_to_others if {
 	allowed.authority == {
 		"grant.create", "grant.read", "grant.list", "grant.suspend", "grant.restore", "grant.terminate",
 		"dataset.list", "dataset.describe", "job.cancel", "release.list",
-		"user.create", "user.disable", "user.unlock", "user.list", "audit.read", "audit.verify", "usage.read", "usage.list",
+		"user.confirm", "user.refuse", "user.disable", "user.unlock", "user.list", "audit.read", "audit.verify", "usage.read",
+		"usage.list", "organisation.admit", "organisation.change", "organisation.list",
 		"budget.read", "budget.set",
 	}
 	allowed.provider == {"dataset.list", "dataset.describe"}
@@ -47,16 +51,17 @@ test_what_each_role_may_do_to_others if {
 	allowed.analyst == {"dataset.list", "dataset.describe"}
 	allowed.officer == {
 		"grant.read", "grant.list", "dataset.list", "dataset.describe",
-		"release.list", "release.show", "release.approve", "release.refuse", "budget.read",
+		"release.list", "release.show", "release.approve", "release.refuse", "organisation.list", "budget.read",
 	}
 	allowed.supervisor == {
 		"grant.read", "grant.list", "dataset.list", "dataset.describe", "job.read", "job.list",
-		"release.list", "user.list", "audit.read", "audit.verify", "usage.read", "usage.list", "budget.read",
+		"release.list", "user.list", "organisation.list", "audit.read", "audit.verify", "usage.read", "usage.list", "budget.read",
 	}
 	allowed.maintainer == {
 		"dataset.list", "job.cancel", "user.disable", "user.unlock", "user.list",
-		"audit.verify", "usage.read", "platform.operate",
+		"audit.verify", "usage.read", "platform.operate", "organisation.list",
 	}
+	allowed.rescuer == set()
 }
 
 test_a_supervisor_changes_nothing if {

@@ -5,15 +5,18 @@
 package weir.person
 
 # METADATA
-# description: The side that each role works for. Nobody works for two sides.
+# description: |
+#   The capacity that the person's organisation must have for each role. Nobody holds roles of two. The matrix of duties
+#   (duties.yaml) says which capacities one organisation may have together; it is held to when they are given.
 sides := {
 	"authority": "authority",
 	"provider": "provider",
-	"operator": "operation",
-	"analyst": "operation",
+	"operator": "operator",
+	"analyst": "operator",
 	"officer": "review",
 	"supervisor": "supervision",
-	"maintainer": "platform",
+	"maintainer": "maintenance",
+	"rescuer": "rescue",
 }
 
 # METADATA
@@ -34,19 +37,11 @@ one_side(roles) if {
 }
 
 # METADATA
-# description: |
-#   An organisation that holds or ever held a grant is an operator. Nobody who reviews, supervises, authorises,
-#   supplies or maintains may belong to it.
-# scope: document
-fits(roles, operates) if {
-	operates == false
+# description: The organisation is admitted, now, for what the roles need.
+fits(roles, capacities) if {
 	one_side(roles)
-}
-
-fits(roles, operates) if {
-	operates == true
-	one_side(roles)
-	every role in roles { sides[role] == "operation" }
+	is_array(capacities)
+	every role in roles { sides[role] in capacities }
 }
 
 # METADATA

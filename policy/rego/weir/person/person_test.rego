@@ -44,13 +44,19 @@ test_no_roles if {
 	}
 }
 
-test_only_operation_fits_an_operator if {
-	every role, _ in person.sides { person.fits([role], false) }
-	{role | some role, _ in person.sides; person.fits([role], true)} == {"operator", "analyst"}
+test_a_role_fits_its_own_capacity_alone if {
+	every role, side in person.sides {
+		{other | some other in person.sides; person.fits([role], [other])} == {side}
+	}
+}
+
+test_two_sides_fit_nowhere if {
+	all_of_them := [side | some side in person.sides]
+	not person.fits(["authority", "officer"], all_of_them)
 }
 
 test_unknown_organisation_fits_nobody if {
-	every bad in [null, "", "false", 0] { not person.fits(["officer"], bad) }
+	every bad in [null, "", "review", 0, [], {"review"}, {"review": "review"}] { not person.fits(["officer"], bad) }
 }
 
 test_holds if {

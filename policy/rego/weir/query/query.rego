@@ -16,7 +16,7 @@ default allow := false
 
 allow if {
 	own
-	person.one_side(input.person.roles)
+	person.fits(input.person.roles, input.person.capacities)
 	person.holds("analyst")
 	purposeful
 	input.grant.state == "active"
@@ -106,6 +106,8 @@ reason := "policy.person-incomplete" if {
 	not person.one_side(input.person.roles)
 } else := "policy.not-analyst" if {
 	not person.holds("analyst")
+} else := "policy.organisation-capacity" if {
+	not person.fits(input.person.roles, input.person.capacities)
 } else := "policy.grant-terminated" if {
 	input.grant.state == "terminated"
 } else := "policy.grant-suspended" if {

@@ -6,7 +6,7 @@ model := {"k": 10, "dominance_p": 10, "dominance_share": 90, "digits": 10}
 
 facts := {
 	"now": 1000,
-	"person": {"subject": "li.na", "organisation": "银海数据", "roles": ["analyst"]},
+	"person": {"subject": "li.na", "organisation": "银海数据", "roles": ["analyst"], "capacities": ["operator"]},
 	"grant": {
 		"id": "g-1",
 		"operator": "银海数据",
