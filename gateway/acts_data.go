@@ -46,6 +46,10 @@ func (a *Acts) ImportDataset(ctx context.Context, who policy.Principal, upload U
 		object: policy.Object{Organisation: head.Provider},
 		about:  "dataset/" + loggable(head.Name),
 	}
+	if err := a.Permit.Permit(ctx, who, d.action, d.object); err != nil && refusal(err) { // they may import, but not for whom it names
+		wrong := problem.New("gateway.manifest-provider", "own", who.Organisation).Because(err)
+		return policy.Dataset{}, a.refused(ctx, who, d, wrong)
+	}
 	return act(ctx, a, who, d, func(ctx context.Context) (policy.Dataset, error) {
 		content, err := upload.File()
 		if err != nil {

@@ -445,7 +445,7 @@ func TestSigningInIsOnTheLogOrDoesNotHappen(t *testing.T) {
 			t.Errorf("got %+v, %v", records, err)
 		}
 	}
-	if kinds := p.Kinds(t); !slices.Equal(kinds, []string{"session.begun", "session.ended", "session.refused", "session.refused"}) {
+	if kinds := p.Kinds(t); !slices.Equal(kinds, []string{"account.opened", "session.begun", "session.ended", "session.refused", "session.refused"}) {
 		t.Errorf("on the log: %v", kinds)
 	}
 	private(t, p)

@@ -59,7 +59,7 @@ func realWorker(t testing.TB) string {
 // everybody may know.
 var cityData = []policy.Dataset{
 	{
-		Name: "residents", Title: "居民", Provider: "Bureau of tests", Version: 1,
+		Name: "residents", Title: policy.Plain("居民"), Provider: "Bureau of tests", Version: 1,
 		Units: []policy.Unit{{Domain: "person", Key: "id", Unique: true}},
 		Columns: []policy.Column{
 			{Name: "id", Type: "VARCHAR", Class: policy.Identifier},
@@ -69,12 +69,12 @@ var cityData = []policy.Dataset{
 		},
 	},
 	{
-		Name: "sales", Title: "交易", Provider: "Bureau of tests", Version: 1,
+		Name: "sales", Title: policy.Plain("交易"), Provider: "Bureau of tests", Version: 1,
 		Units:   []policy.Unit{{Domain: "person", Key: "buyer"}},
 		Columns: []policy.Column{{Name: "buyer", Type: "VARCHAR", Class: policy.Identifier}, {Name: "price", Type: "INTEGER", Class: policy.Measure}},
 	},
 	{
-		Name: "districts", Title: "区", Provider: "Bureau of tests", Version: 1, Open: true,
+		Name: "districts", Title: policy.Plain("区"), Provider: "Bureau of tests", Version: 1, Open: true,
 		Columns: []policy.Column{{Name: "name", Type: "VARCHAR", Class: policy.OpenClass}, {Name: "title", Type: "VARCHAR", Class: policy.OpenClass}},
 	},
 }

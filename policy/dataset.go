@@ -57,7 +57,7 @@ type Column struct {
 	Type  string  `yaml:"type" json:"type"` // as the engine writes it, e.g. INTEGER, DECIMAL(12,2), VARCHAR, DATE
 	Class Class   `yaml:"class" json:"class"`
 	Bound *Bounds `yaml:"measure" json:"measure,omitempty"` // set: the column is a measure besides its class
-	Title string  `yaml:"title" json:"title,omitempty"`
+	Title Title   `yaml:"title" json:"title,omitzero"`
 
 	// Source is the column's name in the provider's file, where it is another; in JSON a path of names with points between.
 	Source string `yaml:"source" json:"source,omitempty"`
@@ -116,7 +116,7 @@ func (u Unit) Protection() Protection {
 // Dataset is one version of a data set, as catalogued and taken into the vault.
 type Dataset struct {
 	Name     string   `yaml:"name" json:"name"`
-	Title    string   `yaml:"title" json:"title"`
+	Title    Title    `yaml:"title" json:"title"`
 	Provider string   `yaml:"provider" json:"provider"`
 	Units    []Unit   `yaml:"units" json:"units,omitempty"`
 	Open     bool     `yaml:"open" json:"open"` // declared to hold no protected data

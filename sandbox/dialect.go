@@ -44,9 +44,6 @@ var dialect = func() (d dialects) {
 	return d
 }()
 
-// Equivalents are the calls that refusals recommend in place of other databases' functions, by those.
-func Equivalents() map[string]string { return dialect.Functions }
-
 // refuse makes a problem of a planner's finding. The planner has read a hostile text, so nothing that it says is
 // taken as it is: the kind must be known and the name must be the person's own. What is said beside it follows from the
 // text, the names of the schema and dialects.yaml.
@@ -61,7 +58,7 @@ func refuse(sql string, schema []policy.Dataset, found wire.Refusal) *problem.Pr
 	if file, at, is := readsFile(sql, found); is {
 		return problem.New("sql.files", "name", file).Place(Place(sql, at))
 	}
-	code, args := "sql."+found.Kind, []string{"name", name}
+	code, args := "sql."+found.Kind, []string{"name", name, "quoted", unquoted(sql, schema)}
 	word := strings.ToLower(name)
 	switch found.Kind {
 	case "syntax", "not-a-select":
@@ -104,6 +101,17 @@ func tablesOf(schema []policy.Dataset) (names []string) {
 		names = append(names, d.Name)
 	}
 	return names
+}
+
+// unquoted is a column with signs in its name that the text names without quotes, in quotes.
+func unquoted(sql string, schema []policy.Dataset) string {
+	code := withoutNames(withoutTexts(sql))
+	for _, name := range columnsOf(schema) {
+		if strings.ContainsFunc(name, func(r rune) bool { return !isNamePart(r) }) && strings.Contains(code, name) {
+			return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
+		}
+	}
+	return ""
 }
 
 // nearest is the name that somebody may have meant: few letters away, for its length, and nothing where none is. The

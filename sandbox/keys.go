@@ -154,9 +154,9 @@ func (r keyring) rewrap(ctx context.Context, step func(string) error) (changed i
 
 // HeldKey is what may be told of a key.
 type HeldKey struct {
-	Purpose string // what it opens
-	Master  string // name of the master key that wraps it
-	MadeAt  time.Time
+	Purpose string    `json:"purpose"` // what it opens
+	Master  string    `json:"master"`  // name of the master key that wraps it
+	MadeAt  time.Time `json:"made"`
 }
 
 // Keys lists the keys of the vault and of the workspaces by what they open.

@@ -18,7 +18,7 @@ var schema = []policy.Dataset{
 		{Name: "id", Type: "VARCHAR"}, {Name: "年龄", Type: "int"}, {Name: "district", Type: "text"},
 		{Name: "born", Type: "DATE"}, {Name: "income", Type: "decimal(12,2)"},
 	}},
-	{Name: "居民", Columns: []policy.Column{{Name: "年龄", Type: "INTEGER"}, {Name: "select", Type: "VARCHAR"}}},
+	{Name: "居民", Columns: []policy.Column{{Name: "年龄", Type: "INTEGER"}, {Name: "select", Type: "VARCHAR"}, {Name: "建筑面积(㎡)", Type: "DOUBLE"}}},
 }
 
 func plan(t testing.TB, l Limits) *Planning {

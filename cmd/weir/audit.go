@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"weir/gateway/api/client"
 )
@@ -62,15 +61,15 @@ func (t *terminal) verdict(ok bool, size int64, root string, findings []finding)
 }
 
 type auditSearchCommand struct {
-	Kind   string    `help:"Only entries of this kind, as job.outcome."`
-	Actor  string    `help:"Only what this account did."`
-	Grant  string    `help:"Only what was done under this grant."`
-	Job    string    `help:"Only what belongs to this job."`
-	Object string    `help:"Only what was done to this."`
-	From   time.Time `placeholder:"TIME" help:"Not before this time (RFC 3339)."`
-	Until  time.Time `placeholder:"TIME" help:"Before this time (RFC 3339)."`
-	After  int64     `placeholder:"ENTRY" help:"Only entries with this number and later."`
-	Limit  int       `default:"50" help:"How many at most."`
+	Kind   string     `help:"Only entries of this kind, as job.outcome."`
+	Actor  string     `help:"Only what this account did."`
+	Grant  string     `help:"Only what was done under this grant."`
+	Job    string     `help:"Only what belongs to this job."`
+	Object string     `help:"Only what was done to this."`
+	From   moment     `placeholder:"TIME" help:"Not before this day or time, as 2026-11-30 or 2026-11-30T08:00:00+08:00."`
+	Until  lastMoment `placeholder:"TIME" help:"Until the end of this day, or before this time."`
+	After  int64      `placeholder:"ENTRY" help:"Only entries with this number and later."`
+	Limit  int        `default:"50" help:"How many at most."`
 
 	printing `embed:""`
 }
@@ -83,7 +82,7 @@ func (a *auditSearchCommand) Run(ctx context.Context, t *terminal, c *commands) 
 	}
 	list, err := answer[client.LogEntryList](person.SearchLog(ctx, &client.SearchLogParams{
 		Kind: given(a.Kind), Actor: given(a.Actor), Grant: given(a.Grant), Job: given(a.Job), Object: given(a.Object),
-		From: given(a.From), Until: given(a.Until), After: given(a.After), Limit: &a.Limit,
+		From: given(a.From.Time), Until: given(a.Until.Time), After: given(a.After), Limit: &a.Limit,
 	}))
 	if err != nil {
 		return err

@@ -187,6 +187,22 @@ func TestTheSampleOfThePages(t *testing.T) {
 	if err != nil || strings.Count(string(text), "区\"") != 4 {
 		t.Errorf("%s %v", text, err)
 	}
+
+	// A result with too many rows says so, where no protected data is in it; beside protected data all failures are alike.
+	for _, c := range []struct{ sql, code string }{
+		{"SELECT count(*) AS n FROM range(200000) AS r(i)", ""},
+		{"SELECT i FROM range(200001) AS r(i)", "sandbox.too-many-rows"},
+		{"SELECT n, i FROM (SELECT count(*) AS n FROM residents) AS t, range(200001) AS r(i)", "sandbox.job-failed"},
+	} {
+		released, err := lab.Ask(t.Context(), "rows", c.sql)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got struct{ Code string }
+		if text, err := json.Marshal(released); err != nil || json.Unmarshal(text, &got) != nil || got.Code != c.code {
+			t.Errorf("%s: %.300s", c.sql, text)
+		}
+	}
 }
 
 // smallCity invents the city of the demo with a twentieth of its people.

@@ -1,19 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml"
-
 	"weir/gateway/api/client"
-	"weir/internal/problem"
 )
 
 type grantCommand struct {
@@ -45,24 +39,6 @@ func (g *grantCreateCommand) Run(ctx context.Context, t *terminal, c *commands) 
 	}
 	fmt.Fprintln(t.out, printable(made.ID))
 	return nil
-}
-
-// readGrant reads a grant in YAML or JSON. A field that is not known is an error: it may be a limit, mistyped.
-func readGrant(path string) (client.NewGrant, error) {
-	var wanted client.NewGrant
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return wanted, problem.New("cli.no-file").Because(err)
-	}
-	if text, err = yaml.YAMLToJSON(text); err != nil {
-		return wanted, problem.New("cli.bad-grant").Because(err)
-	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&wanted); err != nil {
-		return wanted, problem.New("cli.bad-grant").Because(err)
-	}
-	return wanted, nil
 }
 
 type grantListCommand struct {

@@ -35,7 +35,7 @@ func (l *jobListCommand) Run(ctx context.Context, t *terminal, c *commands) erro
 	if err != nil {
 		return err
 	}
-	asked := client.ListJobsParams{Limit: &l.Limit}
+	asked := client.ListJobsParams{Limit: &l.Limit, SQL: new(true)}
 	if l.Grant != "" || l.State != "" {
 		asked.Limit = new(jobPage)
 	}
@@ -57,8 +57,18 @@ func (l *jobListCommand) Run(ctx context.Context, t *terminal, c *commands) erro
 	}
 }
 
+// inShort is a text on one line, and cut.
+func inShort(sql string) string {
+	const most = 48
+	one := []rune(strings.Join(strings.Fields(sql), " "))
+	if len(one) > most {
+		return string(one[:most-1]) + "…"
+	}
+	return string(one)
+}
+
 func jobTable(t *terminal, jobs []client.Job) table {
-	shown := table{head: []string{t.text("Job"), t.text("Grant"), t.text("State"), t.text("Created"), t.text("Reason")}}
+	shown := table{head: []string{t.text("Job"), t.text("Grant"), t.text("State"), t.text("Created"), t.text("Reason"), "SQL"}}
 	for _, j := range jobs {
 		reason := ""
 		if j.Problem != nil {
@@ -68,7 +78,7 @@ func jobTable(t *terminal, jobs []client.Job) table {
 		if j.Progress != nil && *j.Progress > 0 {
 			state += " " + strconv.Itoa(*j.Progress) + "%"
 		}
-		shown.add(j.ID, j.Grant, state, local(j.Created), reason)
+		shown.add(j.ID, j.Grant, state, local(j.Created), reason, inShort(value(j.SQL)))
 	}
 	return shown
 }

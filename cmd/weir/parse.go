@@ -54,7 +54,7 @@ var usageErrors = []said{
 	saying(`^(.*): expected an? (?:valid \d+ bit )?u?int but got "?(.*?)"?(?: \(.*\))?$`, "$1：应为整数，不能是 $2"),
 	saying(`^(.*): expected a float but got "?(.*?)"?(?: \(.*\))?$`, "$1：应为数字，不能是 $2"),
 	saying(`^(.*): expected (?:bool|duration) but got "?(.*?)"?$`, "$1：值 $2 的格式不对"),
-	saying(`^(.*): parsing time (".*?") as .*$`, "$1：应为时间（RFC 3339，如 2026-11-30T08:00:00+08:00），不能是 $2"),
+	saying(`^(.*): parsing time (".*?").*$`, "$1：应为日期（如 2026-11-30）或时间（如 2026-11-30T08:00:00+08:00），不能是 $2"),
 	saying(`^(--\S+) and (--\S+) can't be used together$`, "$1 与 $2 不能同时使用"),
 	saying(`^(.*): stat .*: no such file or directory$`, "$1：文件不存在"),
 	saying(`^expected (.*)$`, "缺少参数：$1"),

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -54,7 +55,7 @@ func TestUsageIsChinese(t *testing.T) {
 		{[]string{"job", "list", "--limitt", "5"}, []string{"没有该参数：--limitt；是否想写 \"--limit\"？"}},
 		{[]string{"job", "list", "--limit", "many"}, []string{"--limit：应为整数，不能是 many"}},
 		{[]string{"job", "list", "--format", "xml"}, []string{`--format 只能是 "table","json","csv"，不能是 "xml"`}},
-		{[]string{"audit", "search", "--from", "2026-11-30 8h"}, []string{"应为时间"}},
+		{[]string{"audit", "search", "--from", "2026-11-30 8h"}, []string{"应为日期（如 2026-11-30）"}},
 		{[]string{"job", "show"}, []string{`缺少参数："<job>"`}},
 		{[]string{"account", "disable", "x"}, []string{"缺少参数：--reason=STRING"}},
 		{[]string{"job", "list", "--help"}, []string{"用法：weir job list [选项]", "选项："}},
@@ -167,7 +168,7 @@ func TestAListInAFile(t *testing.T) {
 	for range 2 {
 		run(t.Context(), list, term.terminal)
 		text, err := os.ReadFile(file)
-		if err != nil || !strings.HasPrefix(string(text), "\ufeffJob,Grant,State,Created,Reason\n'=7,g,waiting,") {
+		if err != nil || !strings.HasPrefix(string(text), "\ufeffJob,Grant,State,Created,Reason,SQL\n'=7,g,waiting,") {
 			t.Errorf("%q %v", text, err)
 		}
 	}
@@ -223,5 +224,31 @@ func TestTheSessionIsKeptWhileItWaits(t *testing.T) {
 	}
 	if last := f.asked[len(f.asked)-1]; !strings.Contains(last, "Bearer access-3") {
 		t.Errorf("asked %q", f.asked)
+	}
+}
+
+// The script that completes is one that the shell reads, and knows the commands.
+func TestCompletion(t *testing.T) {
+	term := testTerminal(t, problem.English)
+	if code := run(t.Context(), []string{"completion", "bash"}, term.terminal); code != exitReleased {
+		t.Fatalf("ended with %d: %s", code, term.err)
+	}
+	script := term.out.String() + `
+COMP_WORDS=(weir job li); COMP_CWORD=2; _weir; echo "${COMPREPLY[@]}"
+COMP_WORDS=(weir job list --for); COMP_CWORD=3; _weir; echo "${COMPREPLY[@]}"
+`
+	shell := exec.CommandContext(t.Context(), "bash", "--norc")
+	shell.Stdin = strings.NewReader(script)
+	said, err := shell.CombinedOutput()
+	if err != nil || string(said) != "list\n--format\n" {
+		t.Errorf("said %q (%v)", said, err)
+	}
+}
+
+// version tells which build it is, in every form.
+func TestVersion(t *testing.T) {
+	term := testTerminal(t, problem.English)
+	if code := run(t.Context(), []string{"version", "--format", "json"}, term.terminal); code != exitReleased || !strings.Contains(term.out.String(), `"go":"go1.`) {
+		t.Errorf("ended with %d: %s", code, term.out)
 	}
 }

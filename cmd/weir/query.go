@@ -186,7 +186,8 @@ type outcome struct {
 	figures
 	MS int64 `json:"ms"`
 
-	title string
+	title    string
+	decision *client.Decision
 }
 
 func outcomeOf(job client.Job) *outcome {
@@ -194,6 +195,7 @@ func outcomeOf(job client.Job) *outcome {
 	if p := job.Problem; p != nil {
 		o.Code, o.Message, o.Help, o.Line, o.Column, o.title = p.Code, p.Detail, p.Help, p.Line, p.Column, p.Title
 	}
+	o.decision = job.Decision
 	if job.Ended != nil {
 		o.MS = job.Ended.Sub(job.Created).Milliseconds()
 	}
@@ -225,6 +227,9 @@ func (o *outcome) print(t *terminal, format, sql string) error {
 		t.note("Job %s was cancelled.", o.ID)
 	default:
 		t.explainProblem(client.Problem{Title: o.title, Detail: o.Message, Help: o.Help, Code: o.Code, Line: o.Line, Column: o.Column}, sql)
+	}
+	if d := o.decision; d != nil {
+		t.note("An officer decided at %s: %s", local(d.At), d.Reason)
 	}
 	return o.status()
 }

@@ -129,7 +129,7 @@ func (o *offer) print(t *terminal) error {
 		t.say("Constants in it: %s", strings.Join(o.Literals, ", "))
 	}
 	for _, c := range o.Checks {
-		t.say("Checks of %s: %d cells, withheld: %s", c.Release, c.Cells, withheld(c.Withheld))
+		t.say("Checks of %s: %d cells, withheld: %s", c.Release, c.Cells, withheld(t, c.Withheld))
 		if len(c.Together) > 0 {
 			t.say("Together with release %s, cells that were withheld would single out fewer units than the threshold, or say how many there are in a count that was withheld.", strings.Join(c.Together, ", "))
 		}
@@ -143,15 +143,36 @@ func (o *offer) print(t *terminal) error {
 }
 
 // withheld lists the checks that cells failed, with how many did.
-func withheld(by map[string]int) string {
+func withheld(t *terminal, by map[string]int) string {
 	if len(by) == 0 {
 		return "0"
 	}
 	var parts []string
 	for _, check := range slices.Sorted(maps.Keys(by)) {
-		parts = append(parts, fmt.Sprintf("%s %d", check, by[check]))
+		parts = append(parts, fmt.Sprintf("%s %d", checkName(t, check), by[check]))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// checkName is what a check of the disclosure model is called.
+func checkName(t *terminal, check string) string {
+	switch check {
+	case "E1":
+		return t.text("min units")
+	case "E2":
+		return t.text("min contributors")
+	case "E3":
+		return t.text("dominance")
+	case "E4":
+		return t.text("homogeneity")
+	case "E5":
+		return t.text("complement")
+	case "E6":
+		return t.text("differencing")
+	case "E7":
+		return t.text("inference from margins")
+	}
+	return check
 }
 
 // releaseDecision is what an officer says about a result.

@@ -10,6 +10,10 @@ import (
 
 // An officer reads with which releases a cell would single somebody out, and whether anything could not be decided on.
 func TestOfferTellsOfHistory(t *testing.T) {
+	term := testTerminal(t, problem.Chinese)
+	if said := withheld(term.terminal, map[string]int{"E6": 2, "E1": 1, "other": 3}); said != "最少主体 1, 差分 2, other 3" {
+		t.Errorf("said %q", said)
+	}
 	const shared, usedUp = "would single out fewer units", "too much was released before"
 	for _, c := range []struct {
 		check             string

@@ -87,6 +87,7 @@ func (a *assembly) recorded(ctx context.Context, event audit.Event, do func() (f
 
 type vaultStatusCommand struct {
 	settingsFlag `embed:""`
+	printing     `embed:""`
 }
 
 // Run lists the keys. It tells nothing that opens any of them.
@@ -98,9 +99,9 @@ func (c *vaultStatusCommand) Run(ctx context.Context, t *terminal) error {
 		}
 		shown := table{head: []string{t.text("Key of"), t.text("Master key"), t.text("Made")}}
 		for _, k := range keys {
-			shown.add(k.Purpose, k.Master, k.MadeAt.Local().Format("2006-01-02 15:04"))
+			shown.add(k.Purpose, k.Master, local(k.MadeAt))
 		}
-		return errors.Join(shown.write(t.out), s.stray(ctx, t))
+		return errors.Join(c.list(t, keys, shown), s.stray(ctx, t))
 	})
 }
 

@@ -26,7 +26,7 @@ func (s *server) ListDatasets(ctx context.Context, _ gen.ListDatasetsRequestObje
 	if err != nil {
 		return nil, err
 	}
-	return gen.ListDatasets200JSONResponse{Datasets: convert(datasets, dataset)}, nil
+	return gen.ListDatasets200JSONResponse{Datasets: convert(datasets, func(d policy.Dataset) gen.Dataset { return dataset(langOf(ctx), d) })}, nil
 }
 
 func (s *server) GetDataset(ctx context.Context, req gen.GetDatasetRequestObject) (gen.GetDatasetResponseObject, error) {
@@ -38,7 +38,7 @@ func (s *server) GetDataset(ctx context.Context, req gen.GetDatasetRequestObject
 	if err != nil {
 		return nil, err
 	}
-	return gen.GetDataset200JSONResponse(dataset(d)), nil
+	return gen.GetDataset200JSONResponse(dataset(langOf(ctx), d)), nil
 }
 
 // ImportDataset reads the manifest, and the file only when the gateway asks for it.
@@ -73,7 +73,7 @@ func (s *server) ImportDataset(ctx context.Context, req gen.ImportDatasetRequest
 		}
 		return nil, err
 	}
-	return gen.ImportDataset201JSONResponse(dataset(d)), nil
+	return gen.ImportDataset201JSONResponse(dataset(langOf(ctx), d)), nil
 }
 
 // part gives the next part, which must have this name.
@@ -140,16 +140,16 @@ func (p *patientReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-func dataset(d policy.Dataset) gen.Dataset {
+func dataset(lang problem.Lang, d policy.Dataset) gen.Dataset {
 	return gen.Dataset{
-		Name: d.Name, Title: d.Title, Provider: d.Provider, Open: d.Open, Version: d.Version, RowsAbout: d.ApproximateRows(),
+		Name: d.Name, Title: d.Title.In(lang), Provider: d.Provider, Open: d.Open, Version: d.Version, RowsAbout: d.ApproximateRows(),
 		Membership: membership(d), Frame: optional(d.Frame), Size: optional(d.Size),
 		Units: convert(d.Units, func(u policy.Unit) gen.Unit {
 			return gen.Unit{Domain: u.Domain, Key: optional(u.Key), Rows: optional(u.Rows), Protect: gen.UnitProtect(u.Protection())}
 		}),
 		Columns: convert(d.Columns, func(c policy.Column) gen.Column {
 			return gen.Column{
-				Name: c.Name, Type: c.Type, Class: gen.ColumnClass(c.Class), Measure: bounds(c.Bound), Title: optional(c.Title),
+				Name: c.Name, Type: c.Type, Class: gen.ColumnClass(c.Class), Measure: bounds(c.Bound), Title: optional(c.Title.In(lang)),
 				Public: optional(c.Public), Values: listed(c.Values), Cap: optional(c.Cap),
 			}
 		}),

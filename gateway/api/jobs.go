@@ -13,6 +13,7 @@ import (
 	"weir/gateway"
 	"weir/gateway/api/gen"
 	"weir/internal/problem"
+	"weir/policy"
 )
 
 func (s *server) SubmitJob(ctx context.Context, req gen.SubmitJobRequestObject) (gen.SubmitJobResponseObject, error) {
@@ -47,6 +48,13 @@ func (s *server) ListJobs(ctx context.Context, req gen.ListJobsRequestObject) (g
 		return nil, err
 	}
 	list := gen.JobList{Jobs: convert(jobs, func(j gateway.Job) gen.Job { return job(ctx, j) })}
+	if given(req.Params.SQL) {
+		for i, j := range jobs {
+			if list.Jobs[i], err = s.withWords(ctx, person, j); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if len(jobs) == limit {
 		list.Next = &jobs[limit-1].ID
 	}
@@ -62,9 +70,18 @@ func (s *server) GetJob(ctx context.Context, req gen.GetJobRequestObject) (gen.G
 	if err != nil {
 		return nil, err
 	}
-	words, err := s.Acts.JobWords(ctx, person, j)
+	shown, err := s.withWords(ctx, person, j)
 	if err != nil {
 		return nil, err
+	}
+	return gen.GetJob200JSONResponse(shown), nil
+}
+
+// withWords is a job with what was said about it.
+func (s *server) withWords(ctx context.Context, person policy.Principal, j gateway.Job) (gen.Job, error) {
+	words, err := s.Acts.JobWords(ctx, person, j)
+	if err != nil {
+		return gen.Job{}, err
 	}
 	shown := job(ctx, j)
 	if words.SQL != "" {
@@ -73,7 +90,7 @@ func (s *server) GetJob(ctx context.Context, req gen.GetJobRequestObject) (gen.G
 	if d := words.Decision; d != nil {
 		shown.Decision = &gen.Decision{At: d.At, Reason: d.Reason}
 	}
-	return gen.GetJob200JSONResponse(shown), nil
+	return shown, nil
 }
 
 func (s *server) CancelJob(ctx context.Context, req gen.CancelJobRequestObject) (gen.CancelJobResponseObject, error) {

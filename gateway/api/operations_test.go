@@ -246,7 +246,7 @@ func (s *site) testDatasets(t *testing.T) {
 		{"not a provider", "analyst", []string{"manifest", manifest, "file", "kind\n"}, 403, "policy.forbidden"},
 		{"not a provider, and nothing is parsed", "analyst", []string{"manifest", "name: [", "file", "kind\n"}, 403, "policy.forbidden"},
 		{"aliases of aliases", "provider", []string{"manifest", manifest + "x: &a [b, b]\ny: [*a, *a]\n", "file", "kind\n"}, 422, "gateway.manifest-unreadable"},
-		{"somebody else's", "provider", []string{"manifest", strings.Replace(manifest, "registry", "bureau", 1), "file", "kind\n"}, 403, "policy.forbidden"},
+		{"somebody else's", "provider", []string{"manifest", strings.Replace(manifest, "registry", "bureau", 1), "file", "kind\n"}, 403, "gateway.manifest-provider"},
 		{"file first", "provider", []string{"file", "kind\n", "manifest", manifest}, 400, "api.upload-parts"},
 		{"no file", "provider", []string{"manifest", manifest}, 400, "api.upload-parts"},
 		{"manifest too long", "provider", []string{"manifest", manifest + strings.Repeat("#", 1<<20), "file", "kind\n"}, 400, "api.upload-parts"},
@@ -466,9 +466,29 @@ func (s *site) testReleases(t *testing.T) {
 		s.do(t, request{method: "POST", path: path + "/" + c.decision, as: "officer", body: reason}).want(t, 204, "")
 		s.do(t, request{method: "POST", path: path + "/" + c.decision, as: "officer", body: reason}).want(t, 409, "export.already-decided")
 
-		if got := s.do(t, request{method: "GET", path: job, as: "analyst"}).want(t, 200, ""); got.text("state") != c.state {
+		got = s.do(t, request{method: "GET", path: job, as: "analyst"}).want(t, 200, "")
+		if got.text("state") != c.state {
 			t.Errorf("got %s", got.body)
 		}
+		if list := s.do(t, request{method: "GET", path: "/api/v1/jobs?limit=1&sql=true", as: "analyst"}).want(t, 200, "").list(t, "jobs"); len(list) != 1 || list[0]["id"] != id {
+			t.Errorf("got %v", list)
+		}
+		// The reason is read by whoever asked, without who gave it; and the list of what was decided says both.
+		if decision, _ := got.member("decision"); !strings.Contains(fmt.Sprint(decision), "无个人信息") || bytes.Contains(got.body, []byte("officer")) {
+			t.Errorf("got %s", got.body)
+		}
+		queued := map[string]string{"approve": "released", "refuse": "refused"}[c.decision]
+		for _, state := range []string{"decided", queued} {
+			list := s.do(t, request{method: "GET", path: "/api/v1/releases?state=" + state, as: "supervisor"}).want(t, 200, "").list(t, "releases")
+			if len(list) == 0 || list[0]["id"] != id || list[0]["state"] != queued || list[0]["officer"] != "officer" || list[0]["reason"] != "无个人信息" || list[0]["decided"] == nil {
+				t.Errorf("decided: %v", list)
+			}
+		}
+		if list := s.do(t, request{method: "GET", path: "/api/v1/releases", as: "officer"}).want(t, 200, "").list(t, "releases"); len(list) != 0 {
+			t.Errorf("still waiting: %v", list)
+		}
+		s.do(t, request{method: "GET", path: "/api/v1/releases?state=decided", as: "analyst"}).want(t, 403, "policy.forbidden")
+		s.do(t, request{method: "GET", path: "/api/v1/releases?state=forgotten", as: "officer"}).want(t, 400, "api.request-invalid")
 		result := s.do(t, request{method: "GET", path: job + "/result", as: "analyst"})
 		if c.code == "" {
 			result.want(t, 200, "")

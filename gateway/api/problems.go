@@ -98,7 +98,7 @@ func (s *server) malformed(c *gin.Context, err error) {
 		s.fail(c, problem.New("api.content-type").Because(err))
 		return
 	}
-	s.fail(c, problem.New("api.request-invalid", "where", "request").Because(err))
+	s.fail(c, problem.New("api.request-invalid").Say("faults", "the request cannot be read", "无法读取请求").Because(err))
 }
 
 // brokenOff ends an answer that has begun and cannot be finished. Nothing can be taken back; the connection is cut,

@@ -54,7 +54,9 @@ func (s *server) validator() (gin.HandlerFunc, error) {
 			AuthenticationFunc:                s.authenticate,
 			RejectWhenRequestBodyNotSpecified: true,
 			KeepValidatedValue:                true, // the handler gets what was validated, and no second reading of it
+			MultiError:                        true, // all faults of a request are told at once
 		},
+		MultiErrorHandler: func(all openapi3.MultiError) error { return all },
 	}
 	head := whole
 	head.Options.ExcludeRequestBody = true
@@ -67,7 +69,7 @@ func (s *server) validator() (gin.HandlerFunc, error) {
 			err = ginmiddleware.ValidateRequestFromContext(c, router, &whole)
 		}
 		if err != nil {
-			s.invalid(c, err.Error())
+			s.invalid(c, err)
 		}
 	}, nil
 }
@@ -154,8 +156,9 @@ func (s *server) principal(c *gin.Context) (policy.Principal, error) {
 }
 
 // invalid answers for a request that the specification does not allow. The validator's message quotes what was sent
-// and is not passed on; which part of the request it means is.
-func (s *server) invalid(c *gin.Context, message string) {
+// and is not passed on; which fields it means, and what is allowed in them, is.
+func (s *server) invalid(c *gin.Context, err error) {
+	message := err.Error()
 	refused, _ := c.Value(refusedKey).(error)
 	switch {
 	case refused != nil:
@@ -169,7 +172,7 @@ func (s *server) invalid(c *gin.Context, message string) {
 	case strings.Contains(message, "header Content-Type has unexpected value"):
 		s.fail(c, problem.New("api.content-type"))
 	default:
-		s.fail(c, problem.New("api.request-invalid", "where", where(message)).Because(errors.New(message)))
+		s.fail(c, invalidRequest(err))
 	}
 }
 

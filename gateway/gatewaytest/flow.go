@@ -146,11 +146,11 @@ type Catalogue struct {
 func NewCatalogue() *Catalogue {
 	least := 0.0
 	return &Catalogue{Files: map[string]string{}, datasets: map[string]policy.Dataset{"residents": {
-		Name: "residents", Title: "Residents", Provider: "registry", Version: 1, Rows: 123456,
+		Name: "residents", Title: policy.Plain("Residents"), Provider: "registry", Version: 1, Rows: 123456,
 		Units: []policy.Unit{{Domain: "person", Key: "id", Unique: true}},
 		Columns: []policy.Column{
 			{Name: "id", Type: "VARCHAR", Class: policy.Identifier},
-			{Name: "district", Type: "VARCHAR", Class: policy.Quasi, Title: "区"},
+			{Name: "district", Type: "VARCHAR", Class: policy.Quasi, Title: policy.Plain("区")},
 			{Name: "income", Type: "DECIMAL(12,2)", Class: policy.Measure, Bound: &policy.Bounds{Min: &least}},
 		},
 	}}}
@@ -168,7 +168,7 @@ func (c *Catalogue) Receive(_ context.Context, _ []byte, file io.Reader) (policy
 		return policy.Dataset{}, c.Refuse
 	}
 	d := policy.Dataset{
-		Name: "trees", Title: "Trees", Provider: "registry", Open: true, Version: 1, Rows: 1,
+		Name: "trees", Title: policy.Plain("Trees"), Provider: "registry", Open: true, Version: 1, Rows: 1,
 		Columns: []policy.Column{{Name: "kind", Type: "VARCHAR", Class: policy.OpenClass}},
 	}
 	c.datasets[d.Name], c.Files[d.Name] = d, string(content)

@@ -59,6 +59,7 @@ type Problem struct {
 	Code  string
 	At    Position
 	args  map[string]string
+	said  map[Lang]map[string]string // arguments that are said in a language
 	why   error
 	wait  time.Duration
 	parts []Part
@@ -126,6 +127,15 @@ func (p *Problem) After(wait time.Duration) *Problem { p.wait = wait; return p }
 // Wait is what After said; 0 where it is not known.
 func (p *Problem) Wait() time.Duration { return p.wait }
 
+// Say gives an argument that reads differently in each language.
+func (p *Problem) Say(name, english, chinese string) *Problem {
+	if p.said == nil {
+		p.said = map[Lang]map[string]string{English: {}, Chinese: {}}
+	}
+	p.said[English][name], p.said[Chinese][name] = english, chinese
+	return p
+}
+
 // Place attaches a place in the analyst's text.
 func (p *Problem) Place(at Position) *Problem { p.At = at; return p }
 
@@ -149,11 +159,13 @@ func (p *Problem) In(lang Lang) Text {
 	e := lookup(p.Code)
 	t := e.English
 	place := fmt.Sprintf("Line %d, column %d: ", p.At.Line, p.At.Column)
-	if lang == Chinese {
+	if lang != Chinese {
+		lang = English
+	} else {
 		t = e.Chinese
 		place = fmt.Sprintf("第 %d 行第 %d 列：", p.At.Line, p.At.Column)
 	}
-	t.Title, t.Detail, t.Help = p.fill(t.Title), p.fill(t.Detail), p.fill(t.Help)
+	t.Title, t.Detail, t.Help = p.fill(lang, t.Title), p.fill(lang, t.Detail), p.fill(lang, t.Help)
 	if p.At.Line > 0 {
 		t.Detail = place + t.Detail
 	}
@@ -172,18 +184,25 @@ var clause = regexp.MustCompile(`\[\[(.*?)\]\]`)
 var placeholder = regexp.MustCompile(`\{(\w+)\}`)
 
 // fill puts the arguments into a message. They are put in once, so braces and brackets in an argument stay as they are.
-func (p *Problem) fill(message string) string {
+func (p *Problem) fill(lang Lang, message string) string {
+	argument := func(name string) (string, bool) {
+		if said, ok := p.said[lang][name]; ok {
+			return said, true
+		}
+		value, ok := p.args[name]
+		return value, ok
+	}
 	message = clause.ReplaceAllStringFunc(message, func(whole string) string {
 		inside := whole[2 : len(whole)-2]
-		for _, argument := range placeholder.FindAllStringSubmatch(inside, -1) {
-			if p.args[argument[1]] == "" {
+		for _, named := range placeholder.FindAllStringSubmatch(inside, -1) {
+			if value, _ := argument(named[1]); value == "" {
 				return ""
 			}
 		}
 		return inside
 	})
 	return placeholder.ReplaceAllStringFunc(message, func(braced string) string {
-		if value, known := p.args[braced[1:len(braced)-1]]; known {
+		if value, known := argument(braced[1 : len(braced)-1]); known {
 			return value
 		}
 		return braced

@@ -685,7 +685,7 @@ type Job struct {
 	// Progress Of a running job, in percent, as the engine estimates it
 	Progress *int `json:"progress,omitempty"`
 
-	// SQL What was asked; with one job only, once it has begun and while it is on the log
+	// SQL What was asked, once it has begun and while it is on the log; in a list only where it is wanted
 	SQL     *string    `json:"sql,omitempty"`
 	Started *time.Time `json:"started,omitempty"`
 	State   JobState   `json:"state"`
@@ -1197,6 +1197,9 @@ type ListJobsParams struct {
 
 	// Before The `next` of an earlier answer.
 	Before *string `form:"before,omitempty" json:"before,omitempty"`
+
+	// SQL With what each of them asked, where it is on the log.
+	SQL *bool `form:"sql,omitempty" json:"sql,omitempty"`
 }
 
 // SubmitJobParams defines parameters for SubmitJob.
@@ -3897,6 +3900,18 @@ func NewListJobsRequest(server string, params *ListJobsParams) (*http.Request, e
 		if params.Before != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "before", *params.Before, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SQL != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sql", *params.SQL, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {

@@ -664,7 +664,7 @@ type Job struct {
 	// Progress Of a running job, in percent, as the engine estimates it
 	Progress *int `json:"progress,omitempty"`
 
-	// SQL What was asked; with one job only, once it has begun and while it is on the log
+	// SQL What was asked, once it has begun and while it is on the log; in a list only where it is wanted
 	SQL     *string    `json:"sql,omitempty"`
 	Started *time.Time `json:"started,omitempty"`
 	State   JobState   `json:"state"`
@@ -1147,6 +1147,9 @@ type ListJobsParams struct {
 
 	// Before The `next` of an earlier answer.
 	Before *string `form:"before,omitempty" json:"before,omitempty"`
+
+	// SQL With what each of them asked, where it is on the log.
+	SQL *bool `form:"sql,omitempty" json:"sql,omitempty"`
 }
 
 // SubmitJobParams defines parameters for SubmitJob.
@@ -1876,6 +1879,14 @@ func (siw *ServerInterfaceWrapper) ListJobs(c *gin.Context) {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "before", c.Request.URL.Query(), &params.Before, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter before: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "sql" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sql", c.Request.URL.Query(), &params.SQL, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter sql: %w", err), http.StatusBadRequest)
 		return
 	}
 
