@@ -50,11 +50,19 @@ func (d *datasetImportCommand) Run(ctx context.Context, t *terminal, c *commands
 	return nil
 }
 
+// dataFiles are the endings of files that hold data, and of no description.
+var dataFiles = map[string]bool{
+	".csv": true, ".tsv": true, ".txt": true, ".ndjson": true, ".jsonl": true, ".parquet": true, ".xlsx": true, ".xls": true, ".gz": true, ".zip": true,
+}
+
 // openManifest reads a description and opens the file with the data, which is named relative to it.
 func openManifest(path string) ([]byte, *os.File, error) {
 	info, err := os.Stat(path)
-	if err != nil || info.Size() > sandbox.MaxManifest {
+	if err != nil {
 		return nil, nil, problem.New("cli.no-file").Because(err)
+	}
+	if info.Size() > sandbox.MaxManifest || dataFiles[strings.ToLower(filepath.Ext(path))] {
+		return nil, nil, problem.New("cli.bad-manifest", "data", filepath.Base(path))
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {

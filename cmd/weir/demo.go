@@ -16,6 +16,7 @@ import (
 	"unicode"
 
 	"weir/deploy"
+	"weir/gateway/api/client"
 	"weir/gateway/identity"
 	"weir/internal/city"
 	"weir/internal/problem"
@@ -428,7 +429,11 @@ func (w *demo) farewell(url string) {
 	w.headline(w.text("The platform goes on serving; sign in as anybody"))
 	shown := table{head: []string{w.text("Account"), w.text("Person"), w.text("Roles"), w.text("Password")}}
 	for _, p := range w.people.People {
-		shown.add(p.Subject, p.Name, strings.Join(p.Roles, ", "), w.passwords[p.Subject])
+		roles := make([]client.Role, len(p.Roles))
+		for i, r := range p.Roles {
+			roles[i] = client.Role(r)
+		}
+		shown.add(p.Subject, p.Name, roleWords(w.terminal, roles), w.passwords[p.Subject])
 	}
 	_ = shown.write(w.out)
 	w.say("For example: bin/weir --server %s login lin.xiaoyu", url)
@@ -466,6 +471,7 @@ func (w *demo) person(secret string) *terminal {
 	t.in = io.Reader(strings.NewReader(secret + "\n"))
 	t.err = t.out
 	t.keyboard = func() bool { return false }
+	t.watched = t.keyboard
 	t.config = func() (string, error) { return filepath.Join(w.dir, "people"), nil }
 	lang := string(w.lang)
 	t.getenv = func(name string) string {

@@ -108,7 +108,7 @@ func printGrant(t *terminal, g client.Grant) error {
 	fmt.Fprintln(t.out)
 	history := table{head: []string{t.text("Time"), t.text("State"), t.text("By"), t.text("Reason")}}
 	for _, step := range *g.History {
-		history.add(local(step.At), word(t, step.State), step.By, step.Reason)
+		history.add(local(step.At), word(t, step.State), step.By, word(t, step.Reason))
 	}
 	return history.write(t.out)
 }

@@ -120,10 +120,42 @@ func (t *terminal) cause(err error) string {
 		}
 	}
 	line, _, _ := strings.Cut(err.Error(), "\n")
+	if t.lang == problem.Chinese {
+		for _, s := range ownCauses {
+			line = s.english.ReplaceAllString(line, s.chinese)
+		}
+	}
 	if short := []rune(line); len(short) > maxCause {
 		line = string(short[:maxCause]) + "…"
 	}
 	return line
+}
+
+// ownCauses are what this program itself says beneath a problem. A test finds those that are missing here.
+var ownCauses = []said{
+	saying(`the vault has keys, and the master key is missing`, "保险库中已有密钥，但缺少主密钥"),
+	saying(`the file of the master key must be a plain file with mode 0600`, "主密钥文件须为普通文件，权限 0600"),
+	saying(`(\S+) must be a plain file with mode 0600`, "$1 须为普通文件，权限 0600"),
+	saying(`(\S+) holds no certificate`, "$1 中没有证书"),
+	saying(`the answer is too large`, "应答过大"),
+	saying(`^status (\d+)$`, "状态码 $1"),
+	saying(`(\S+) does not hold 32 bytes in hex`, "$1 不是 32 字节的十六进制数"),
+	saying(`the secret is missing`, "缺少该密钥"),
+	saying(`(\S+) has no unit: write 90s, 10m or 2h`, "$1 没有单位：请写 90s、10m 或 2h"),
+	saying(`(\S+) is no time with a unit: write 90s, 10m or 2h`, "$1 不是带单位的时间：请写 90s、10m 或 2h"),
+	saying(`tls.cert and tls.key go together`, "tls.cert 与 tls.key 须同时给出"),
+	saying(`vault.program: not an absolute path`, "vault.program：不是绝对路径"),
+	saying(`url: not the address of a platform`, "url：不是平台的地址"),
+	saying(`proxies: none beside an address`, "proxies：不能同时写 none 和地址"),
+	saying(`jobs.operators: a name is missing or there twice`, "jobs.operators：名称缺失或重复"),
+	saying(`the line is too long`, "该行过长"),
+	saying(`the vault holds data but (\S+) is missing from the keys`, "保险库中有数据，但密钥中缺少 $1"),
+	saying(`not a JSON file`, "不是 JSON 文件"),
+	saying(`keys of an external provider`, "外部身份提供方的密钥"),
+	saying(`data folder: `, "数据目录："),
+	saying(`kept checkpoint: `, "留存的检查点："),
+	saying(`job secret: `, "任务密钥："),
+	saying(`^write: `, "写入："),
 }
 
 // causes are those that have a common name.

@@ -2,13 +2,20 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/goccy/go-yaml"
 
@@ -152,6 +159,10 @@ func TestACauseIsOneShortLine(t *testing.T) {
 			t.Errorf("%v printed %.300s", command, text)
 		}
 	}
+	said := testTerminal(t, problem.English)
+	if run(t.Context(), []string{"dataset", "import", file}, said.terminal); !strings.Contains(said.err.String(), "patients.csv is data and no description.") {
+		t.Errorf("said %s", said.err)
+	}
 	term := testTerminal(t, problem.Chinese)
 	if text := term.cause(fmt.Errorf("open: %w", &os.PathError{Op: "open", Path: "x.yaml", Err: os.ErrNotExist})); text != "x.yaml：文件不存在" {
 		t.Errorf("said %q", text)
@@ -250,5 +261,55 @@ func TestVersion(t *testing.T) {
 	term := testTerminal(t, problem.English)
 	if code := run(t.Context(), []string{"version", "--format", "json"}, term.terminal); code != exitReleased || !strings.Contains(term.out.String(), `"go":"go1.`) {
 		t.Errorf("ended with %d: %s", code, term.out)
+	}
+}
+
+var formatted = regexp.MustCompile(`%[a-z]`)
+
+// Whatever this program says beneath a problem is said in Chinese.
+func TestCausesAreChinese(t *testing.T) {
+	paths, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	looked := 0
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") || path == "demo.go" { // the demonstration tells its own faults to whoever mends them
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || len(call.Args) == 0 {
+				return true
+			}
+			made, ok := call.Fun.(*ast.SelectorExpr)
+			literal, isText := call.Args[0].(*ast.BasicLit)
+			if !ok || !isText || made.Sel.Name != "Errorf" && (made.Sel.Name != "New" || fmt.Sprint(made.X) != "errors") {
+				return true
+			}
+			text, err := strconv.Unquote(literal.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			looked++
+			// Names that are settings' and numbers stay; what is left must not be English.
+			said := formatted.ReplaceAllString(text, "7")
+			term := testTerminal(t, problem.Chinese)
+			for _, word := range strings.FieldsFunc(term.cause(errors.New(said)), func(r rune) bool { return !unicode.IsLetter(r) && r != '.' }) {
+				if own := map[string]bool{"JSON": true, "tls.cert": true, "tls.key": true, "vault.program": true, "url": true, "proxies": true,
+					"none": true, "jobs.operators": true, "listen": true, "data": true, "s": true, "m": true, "h": true}; word[0] < 0x80 && !own[word] {
+					t.Errorf("%s: %q is said as %q", path, text, term.cause(errors.New(said)))
+					break
+				}
+			}
+			return true
+		})
+	}
+	if looked < 15 {
+		t.Errorf("only %d causes", looked)
 	}
 }
