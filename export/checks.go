@@ -7,7 +7,6 @@ import (
 	"strconv"
 
 	"weir/export/guard"
-	"weir/policy"
 )
 
 // The checks E1 to E5 of one cell, and how their evidence is read.
@@ -24,8 +23,8 @@ func (j *judging) failedCheck(i int, c guard.Cell) (string, error) {
 			if err != nil {
 				return "", err
 			}
-			if enough, err := j.enough(units, key, fmt.Sprintf("%s%d_%d", contributors(c), i, key)); err != nil || !enough {
-				return "E2", err
+			if !j.enough(units) {
+				return "E2", nil
 			}
 		}
 		if c.Dominated() && !bounded {
@@ -49,8 +48,8 @@ func (j *judging) failedCheck(i int, c guard.Cell) (string, error) {
 			case outside == 0 && c.Secret:
 				return "E4", nil // it would be known of everybody in the group
 			case outside != 0:
-				if enough, err := j.enough(outside, key, fmt.Sprintf("xz%d_%d", i, key)); err != nil || !enough {
-					return "E5", err
+				if !j.enough(outside) {
+					return "E5", nil
 				}
 			}
 		}
@@ -67,47 +66,8 @@ func (j *judging) failedCheck(i int, c guard.Cell) (string, error) {
 	return "", nil
 }
 
-// contributors is the column that names the units that E2 counts. Were those of a sum named who add nothing to it, each
-// choice of them would draw the threshold anew.
-func contributors(c guard.Cell) string {
-	if c.Kind == guard.Sum || c.Kind == guard.Average {
-		return "xn"
-	}
-	return "x"
-}
-
-// spread is by how much the threshold varies, in perturbed mode where something in the question is secret. With a fixed
-// one, whoever knows of nine others that a condition holds for them sees by the tenth whether a group is shown. With
-// this one a unit more or less changes the odds by no more than the noise of two counts leaves open.
-func (j *judging) spread() int {
-	if j.mode != policy.Perturbed || j.release.Public == "" {
-		return 0
-	}
-	return j.rules.K
-}
-
-// enough reports whether units reach the threshold: k, and somewhat more by a draw that depends on the set of units
-// alone, which the columns name, so that it is the same however the set is asked for.
-func (j *judging) enough(units float64, key int, set ...string) (bool, error) {
-	k, spread := float64(j.rules.K), float64(j.spread())
-	switch {
-	case units < k:
-		return false, nil
-	case units >= k+spread:
-		return true, nil
-	case j.bounds: // which know no single units
-		return false, nil
-	}
-	seed := []string{"threshold", j.release.Keys[key]}
-	for _, name := range set {
-		fingerprint, ok := j.value(name).(json.Number)
-		if !ok {
-			return false, fmt.Errorf("the fingerprint %s is missing", name)
-		}
-		seed = append(seed, fingerprint.String())
-	}
-	return units >= k+math.Floor(j.filter.noise.uniform(seed...)*(spread+1)), nil
-}
+// enough reports whether units reach the threshold.
+func (j *judging) enough(units float64) bool { return units >= float64(j.rules.K) }
 
 // bounded reports whether the quick query's bounds settle E2 and E3: where the units' contributions add up to more
 // than k-1 times the greatest, k units at least contribute; and if E3 holds even with a second unit as great as the
@@ -126,7 +86,7 @@ func (j *judging) bounded(i, key int, c guard.Cell) (bool, error) {
 	}
 	greatest, total, rows, units := x[0], x[1], x[2], x[3]
 	whole := !c.Whole || rows == units
-	return whole && !j.dominates(greatest, greatest, total) && greatest > 0 && total > float64(j.rules.K+j.spread()-1)*greatest && !math.IsInf(total, 0), nil
+	return whole && !j.dominates(greatest, greatest, total) && greatest > 0 && total > float64(j.rules.K-1)*greatest && !math.IsInf(total, 0), nil
 }
 
 // dominates is the p% rule and the (2, share) rule: neither may the second largest unit be able to estimate the

@@ -2,12 +2,16 @@ package export
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 
+	"weir/export/answers"
 	"weir/export/guard"
+	"weir/export/noised"
 	"weir/export/span"
 	"weir/internal/problem"
 	"weir/policy"
@@ -23,11 +27,13 @@ const (
 
 // Filter checks evidence and makes results. It holds the key of the noise, which no workspace ever sees.
 type Filter struct {
-	noise  noise
 	queue  *Queue
 	ledger *ledger
 
 	comparisons *comparisons
+
+	answers noised.Answers // of the noised modes
+	random  io.Reader
 }
 
 // New makes a filter. key is the secret of the sticky noise and of the ledger, at least 32 bytes: whoever has it can
@@ -45,7 +51,11 @@ func New(key []byte, queue *Queue) (*Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Filter{noise: noise{key: key}, queue: queue, ledger: ledger, comparisons: comparisons}, nil
+	kept, err := answers.Open(context.Background(), queue.db, key)
+	if err != nil {
+		return nil, err
+	}
+	return &Filter{queue: queue, ledger: ledger, comparisons: comparisons, answers: kept, random: rand.Reader}, nil
 }
 
 // Assessment is the judging of one job.
@@ -62,7 +72,6 @@ type Assessment struct {
 	checks   []Check
 	withheld bool
 	cells    int
-	share    share // private mode: what each draw may use
 }
 
 // Check says for one guarded aggregation how its cells fared, for the officer. An analyst never sees it.
@@ -82,12 +91,8 @@ func (f *Filter) Begin(job string, p *guard.Program, d policy.Decision) (*Assess
 		operator: d.Grant.Operator, job: job,
 	}
 	switch d.Mode {
-	case policy.Exact, policy.Perturbed:
+	case policy.Exact, policy.Perturbed, policy.Private:
 		return a, nil
-	case policy.Private:
-		var err error
-		a.share, err = shareOf(p, d.Grant.Privacy)
-		return a, err
 	}
 	return nil, fmt.Errorf("no way to release in mode %q", d.Mode)
 }
@@ -113,10 +118,10 @@ func (a *Assessment) Admit(ctx context.Context, r guard.Release, cells sandbox.T
 	if a.mode == policy.Exact && len(cells.Rows) > MaxReviewed {
 		return problem.New("export.too-many-cells", "limit", strconv.Itoa(MaxReviewed))
 	}
-	cells = inOrder(r, r.Same.In(cells))
-	if a.mode == policy.Private {
-		return a.admitPrivate(r, cells)
+	if a.mode != policy.Exact || r.Noised != nil {
+		return problem.New("export.evidence").Because(errors.New("figures of a noised mode are no cells"))
 	}
+	cells = inOrder(r, r.Same.In(cells))
 	j := a.judging(r, cells)
 	if err := j.complete(); err != nil {
 		return problem.New("export.evidence").Because(err)
@@ -223,9 +228,9 @@ func (j *judging) row(row []any) ([]any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if enough, err := j.enough(n, k, "gx"+strconv.Itoa(k)); err != nil || !enough {
+		if !j.enough(n) {
 			j.leftOut()
-			return nil, errors.Join(err, j.smallGroup())
+			return nil, j.smallGroup()
 		}
 	}
 	out := make([]any, len(j.release.Groups)+len(j.release.Cells))
@@ -326,13 +331,7 @@ func (j *judging) cell(i int, c guard.Cell) (shown, bound any, err error) {
 		j.withhold(failed)
 		return nil, nil, nil
 	}
-	if j.mode == policy.Exact {
-		return v, nil, nil
-	}
-	if shown, bound, err = j.perturb(i, c, v); err != nil || !helps(c, shown, bound) {
-		bound = nil
-	}
-	return shown, bound, err
+	return v, nil, nil
 }
 
 // judging prepares to judge the cells of a release.

@@ -205,7 +205,7 @@ func (j *judging) settled() bool {
 		if err != nil {
 			return false
 		}
-		if enough, err := j.enough(n, key); err != nil || !enough {
+		if !j.enough(n) {
 			return false
 		}
 	}
@@ -213,27 +213,6 @@ func (j *judging) settled() bool {
 		if failed, err := j.failedCheck(i, c); err != nil || failed != "" || j.value("v"+strconv.Itoa(i)) == nil {
 			return false
 		}
-		if j.mode == policy.Perturbed && len(j.release.Bounds) > 0 && !j.noiseSettled(i, c) {
-			return false
-		}
 	}
 	return true
-}
-
-// noiseSettled reports whether the noise of a cell can be drawn from bounds.
-func (j *judging) noiseSettled(i int, c guard.Cell) bool {
-	for t := range c.Terms {
-		if _, ok, err := j.termFromBounds(i, c, t); err != nil || !ok {
-			return false
-		}
-	}
-	if !c.CountsRows() {
-		return true
-	}
-	if !c.ManyRows() { // the set of units names them
-		_, err := j.rows(i, c)
-		return c.Single && err == nil
-	}
-	_, ok, err := j.rowsFromBounds(i, c)
-	return err == nil && ok
 }

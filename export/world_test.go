@@ -37,9 +37,10 @@ type world struct {
 	planning *sandbox.Planning
 	session  *sandbox.Session
 	asked    int
-	quick    int  // aggregations that bounds settled
-	rest     int  // those in which they left some groups open
-	slow     bool // bring all evidence always
+	quick    int     // aggregations that bounds settled
+	rest     int     // those in which they left some groups open
+	slow     bool    // bring all evidence always
+	spent    float64 // ρ, by questions of the noised modes
 }
 
 // released is what came of a question.
@@ -307,6 +308,12 @@ func (w *world) ask(ctx context.Context, operator, sql string, mode policy.Mode,
 		return releasedTable{}, err
 	}
 	for _, r := range program.Releases {
+		if r.Noised != nil {
+			if err := w.answer(ctx, assessment, r); err != nil {
+				return releasedTable{}, fmt.Errorf("%w: %v", err, unwrapAll(err))
+			}
+			continue
+		}
 		cells, err := w.evidence(ctx, assessment, r)
 		if err != nil {
 			return releasedTable{}, err
@@ -324,6 +331,46 @@ func (w *world) ask(ctx context.Context, operator, sql string, mode policy.Mode,
 		return releasedTable{}, err
 	}
 	return releasedTable{verdict.table.Names, verdict.table.Rows, verdict.table.Errors, verdict.table.Withheld, verdict.Checks, program}, nil
+}
+
+// answer has figures of a noised mode brought and answered, as the flow does, and notes what they cost.
+func (w *world) answer(ctx context.Context, a *Assessment, r guard.Release) error {
+	q, err := a.Ask(r, w.schema)
+	if err != nil {
+		return err
+	}
+	tables := a.Tables(r.Reads)
+	if r.Noised.Sizes != "" {
+		sizes, err := w.session.Query(ctx, sandbox.Query{SQL: r.Noised.Sizes, Tables: tables})
+		if err != nil {
+			return fmt.Errorf("%w: %v\n%s", err, unwrapAll(err), r.Noised.Sizes)
+		}
+		if err := q.Public(sizes); err != nil {
+			return err
+		}
+	}
+	price, err := q.Price(ctx)
+	if err != nil {
+		return err
+	}
+	w.spent += price.Rho
+	missing, quantiles := q.Missing()
+	var truth sandbox.Table
+	if missing {
+		if truth, err = w.session.Query(ctx, sandbox.Query{SQL: r.SQL, Tables: tables}); err != nil {
+			return fmt.Errorf("%w: %v\n%s", err, unwrapAll(err), r.SQL)
+		}
+	}
+	parts := map[int]sandbox.Table{}
+	for _, i := range quantiles {
+		if parts[i], err = w.session.Query(ctx, sandbox.Query{SQL: r.Noised.Cells[i].Bins, Tables: tables}); err != nil {
+			return fmt.Errorf("%w: %v\n%s", err, unwrapAll(err), r.Noised.Cells[i].Bins)
+		}
+	}
+	if err := q.Answer(ctx, truth, parts); err != nil {
+		return err
+	}
+	return a.Answered(r, q)
 }
 
 // evidence asks for the bounds first, as the flow does, and for everything where they leave a cell open.

@@ -38,6 +38,7 @@ type answer struct {
 	Columns  []string `json:"columns"`
 	Rows     [][]any  `json:"rows"`
 	Withheld bool     `json:"withheld"`
+	Errors   [][]any  `json:"errors"`
 	text     string
 }
 
@@ -181,6 +182,21 @@ func askLab(t *testing.T, lab *gateway.Lab, story, sql string) answer {
 	return a
 }
 
+// noisy reports whether every number of an answer has an error bound that is not zero, or is one of a group's values.
+func (a answer) noisy() bool {
+	if len(a.Rows) == 0 || a.Withheld {
+		return true
+	}
+	for n := range a.Rows {
+		for _, bound := range a.Errors[n] {
+			if b, ok := bound.(json.Number); !ok || b.String() != "0" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // succeeds says what the attacker got; nothing, if the attack failed as it must.
 func succeeds(a attack, answers []answer, mode policy.Mode, values []string) string {
 	denied, withheld := false, false
@@ -193,13 +209,19 @@ func succeeds(a attack, answers []answer, mode policy.Mode, values []string) str
 			}
 		}
 	}
+	// In the noised modes a figure with noise of its own, which was charged, is as good as a refusal: what is shown
+	// without noise there are groups alone, and those only where a noisy number of units passed the threshold.
+	noised := mode != policy.Exact
 	switch a.Must {
 	case "deny":
+		for _, ans := range answers {
+			denied = denied || noised && ans.State == "released" && ans.noisy()
+		}
 		if !denied {
 			return "it was not denied"
 		}
 	case "deny_or_withhold":
-		if !denied && !withheld && (mode == policy.Exact || a.Guess == "") {
+		if !denied && !withheld && !noised {
 			return "it was answered"
 		}
 	case "no_guess":

@@ -39,6 +39,7 @@ type FlowParts struct {
 	Tables    Tables
 	Filter    *export.Filter
 	Log       Recorder
+	Budgets   Budgets
 	Clock     func() time.Time
 }
 
@@ -51,7 +52,7 @@ type Versions interface {
 type QueryPolicy interface {
 	Authorize(ctx context.Context, who policy.Principal, grant string) (policy.Decision, error)
 	Spend(ctx context.Context, grant string, jobs, cells int) error
-	SpendPrivacy(ctx context.Context, grant string, datasets []string) error
+	Share(ctx context.Context, grant string) (float64, error)
 }
 
 // Planners starts processes that read the analyst's text and hold no data; sandbox.Planner does.
@@ -124,13 +125,6 @@ func (f *Flow) Run(ctx context.Context, who policy.Principal, req Request) (resu
 		return f.refuse(ctx, who, req, err)
 	}
 
-	// What differential privacy costs is paid before anything is known, and never given back.
-	if decision.Mode == policy.Private {
-		if err := f.Policy.SpendPrivacy(ctx, req.Grant, protected(schema, dataOf(program.Releases))); err != nil {
-			return f.refuse(ctx, who, req, err)
-		}
-	}
-
 	// From here on data is touched, and that stands on the log first.
 	intent, err := f.intend(ctx, who, req, decision, schema, program)
 	if err != nil {
@@ -138,7 +132,7 @@ func (f *Flow) Run(ctx context.Context, who policy.Principal, req Request) (resu
 	}
 
 	// A process that sees data, and never the text, brings cells and the evidence for them; the filter judges.
-	verdict, used, err := f.measure(ctx, req, decision, schema, program, planning)
+	verdict, used, err := f.measure(ctx, who, req, decision, schema, program, planning)
 	if err != nil {
 		return f.fail(ctx, who, req, intent, err)
 	}
@@ -165,14 +159,14 @@ func (f *Flow) Run(ctx context.Context, who policy.Principal, req Request) (resu
 // measure runs the guarded aggregations one after the other, has each judged, and finishes the query over what
 // was let through. The last step runs where no protected data is: in the planner's process, or, if it reads open
 // data sets, in a worker that holds those alone.
-func (f *Flow) measure(ctx context.Context, req Request, d policy.Decision, schema []policy.Dataset, p *guard.Program, planning Planning,
+func (f *Flow) measure(ctx context.Context, who policy.Principal, req Request, d policy.Decision, schema []policy.Dataset, p *guard.Program, planning Planning,
 ) (*export.Verdict, sandbox.Usage, error) {
 	var used sandbox.Usage
 	assessment, err := f.Filter.Begin(req.Job, p, d)
 	if err != nil {
 		return nil, used, err
 	}
-	if used, err = f.cells(ctx, req, schema, p, assessment); err != nil {
+	if used, err = f.cells(ctx, asking{who, req, d, schema}, p, assessment); err != nil {
 		return nil, used, err
 	}
 	last := sandbox.Query{SQL: p.Final.SQL, Tables: assessment.Tables(p.Final.Reads)}
@@ -196,17 +190,31 @@ func (f *Flow) measure(ctx context.Context, req Request, d policy.Decision, sche
 	return verdict, used, err
 }
 
+// asking is who asks what, and what was decided on it.
+type asking struct {
+	who      policy.Principal
+	req      Request
+	decision policy.Decision
+	schema   []policy.Dataset
+}
+
 // cells has every guarded aggregation measured and judged, in one process that ends with it.
-func (f *Flow) cells(ctx context.Context, req Request, schema []policy.Dataset, p *guard.Program, a *export.Assessment) (used sandbox.Usage, err error) {
+func (f *Flow) cells(ctx context.Context, of asking, p *guard.Program, a *export.Assessment) (used sandbox.Usage, err error) {
 	if len(p.Releases) == 0 {
 		return used, nil
 	}
-	session, err := f.Workers.Start(ctx, req.Job, only(schema, dataOf(p.Releases)))
+	session, err := f.Workers.Start(ctx, of.req.Job, only(of.schema, dataOf(p.Releases)))
 	if err != nil {
 		return used, err
 	}
 	defer func() { used = session.Close() }()
 	for _, release := range p.Releases {
+		if release.Noised != nil {
+			if err := f.answer(ctx, of, session, a, release); err != nil {
+				return used, err
+			}
+			continue
+		}
 		cells, err := evidence(ctx, session, a, release)
 		if err != nil {
 			return used, err

@@ -125,7 +125,7 @@ func check(t *testing.T, th *theatre, s *stage, req gateway.Request, released ex
 	// The order of the steps: the charge and intent before a worker, outcome before the queue, nothing before permission.
 	for _, order := range [][2]string{
 		{"authorize", "start planner"}, {"bind", "charge job"}, {"charge job", "log job.intent"},
-		{"log job.intent", "start worker"}, {"log job.intent", "query"}, {"log job.outcome", "queue"},
+		{"log job.intent", "start worker"}, {"log job.intent", "query"}, {"log job.intent", "charge budget"}, {"charge budget", "keep answer"}, {"log job.outcome", "queue"},
 	} {
 		if !s.before(order[0], order[1]) {
 			t.Errorf("%s: %s before %s: %v", where, order[1], order[0], s.done)

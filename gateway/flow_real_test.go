@@ -10,8 +10,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"weir/audit"
+	accounts "weir/export/account"
 	"weir/gateway"
 	"weir/policy"
 	"weir/sandbox"
@@ -149,8 +151,12 @@ func newCity(t testing.TB) *city {
 	tables, err := sandbox.OpenWorkspaces(ctx, filepath.Join(t.TempDir(), "workspaces"), vault)
 	must(err)
 	c.vault = vault
+	book, err := accounts.Open(ctx, c.db)
+	must(err)
+	budget, err := gateway.OpenBudget(ctx, book, c.log, c.queue.Noised, time.Now)
+	must(err)
 	c.parts = gateway.FlowParts{
-		Policy: c.engine, Catalogue: vault, Filter: c.filter, Log: c.log, Clock: fixedClock,
+		Policy: c.engine, Catalogue: vault, Filter: c.filter, Log: c.log, Budgets: budget, Clock: fixedClock,
 		Planners: gateway.RealPlanners{Planner: sandbox.NewPlanner(worker, cityLimits)},
 		Workers:  gateway.RealWorkers{Workers: sandbox.NewWorkers(worker, vault, cityLimits), Tables: tables},
 		Tables:   gateway.KeptTables{Workspaces: tables},
@@ -258,14 +264,19 @@ func TestTheRealFlow(t *testing.T) {
 	}
 	check(t, c.theatre, s, req, released, err)
 
-	g = grantOf(policy.Private) // with a budget for one query
-	grant = c.grant(t, g)
-	for _, want := range []struct{ code, log string }{
-		{"", "intent outcome:released"},
-		{"policy.budget-spent", "refused:policy.budget-spent"},
+	g = grantOf(policy.Private)
+	for _, want := range []struct {
+		share     float64
+		sql       string
+		code, log string
+	}{
+		{0, flowQueries["finish over open data"], "", "intent outcome:released"},
+		{0.001, flowQueries["finish over open data"], "", "intent outcome:released"}, // a kept answer costs nothing
+		{0.001, "SELECT sex, count(*) FROM residents GROUP BY 1", "export.share-spent", "intent outcome:failed:export.share-spent"},
 	} {
-		s, req := c.stage(), c.request(recording{SQL: flowQueries["finish over open data"]})
-		req.Grant = grant
+		g.Share = want.share
+		s, req := c.stage(), c.request(recording{SQL: want.sql})
+		req.Grant = c.grant(t, g)
 		released, err := s.run(t.Context(), analyst, req)
 		check(t, c.theatre, s, req, released, err)
 		if flowCode(err) != want.code || s.onLog() != want.log {
@@ -299,12 +310,14 @@ func erasable(t *testing.T, log *audit.Log, req gateway.Request) {
 // What stands on the log must be the same, call by call.
 func TestFlowFaultsOfTheRealParts(t *testing.T) {
 	c := newCity(t)
+	c.parts.Budgets = playedBudgets{} // the same question is charged a hundred times
 	grant := c.grant(t, grantOf(policy.Perturbed))
 	const query = "finish over open data"
 	r := recording{SQL: flowQueries[query]}
 	compareGolden(t, query, everyFault(t, c.theatre, func() (*stage, gateway.Request) {
 		req := c.request(r)
 		req.Grant = grant
+		c.forget()
 		return c.stage(), req
 	}))
 	report, err := c.log.Verify(t.Context(), nil)

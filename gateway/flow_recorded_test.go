@@ -12,6 +12,7 @@ import (
 
 	"weir/audit"
 	"weir/export"
+	accounts "weir/export/account"
 	"weir/gateway"
 	"weir/internal/problem"
 	"weir/internal/store/storetest"
@@ -40,6 +41,7 @@ func recorded(t testing.TB, mode policy.Mode) map[string]recording {
 	all := map[string]recording{}
 	for name, sql := range flowQueries {
 		s, req := c.stage(), c.request(recording{SQL: sql})
+		c.forget() // each recording stands alone
 		g := grantOf(mode)
 		g.Operator, g.Scenario = req.Job, req.Job // nobody's history and nobody's budget
 		req.Grant = c.grant(t, g)
@@ -84,15 +86,24 @@ func newTheatre(t testing.TB) *theatre {
 	return th
 }
 
+// forget makes it that nothing was asked before.
+func (th *theatre) forget() {
+	const away = "DROP TRIGGER IF EXISTS answers_fixed; DROP TRIGGER IF EXISTS answers_kept; " // which the platform never does
+	if _, err := th.db.Exec(away + "DELETE FROM answers"); err != nil {
+		panic(err)
+	}
+}
+
 // play puts a recording on a stage. change, if not nil, alters the parts.
 func (th *theatre) play(r recording, change func(*played)) *stage {
+	th.forget()
 	p := &played{recording: r}
 	p.decision = policy.Decision{Grant: grantOf(policy.Perturbed), Mode: policy.Perturbed, Rules: policy.DefaultRules, CellsLeft: 1000}
 	if change != nil {
 		change(p)
 	}
 	return newStage(gateway.FlowParts{
-		Policy: p, Catalogue: playedCatalogue{data: p.Data}, Planners: p, Workers: (*playedWorkers)(p), Tables: noTables{}, Filter: th.filter, Log: (*playedLog)(p), Clock: fixedClock,
+		Policy: p, Catalogue: playedCatalogue{data: p.Data}, Planners: p, Workers: (*playedWorkers)(p), Tables: noTables{}, Filter: th.filter, Log: (*playedLog)(p), Budgets: playedBudgets{}, Clock: fixedClock,
 	}, th.queue, th.hook)
 }
 
@@ -145,9 +156,14 @@ func (p *played) Spend(ctx context.Context, _ string, jobs, cells int) error {
 	return ctx.Err()
 }
 
-func (p *played) SpendPrivacy(ctx context.Context, _ string, datasets []string) error {
-	if len(datasets) != 1 || datasets[0] != "residents" {
-		return fmt.Errorf("charged %v", datasets)
+func (p *played) Share(ctx context.Context, _ string) (float64, error) { return 1, ctx.Err() }
+
+// playedBudgets can pay for anything.
+type playedBudgets struct{}
+
+func (playedBudgets) Charge(ctx context.Context, _ gateway.Payer, charges []accounts.Charge) error {
+	if len(charges) == 0 {
+		return errors.New("nothing is charged")
 	}
 	return ctx.Err()
 }

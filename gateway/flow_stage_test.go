@@ -13,6 +13,7 @@ import (
 
 	"weir/audit"
 	"weir/export"
+	accounts "weir/export/account"
 	"weir/gateway"
 	"weir/policy"
 	"weir/sandbox"
@@ -84,7 +85,7 @@ func (s *stage) run(ctx context.Context, who policy.Principal, req gateway.Reque
 	}()
 	flow, err := gateway.NewFlow(gateway.FlowParts{
 		Policy: stagedPolicy{s}, Catalogue: stagedCatalogue{stage: s}, Planners: stagedPlanners{s}, Workers: stagedWorkers{s}, Tables: stagedTables{s},
-		Filter: s.parts.Filter, Log: stagedLog{s}, Clock: s.parts.Clock,
+		Filter: s.parts.Filter, Log: stagedLog{s}, Budgets: stagedBudgets{s}, Clock: s.parts.Clock,
 	})
 	if err != nil {
 		return export.Released{}, err
@@ -135,8 +136,14 @@ func (s stagedPolicy) Spend(ctx context.Context, grant string, jobs, cells int) 
 	return err
 }
 
-func (s stagedPolicy) SpendPrivacy(ctx context.Context, grant string, datasets []string) error {
-	_, err := call(s.stage, "charge privacy", func() (struct{}, error) { return struct{}{}, s.parts.Policy.SpendPrivacy(ctx, grant, datasets) })
+func (s stagedPolicy) Share(ctx context.Context, grant string) (float64, error) {
+	return call(s.stage, "ask for the share", func() (float64, error) { return s.parts.Policy.Share(ctx, grant) })
+}
+
+type stagedBudgets struct{ *stage }
+
+func (s stagedBudgets) Charge(ctx context.Context, p gateway.Payer, charges []accounts.Charge) error {
+	_, err := call(s.stage, "charge budget", func() (struct{}, error) { return struct{}{}, s.parts.Budgets.Charge(ctx, p, charges) })
 	return err
 }
 
@@ -281,6 +288,7 @@ type storeHook struct{ stage *stage }
 var storeCalls = map[string]string{
 	`INSERT INTO "export_releases"`: "queue",
 	`INSERT INTO "export_cells"`:    "write history",
+	`INSERT INTO "answers"`:         "keep answer",
 }
 
 func (h *storeHook) BeforeQuery(ctx context.Context, event *bun.QueryEvent) context.Context {

@@ -44,7 +44,7 @@ func TestAQueryFromRequestToRelease(t *testing.T) {
 	check(t, th, s, req, released, err)
 	want := []string{
 		"authorize", "look up residents", "look up sales", "look up districts", "list tables", "start planner", "bind", "charge job",
-		"log job.intent", "start worker on residents", "query", "start worker on districts", "query",
+		"log job.intent", "start worker on residents", "ask for the share", "charge budget", "query", "keep answer", "start worker on districts", "query",
 		"charge cells", "log job.outcome", "queue",
 	}
 	if diff := cmp.Diff(want, s.done); diff != "" {
@@ -141,7 +141,7 @@ func TestWhatWaits(t *testing.T) {
 			}
 		})
 	}
-	for _, mode := range []policy.Mode{policy.Private, "raw"} { // private without a budget, and a mode unheard of
+	for _, mode := range []policy.Mode{"", "raw"} { // modes unheard of
 		r := recorded(t, policy.Perturbed)["finish in the planner"]
 		s := th.play(r, func(p *played) { p.decision.Mode = mode })
 		req := th.request(r)

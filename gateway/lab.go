@@ -7,12 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
 
 	"weir/audit"
 	"weir/export"
+	"weir/export/account"
 	"weir/internal/problem"
 	"weir/internal/store"
 	"weir/policy"
@@ -112,13 +114,33 @@ func (l *Lab) open(ctx context.Context, worker string, manifests []string) error
 	}
 	l.planner = sandbox.NewPlanner(worker, sandbox.DefaultLimits).KeepWarm(sandbox.WarmPlanners)
 	l.workers = sandbox.NewWorkers(worker, vault, sandbox.DefaultLimits).KeepWarm(sandbox.WarmWorkers)
+	book, err := account.Open(ctx, l.db)
+	if err != nil {
+		return err
+	}
+	budget, err := OpenBudget(ctx, book, l.log, l.queue.Noised, time.Now)
+	if err != nil {
+		return err
+	}
 	l.flow, err = NewFlow(FlowParts{
-		Policy: l.engine, Catalogue: vault, Filter: filter, Log: l.log, Clock: time.Now,
+		Policy: l.engine, Catalogue: vault, Filter: filter, Log: l.log, Budgets: labBudgets{budget}, Clock: time.Now,
 		Planners: RealPlanners{l.planner},
 		Workers:  RealWorkers{l.workers, tables},
 		Tables:   KeptTables{tables},
 	})
 	return err
+}
+
+// labBudgets gives each story accounts of its own, since one has nothing to do with another.
+type labBudgets struct{ Budgets }
+
+// Charge charges the accounts of the operator's story.
+func (b labBudgets) Charge(ctx context.Context, p Payer, charges []account.Charge) error {
+	own := slices.Clone(charges)
+	for i := range own {
+		own[i].Domain += "." + p.Operator
+	}
+	return b.Budgets.Charge(ctx, p, own)
 }
 
 // Close ends the lab and deletes everything that it took in.
@@ -184,8 +206,9 @@ func (l *Lab) asker(ctx context.Context, story string) (asker, error) {
 		Quota: policy.Quota{JobsPerDay: labUnlimited, CellsPerDay: labUnlimited},
 		From:  time.Now().Add(-time.Hour), Until: time.Now().Add(24 * time.Hour),
 	}
-	if l.mode == policy.Private { // each story is a scenario of its own, with a budget of its own
-		g.Scenario, g.Privacy = "lab "+number, labPrivacy
+	g.Scenario = "lab" + number[strings.LastIndexByte(number, '-'):] // each story is a scenario of its own, with a budget of its own
+	if l.mode == policy.Private {
+		g.Privacy = labPrivacy
 	}
 	for _, d := range l.datasets {
 		var columns []string

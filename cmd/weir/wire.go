@@ -166,7 +166,7 @@ func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *
 	if err != nil {
 		return nil, err
 	}
-	flow, err := a.path(ctx, s, worker, vault, tables, queue, log)
+	flow, err := a.path(ctx, s, worker, vault, tables, queue, budget, log)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +195,7 @@ func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *
 }
 
 // path puts together the way of a query.
-func (a *assembly) path(ctx context.Context, s settings, worker string, vault *sandbox.Vault, tables *sandbox.Workspaces, queue *export.Queue, log *zap.Logger) (*gateway.Flow, error) {
+func (a *assembly) path(ctx context.Context, s settings, worker string, vault *sandbox.Vault, tables *sandbox.Workspaces, queue *export.Queue, budget *gateway.Budget, log *zap.Logger) (*gateway.Flow, error) {
 	noise, err := noiseKey(ctx, s, vault)
 	if err != nil {
 		return nil, err
@@ -209,7 +209,7 @@ func (a *assembly) path(ctx context.Context, s settings, worker string, vault *s
 	workers := sandbox.NewWorkers(worker, vault, sandbox.DefaultLimits).KeepWarm(sandbox.WarmWorkers)
 	a.onClose(func(context.Context) error { planner.Close(); workers.Close(); return nil })
 	return gateway.NewFlow(gateway.FlowParts{
-		Policy: a.engine, Catalogue: vault, Filter: filter, Log: a.log, Clock: time.Now,
+		Policy: a.engine, Catalogue: vault, Filter: filter, Log: a.log, Budgets: budget, Clock: time.Now,
 		Planners: gateway.RealPlanners{Planner: planner},
 		Workers:  gateway.RealWorkers{Workers: workers, Tables: tables},
 		Tables:   gateway.KeptTables{Workspaces: tables},

@@ -43,6 +43,11 @@ func (c *checker) window(n *node) (*relation, error) {
 		if v.sql, err = c.windowSQL(e, w); err != nil {
 			return nil, err
 		}
+		if in.kind == protected && c.noised() {
+			if v.once = false; e.Return.numeric() {
+				v.within = c.rangeOfWindow(e, w)
+			}
+		}
 		if in.kind != protected {
 			if v.margin, err = c.windowMargin(e, w); err != nil {
 				return nil, err

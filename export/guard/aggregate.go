@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"weir/internal/problem"
-	"weir/policy"
 )
 
 // aggregate types an aggregation. Over open and released relations it is post-processing. Over Protected(K) it is
@@ -53,12 +52,12 @@ func (c *checker) grouping(in *relation, by []*expr, list []*expr) (*relation, e
 		in.weighted = in.weighted || in.fansOut() && in.manyRows()
 		return c.aggregatePerUnit(in, by, groups, list)
 	}
-	told := in
-	if c.mode != policy.Private { // there, what a unit gives to all groups together is bounded
-		known, _ := in.tied()
-		in = in.toldApart(groups, func(s *side) bool { return known[s] })
-		told = in.toldApart(groups, func(s *side) bool { return !known[s] })
+	if c.noised() { // what a unit gives to all groups together is bounded
+		return c.noisedAggregation(in, by, groups, list)
 	}
+	known, _ := in.tied()
+	in = in.toldApart(groups, func(s *side) bool { return known[s] })
+	told := in.toldApart(groups, func(s *side) bool { return !known[s] })
 	for _, r := range []*relation{in, told} {
 		r.weighted = r.weighted || r.fansOut() && r.manyRows()
 	}

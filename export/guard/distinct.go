@@ -22,6 +22,9 @@ func (c *checker) distinct(n *node) (*relation, error) {
 	case perUnit(in, in.cols):
 		return c.aggregatePerUnit(in, nil, in.cols, nil)
 	}
+	if c.noised() {
+		return c.noisedAggregation(in, n.Targets, in.cols, nil)
+	}
 	in.since = len(c.atoms)
 	return c.guarded(in, n.Targets, in.cols, nil)
 }
@@ -86,7 +89,7 @@ func (r *relation) chosen(by []value, sensitive bool) {
 		for i := range r.keys {
 			switch {
 			case len(r.keys) == 1:
-				r.keys[i].rows = onlyOne
+				r.keys[i].rows, r.keys[i].most = onlyOne, 1
 			case r.weighted || r.fansOut():
 				r.keys[i].rows.Most = 0
 			}

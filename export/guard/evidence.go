@@ -55,17 +55,6 @@ func (g *guardedQuery) release() (*relation, error) {
 	if g.assumed != nil { // typed again for its public part alone, which has been rendered
 		return g.finishRelease(r, g.in, g.outputs, types)
 	}
-	if g.mode == policy.Private {
-		r.UnitGroups, r.UnitRows = UnitGroups, UnitRows
-		if g.in.oneRowAUnit() {
-			r.UnitGroups, r.UnitRows = 1, 1
-		}
-		if len(g.groups) == 0 {
-			r.UnitGroups = 1
-		}
-		r.SQL = g.privateSQL()
-		return g.finishRelease(r, g.in, g.outputs, types)
-	}
 	r.Prints = g.prints
 	r.SQL, r.Same = g.sql()
 	switch {

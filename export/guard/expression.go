@@ -67,7 +67,7 @@ func (c *checker) constant(e *expr) (value, error) {
 	if err != nil {
 		return value{}, c.denyBecause(e, err, "guard.unknown-type", "type", e.Value.Type.ID)
 	}
-	v := value{sql: sql, literal: sql, typ: e.Value.Type, sort: constantValue, name: "constant", key: -1, margin: noMargin}
+	v := value{sql: sql, literal: sql, typ: e.Value.Type, sort: constantValue, name: "constant", key: -1, margin: noMargin, once: true, null: e.Value.Null}
 	if !e.Value.Null {
 		text, _ := e.Value.text()
 		c.literal(text)
@@ -76,7 +76,7 @@ func (c *checker) constant(e *expr) (value, error) {
 			if err != nil {
 				return value{}, c.denyBecause(e, err, "guard.unknown-type", "type", e.Value.Type.ID)
 			}
-			v.poly = constantPolynomial(number)
+			v.poly, v.within = constantPolynomial(number), &Range{number, number}
 		}
 	}
 	return v, nil
@@ -115,6 +115,7 @@ func (c *checker) cast(e *expr, in *relation) (value, error) {
 		v.literal = "TRY_CAST(" + v.literal + " AS " + to + ")"
 	}
 	v.margin = castMargin(v, target)
+	v.within, v.listed = rangeOfCast(v, target), nil
 	v.sql = "TRY_CAST(" + v.sql + " AS " + to + ")"
 	if !target.plain() {
 		v.sql = "TRY(" + v.sql + ")" // between some types the engine's own TRY_CAST fails
@@ -232,12 +233,16 @@ func (c *checker) operator(e *expr, in *relation) (value, error) {
 	v := derived(sql, e.Return.common(args...), "expression", args...)
 	switch e.Type {
 	case "OPERATOR_COALESCE":
+		v.within = rangeOfAll(args)
+		if len(args) == 2 && isZero(args[1]) {
+			v.capped = args[0].capped
+		}
 		v.margin = firstMargin(args, e.Return)
 		if in.kind == protected {
 			v.orZero(args)
 		}
 	case "OPERATOR_TRY", "OPERATOR_NULLIF":
-		v.margin = args[0].margin
+		v.margin, v.within, v.capped = args[0].margin, args[0].within, args[0].capped
 	}
 	return v, nil
 }
@@ -331,6 +336,9 @@ func (c *checker) caseWhen(e *expr, in *relation) (value, error) {
 	v := derived("("+sql+" ELSE "+other[0].sql+" END)", e.Return.common(append(slices.Clone(then), other...)...), "CASE", args...)
 	v.margin = caseMargin(sqlOf(when), slices.Concat(then, other), e.Return)
 	v.cond = conditionOf(when, then, other[0])
+	if v.within = rangeOfAll(append(slices.Clone(then), other...)); len(then) == 1 && (other[0].null || isZero(other[0])) {
+		v.capped = then[0].capped
+	}
 	if len(e.Checks) == 1 {
 		if w := e.Checks[0].When; w.Type == "OPERATOR_IS_NULL" && len(w.Children) == 1 && isZero(args[1]) && args[2].sort == measureValue &&
 			isColumn(w.Children[0]) && isColumn(e.Else) && w.Children[0].Index == e.Else.Index && strings.HasPrefix(args[2].name, "count") {
@@ -342,8 +350,9 @@ func (c *checker) caseWhen(e *expr, in *relation) (value, error) {
 
 // derived is a value made of others. What it is made of decides what may be done with it.
 func derived(sql string, t typ, name string, from ...value) value {
-	v := value{sql: sql, typ: t, sort: constantValue, name: name, key: -1}
+	v := value{sql: sql, typ: t, sort: constantValue, name: name, key: -1, once: true}
 	for _, f := range from {
+		v.once, v.dead = v.once && f.once, v.dead || f.dead
 		switch {
 		case f.sort == constantValue && !f.public: // an outer join's may be missing
 		case f.sort == freeValue:

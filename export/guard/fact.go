@@ -161,7 +161,7 @@ func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []va
 		in.crosses(g)
 	}
 	in.settle()
-	if in.weighted && len(list) > 0 {
+	if in.weighted && len(list) > 0 && !c.noised() {
 		return nil, c.deny(list[0], "guard.fan-out")
 	}
 	w := c.wrap(in)
@@ -196,14 +196,18 @@ func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []va
 		out.cols = append(out.cols, v)
 	}
 	out.weighted = in.weighted && !unique
+	most := c.rowsOfUnit(w)
 	for i, k := range w.keys {
 		cols = append(cols, k.sql+" AS k"+itoa(i))
 		by = append(by, k.sql)
-		key := unitKey{domain: k.domain, sql: closed + ".k" + itoa(i), rows: rows}
+		key := unitKey{domain: k.domain, sql: closed + ".k" + itoa(i), rows: rows, most: k.most}
 		if unique && len(w.keys) == 1 {
-			key.rows = onlyOne
+			key.rows, key.most = onlyOne, 1
 		}
 		out.keys = append(out.keys, key)
+	}
+	for i := range out.cols {
+		out.cols[i].once = out.cols[i].once || unique && len(w.keys) == 1
 	}
 	for i, e := range list {
 		sql, v, args, err := c.unitFact(e, w)
@@ -216,6 +220,7 @@ func (c *checker) aggregatePerUnit(in *relation, groupExprs []*expr, groups []va
 		place := "c" + itoa(len(groups)+i)
 		cols = append(cols, sql+" AS "+place)
 		v.sql = closed + "." + place
+		v.within, v.once = rangeOfFact(e.Name, args, most), unique && len(w.keys) == 1
 		switch {
 		case v.sort == measureValue && linear(e, args):
 			var parts []string
@@ -256,7 +261,7 @@ func (c *checker) unitFact(e *expr, w *relation) (sql string, v value, args []va
 	v = derived("", returned(e, args), e.Name, args...)
 	v.sort = plainValue
 	for _, a := range args {
-		if w.weighs(a) {
+		if w.weighs(a) && !c.noised() {
 			return "", value{}, nil, c.deny(e, "guard.fan-out")
 		}
 	}

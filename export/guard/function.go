@@ -33,7 +33,7 @@ func (c *checker) function(e *expr, in *relation) (value, error) {
 		sql = "TRY(" + sql + ")"
 	}
 	v := derived(sql, to, e.Name, args...)
-	v.margin = marginOfCall(e.Name, args, to)
+	v.margin, v.within = marginOfCall(e.Name, args, to), rangeOfCall(e, args)
 	if in.kind == protected {
 		c.arithmetic(e, args, &v)
 		v.partial = v.sort == measureValue && mayLose(v, args, wide)

@@ -65,11 +65,15 @@ type checker struct {
 	asked     []string            // and how they are written, each time, without assumptions
 	met       int                 // how many that were so far
 	unchanged map[*node]unchanged // what no assumption changes
+
+	results  map[*node]*relation // of the noised modes: what each operator was typed as
+	cteNodes map[uint64]*node    // and where common table expressions are defined
 }
 
 func newChecker(sql string, schema []policy.Dataset, rules policy.Rules, mode policy.Mode) *checker {
 	c := &checker{sql: sql, schema: map[string]policy.Dataset{}, rules: rules, mode: mode, ctes: map[uint64]*relation{}, literals: map[string]bool{}}
 	c.made, c.unchanged, c.work = map[string]float64{}, map[*node]unchanged{}, &work{}
+	c.results, c.cteNodes = map[*node]*relation{}, map[uint64]*node{}
 	for _, d := range schema {
 		c.schema[d.Name] = d
 	}
@@ -93,8 +97,10 @@ func (c *checker) check(bound sandbox.Bound, schema []policy.Dataset) (*Program,
 	if err != nil {
 		return nil, err
 	}
-	if err := c.publicParts(c.plan, schema); err != nil {
-		return nil, err
+	if !c.noised() {
+		if err := c.publicParts(c.plan, schema); err != nil {
+			return nil, err
+		}
 	}
 	return c.finish(last, names)
 }

@@ -212,9 +212,13 @@ func (j *joining) both() (*relation, error) {
 		single: j.left.single && j.right.single && j.node.JoinType != "FULL",
 		lonely: j.lonely(),
 	}
+	r.rowwise = multiplies != nil && (j.left.rowwise || j.right.rowwise) && j.node.JoinType != "FULL"
 	j.multiply(r, multiplies)
 	if on != "" {
 		r.from += " ON " + on
+	}
+	if err := j.local(r); err != nil {
+		return nil, err
 	}
 	j.carryKeys(r)
 	j.markMissing(r)
@@ -314,12 +318,12 @@ func (j *joining) markMissing(r *relation) {
 	for i := range r.cols {
 		v, ofRight := &r.cols[i], i >= len(j.left.cols)
 		if ofRight && keepsLeft {
-			v.nullable, v.half, v.origin, v.present, v.poly = true, nil, nil, false, v.poly.missing()
+			v.nullable, v.half, v.origin, v.present, v.poly, v.once = true, nil, nil, false, v.poly.missing(), false
 			v.sensitive = v.sensitive || j.right.told || j.told
 			v.public = v.public || v.sort == constantValue
 		}
 		if !ofRight && keepsRight {
-			v.nullable, v.half, v.origin, v.present, v.poly = true, nil, nil, false, v.poly.missing()
+			v.nullable, v.half, v.origin, v.present, v.poly, v.once = true, nil, nil, false, v.poly.missing(), false
 			v.sensitive = v.sensitive || j.left.told || j.told
 			v.public = v.public || v.sort == constantValue
 		}
@@ -402,7 +406,7 @@ func (j *joining) ownRowsSteer() bool {
 		}
 		equated[pair[1].key] = true
 	}
-	whole := !j.right.thinned && len(equated) == 1 && j.onlyEqualities && len(j.node.Conditions) == 1
+	whole := !j.noised() && !j.right.thinned && len(equated) == 1 && j.onlyEqualities && len(j.node.Conditions) == 1
 	return j.left.kind == protected && (len(equated) == len(j.right.keys) || whole)
 }
 

@@ -2,6 +2,7 @@ package guard
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,6 +36,10 @@ func (c *checker) relation(n *node) (*relation, error) {
 	if begins[n.Type] {
 		r.begin()
 	}
+	if r.kind == protected {
+		r.node = n
+	}
+	c.results[n] = r
 	if c.assumed == nil {
 		t.describe(r)
 	}
@@ -149,8 +154,9 @@ func (c *checker) scan(n *node) (*relation, error) {
 	c.program.Sources = append(c.program.Sources, sources...)
 	if !d.Open {
 		r.kind = protected
+		r.rowwise = c.fixRows(r, d, database, alias)
 		for i, u := range d.Units {
-			k := unitKey{domain: u.Domain, sql: alias + "." + quoteName(UnitColumn(i)), rows: rowsOf(u)}
+			k := unitKey{domain: u.Domain, sql: alias + "." + quoteName(UnitColumn(i)), rows: rowsOf(u), most: rowsCounted(u)}
 			if u.Hashed {
 				k.hash = alias + "." + quoteName(HashColumn(i))
 			}
@@ -287,6 +293,7 @@ func (r *relation) sameUnit(keep, drop int) {
 		rows.Most = 0 // how many rows met is not known
 	}
 	r.keys[keep].rows = rows
+	r.keys[keep].most = math.Min(mostRows, r.keys[keep].most*r.keys[drop].most)
 	r.keys = slices.Delete(r.keys, drop, drop+1)
 	if keep > drop {
 		keep--
@@ -411,7 +418,7 @@ func (c *checker) cte(n *node) (*relation, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.ctes[n.TableIndex] = definition
+	c.ctes[n.TableIndex], c.cteNodes[n.TableIndex] = definition, n.Children[0]
 	return c.relation(n.Children[1])
 }
 

@@ -2,6 +2,7 @@ package guard_test
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -68,7 +69,7 @@ func checkProgram(t testing.TB, schema []policy.Dataset, p *guard.Program) {
 			}
 		}
 		known[r.Name] = true
-		checkRelease(t, r)
+		checkRelease(t, schema, r)
 	}
 	for _, name := range p.Final.Reads {
 		if !known[name] {
@@ -80,14 +81,63 @@ func checkProgram(t testing.TB, schema []policy.Dataset, p *guard.Program) {
 	}
 }
 
-func checkRelease(t testing.TB, r guard.Release) {
+func checkRelease(t testing.TB, schema []policy.Dataset, r guard.Release) {
 	t.Helper()
 	if len(r.Keys) == 0 {
 		t.Errorf("%s is guarded by no unit: %s", r.Name, r.SQL)
 	}
+	if r.Noised != nil {
+		checkFigures(t, schema, r)
+		return
+	}
 	checkEvidence(t, r, r.SQL)
 	if r.Quick != "" {
 		checkEvidence(t, r, r.Quick)
+	}
+}
+
+// figureColumns are the only columns that a query of a noised mode may bring: groups, and figures.
+var figureColumns = regexp.MustCompile(`^(g\d+|(?:CAST\(COALESCE\(sum\(.*\), 0\) AS HUGEINT\) AS )f\d+)$`)
+
+// column is a column of a data set in SQL of ours.
+var column = regexp.MustCompile(`\bt\d+\."([^"]+)"`)
+
+// checkFigures holds an aggregation of a noised mode to its form: figures with a cap and a width, and sizes that are
+// made of public columns alone.
+func checkFigures(t testing.TB, schema []policy.Dataset, r guard.Release) {
+	t.Helper()
+	list, _ := lastSelect(r.SQL)
+	for _, c := range list {
+		if !figureColumns.MatchString(c) {
+			t.Errorf("%s brings out %q", r.Name, c)
+		}
+	}
+	for _, f := range r.Noised.Figures {
+		if !(f.Grid > 0) || !(f.Width2 >= 0) || math.IsInf(f.Width2, 0) || f.Width2 < f.Cap*f.Cap*0.999 {
+			t.Errorf("%s: a figure without bounds: %+v", r.Name, f)
+		}
+	}
+	if len(r.Groups) > 0 && r.Noised.Sizes == "" && r.Noised.Units < 0 {
+		t.Errorf("%s: nothing says which groups are shown", r.Name)
+	}
+	public := map[string]bool{}
+	for _, d := range schema {
+		for _, c := range d.Columns {
+			key := slices.ContainsFunc(d.Units, func(u policy.Unit) bool { return u.Key == c.Name }) // which the register is of
+			public[c.Name] = public[c.Name] || d.PublicColumn(c.Name) || key
+		}
+	}
+	for _, found := range column.FindAllStringSubmatch(withoutStrings(r.Noised.Sizes), -1) {
+		if !public[found[1]] && !strings.HasPrefix(found[1], "__unit_") {
+			t.Errorf("%s: sizes read %s, which is not public: %s", r.Name, found[1], r.Noised.Sizes)
+		}
+	}
+	for _, found := range dataName.FindAllStringSubmatch(withoutStrings(r.Noised.Sizes), -1) {
+		for _, d := range schema {
+			if d.Name == found[1] && !d.PublicMembership() {
+				t.Errorf("%s: sizes read %s, whose membership is secret", r.Name, d.Name)
+			}
+		}
 	}
 }
 

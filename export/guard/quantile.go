@@ -14,12 +14,26 @@ import (
 // quantiles takes quantile_cont(x, [0.1, 0.9]) apart into the quantiles that it lists. It gives nil where the aggregate is
 // something else.
 func (c *checker) quantiles(e *expr, in *relation) ([]cell, error) {
+	each, err := oneQuantileEach(e)
+	var cells []cell
+	for _, one := range each {
+		a, err := c.cell(one, in)
+		if err != nil {
+			return nil, err
+		}
+		cells = append(cells, a)
+	}
+	return cells, err
+}
+
+// oneQuantileEach gives an aggregate for each quantile of a list; nil where the aggregate is something else.
+func oneQuantileEach(e *expr) ([]*expr, error) {
 	var q quantileData
 	if e.Class != "BOUND_AGGREGATE" || !strings.HasPrefix(e.Name, "quantile") || e.Return.ID != "LIST" || e.Return.Info == nil || e.Return.Info.Child == nil ||
 		decodeStrict(e.Function, &q) != nil {
 		return nil, nil
 	}
-	var cells []cell
+	var list []*expr
 	for _, fraction := range q.Quantiles {
 		data, err := json.Marshal(quantileData{Quantiles: []constant{fraction}, Order: []uint64{0}, Descending: q.Descending})
 		if err != nil {
@@ -27,13 +41,9 @@ func (c *checker) quantiles(e *expr, in *relation) ([]cell, error) {
 		}
 		one := *e
 		one.Function, one.Return = data, *e.Return.Info.Child
-		a, err := c.cell(&one, in)
-		if err != nil {
-			return nil, err
-		}
-		cells = append(cells, a)
+		list = append(list, &one)
 	}
-	return cells, nil
+	return list, nil
 }
 
 // boundConstant gives the constant argument that the engine took out of an aggregate's arguments when it bound it.

@@ -3,6 +3,7 @@ package guard
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -62,6 +63,14 @@ type value struct {
 	raw    bool     // it holds a secret that no atom stands for
 	parts  []string // SQL of what is public in it
 	fixed  bool     // of a relation of one row, so the same for everybody
+
+	// Of the noised modes; see noised.go.
+	within *Range   // between what its numbers lie, as far as the entry, its type or its arithmetic say
+	once   bool     // one value in all rows of a unit
+	dead   bool     // in a relation of public things: made of something that is not public, so NULL
+	listed []string // every value that the entry says it can have
+	null   bool     // the constant NULL
+	capped float64  // the most that one unit counts for in a sum of it, as the entry states; 0 for none
 }
 
 // origin is a column of a relation that others are made of. Whatever rows they choose, the column's values are among
@@ -90,8 +99,9 @@ type unitKey struct {
 	hash     string // its short hash, where it is a column; "" where it must be made of the other
 	nullable bool   // rows may lack the unit, after an outer join
 
-	rows  Bound // how many rows of this relation a unit has
-	block int   // the rows that the bound speaks of; see bound.go
+	rows  Bound   // how many rows of this relation a unit has
+	most  float64 // how many rows of this relation a unit counts for in the noised modes
+	block int     // the rows that the bound speaks of; see bound.go
 }
 
 // relation is one operator's result: SELECT cols FROM from WHERE where.
@@ -124,6 +134,9 @@ type relation struct {
 	// Conditions on secrets that decided which rows there are; and how many were noted when groups began to be typed.
 	atoms []secretAtom
 	since int
+	// Of the noised modes; see noised.go.
+	node    *node // the operator of which it is the result
+	rowwise bool  // each row is made of one row of one protected data set, and of no other protected row
 }
 
 // oneRowAUnit reports whether every row belongs to one unit, and every unit has at most one.
@@ -174,7 +187,7 @@ func (c *checker) wrap(r *relation) *relation {
 	alias := c.alias()
 	atoms := r.hiddenAtoms()
 	w := &relation{kind: r.kind, from: "(" + r.selectSQL(atoms) + ") AS " + alias, reads: r.reads, data: r.data, told: r.told, thinned: r.thinned,
-		single: r.single, lonely: r.lonely, weighted: r.weighted, with: r.with, ties: r.ties, limits: r.limits, crossings: r.crossings, known: r.known, proofs: r.proofs, atoms: r.atoms}
+		single: r.single, lonely: r.lonely, weighted: r.weighted, with: r.with, ties: r.ties, limits: r.limits, crossings: r.crossings, known: r.known, proofs: r.proofs, atoms: r.atoms, node: r.node, rowwise: r.rowwise}
 	renamed := make(map[string]string, len(atoms))
 	for i, a := range atoms {
 		renamed[a.id] = alias + ".a" + itoa(i)
@@ -304,7 +317,26 @@ func (c *checker) columnValue(d policy.Dataset, col policy.Column, sql string, t
 	default:
 		v.sort = plainValue
 	}
+	if !d.Open {
+		v.listed, v.capped, v.once = col.Values, capOf(d, col), len(d.Units) == 1 && d.Units[0].Unique
+		if t.numeric() {
+			if v.within = rangeOf(col.Bound); v.within == nil && v.capped > 0 {
+				v.within = &Range{-v.capped, v.capped}
+			}
+		}
+	}
 	return v
+}
+
+// capOf is the most that a unit counts for in sums of a column, as its entry states or intake proposed; 0 for none.
+func capOf(d policy.Dataset, col policy.Column) float64 {
+	most := col.Cap
+	for _, u := range d.Units {
+		if c, known := u.CapOf(col.Name); known {
+			most = math.Max(most, c.Most)
+		}
+	}
+	return most
 }
 
 func (v value) describe() string {

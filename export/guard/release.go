@@ -71,8 +71,7 @@ type Release struct {
 	Bounds          []Bound  // for each key, how many rows a unit has at most; set where the Quick query rests on it
 	Cells           []Cell
 	Prints          []Print // exact mode: the fingerprints
-	// In private mode, the most groups that one unit adds to, and the most rows of it in each.
-	UnitGroups, UnitRows int
+	Noised          *Noised // in the noised modes: what is brought instead, and how it is charged
 }
 
 // Open is the table of the groups that the quick query left open: Rest reads it. Its columns are c0, c1, ….
@@ -104,7 +103,6 @@ type Cell struct {
 	Fraction    float64 // Quantile
 	Terms       []Term  // Sum, Average: what the argument is made of; CountDistinct: what is counted
 	Constant    float64 // Sum, Average: the argument's constant part, times the rows
-	Ranges      []Range // private mode: what each argument is held to
 	Rows        Bound   // how many rows of it a unit has, where that is known to be one, or many
 	Reach       float64 // how many rows of it a unit has at most, as far as that may be published; 0 where it is not known
 }
@@ -165,9 +163,6 @@ func (c *checker) guarded(in *relation, groupExprs []*expr, groups []value, list
 	if c.makesMany() {
 		return nil, c.deny(nil, "guard.many-rows")
 	}
-	if err := c.hold(nil, in, nil); err != nil {
-		return nil, err
-	}
 	for _, e := range list {
 		e = filtered(e)
 		since := len(c.atoms)
@@ -192,9 +187,6 @@ func (c *checker) guarded(in *relation, groupExprs []*expr, groups []value, list
 				return nil, err
 			}
 			cells = []cell{a}
-		}
-		if err := c.hold(e, in, cells); err != nil {
-			return nil, err
 		}
 		r.cells = append(r.cells, cells...)
 		for range cells {

@@ -155,11 +155,13 @@ func (c *checker) unite(r, other *relation) bool {
 			return false
 		}
 		r.keys[i].nullable = r.keys[i].nullable || other.keys[i].nullable
+		r.keys[i].most += other.keys[i].most
 	}
 	for i := range r.cols {
 		a, b := &r.cols[i], other.cols[i]
 		same := a.sort == b.sort && (a.sort != keyValue || a.key == b.key && a.domain == b.domain)
 		a.sensitive, a.present = a.sensitive || b.sensitive, a.present && b.present
+		a.within, a.once, a.listed, a.capped = hull(a.within, b.within), false, nil, 0
 		a.secret, a.semi, a.public, a.raw = a.secret || b.secret, a.semi || b.semi, a.public || b.public, a.raw || b.raw
 		a.parts = append(slices.Clip(a.parts), b.parts...)
 		a.sides, a.ofSide = sidesOf([]value{*a, b}), ""

@@ -6,7 +6,7 @@ import "slices"
 var (
 	front    = []string{"gateway", "gateway/identity", "gateway/api", "gateway/api/client"} // knows people and their requests
 	judge    = all(checks, books)                                                           // decides what leaves
-	checks   = []string{"export", "export/guard", "export/noise", "export/span"}
+	checks   = []string{"export", "export/guard", "export/noise", "export/noised", "export/span"}
 	books    = []string{"export/account", "export/answers"}                  // what was spent and said
 	child    = []string{"sandbox/worker", "sandbox/isolate", "sandbox/wire"} // runs in a process of its own
 	keeper   = []string{"sandbox", "sandbox/seal", "sandbox/sealfs"}         // holds the vault and its keys
@@ -29,7 +29,7 @@ var Plan = []Room{
 		Alone: true,
 		May:   all(front, []string{"export"}, books, keeper, rules, log, database, speech, demo.Rooms),
 		Never: []Wall{
-			{[]string{"export/guard", "export/noise", "export/span"}, "only the path of a query checks a query"},
+			{[]string{"export/guard", "export/noise", "export/noised", "export/span"}, "only the path of a query checks a query"},
 			{[]string{"sandbox/worker"}, "it holds keys and people's requests, so it must have no engine to run them on; the engine lives in weir-worker"},
 			{[]string{"sandbox/isolate", "sandbox/wire"}, "only the sandbox starts a child and speaks to it"},
 		},
@@ -78,7 +78,7 @@ var Plan = []Room{
 		Tests: all([]string{"gateway/api/client"}, database),
 		Never: []Wall{
 			{[]string{"gateway/api/client"}, "the server does not ask itself"},
-			{[]string{"export/answers", "export/guard", "export/noise", "export/span"}, "only the path of a query checks a query"},
+			{[]string{"export/answers", "export/guard", "export/noise", "export/noised", "export/span"}, "only the path of a query checks a query"},
 			{all(keeper, child), "what faces the network must not reach the vault, a child or an engine"},
 			{database, "what faces the network has no statement to send to the store"},
 			demo,
@@ -97,7 +97,7 @@ var Plan = []Room{
 	{
 		Path:  "export",
 		Holds: "the evidence filter, the noise, the queue of the officers: what decides that something may leave",
-		May:   all([]string{"export/guard", "export/noise", "export/span"}, books, keeper, rules, database, speech),
+		May:   all([]string{"export/guard", "export/noise", "export/noised", "export/span"}, books, keeper, rules, database, speech),
 		Never: []Wall{
 			{front, "the judge of results must not know who asks over which wire"},
 			{log, "the gateway writes the log around the judge; a judge that writes its own record could leave itself out"},
@@ -110,7 +110,7 @@ var Plan = []Room{
 		Holds: "the guard: from the engine's bound plan to typed relations and guarded SQL",
 		May:   all([]string{"export/noise"}, keeper, rules, speech),
 		Never: []Wall{
-			{all(front, []string{"export", "export/span"}, books, log, database), "whether a query is safe follows from its plan, the schema and the rules, and from nothing that was stored or said before"},
+			{all(front, []string{"export", "export/noised", "export/span"}, books, log, database), "whether a query is safe follows from its plan, the schema and the rules, and from nothing that was stored or said before"},
 			{child, "the guard sees plans, never an engine"},
 			demo,
 		},
@@ -120,7 +120,7 @@ var Plan = []Room{
 		Holds: "the algebra of what released cells say together",
 		May:   nil,
 		Never: []Wall{
-			{all(front, []string{"export", "export/guard", "export/noise"}, books, keeper, child, rules, log, database, speech), "it is mathematics over numbers, so that it can be proved and tested without anything else"},
+			{all(front, []string{"export", "export/guard", "export/noise", "export/noised"}, books, keeper, child, rules, log, database, speech), "it is mathematics over numbers, so that it can be proved and tested without anything else"},
 			demo,
 		},
 	},
@@ -129,7 +129,17 @@ var Plan = []Room{
 		Holds: "the draws that hide one unit, and what they prove",
 		May:   nil,
 		Never: []Wall{
-			{all(front, []string{"export", "export/guard", "export/span"}, books, keeper, child, rules, log, database, speech), "it is mathematics over numbers, so that it can be proved and tested without anything else"},
+			{all(front, []string{"export", "export/guard", "export/noised", "export/span"}, books, keeper, child, rules, log, database, speech), "it is mathematics over numbers, so that it can be proved and tested without anything else"},
+			demo,
+		},
+	},
+	{
+		Path:  "export/noised",
+		Holds: "a question of the noised modes on its way: what is public of it, what it costs, its figures with noise",
+		May:   all([]string{"export/guard", "export/noise"}, keeper, speech),
+		Never: []Wall{
+			{all(front, []string{"export", "export/span"}, books, rules, log, database), "what is drawn follows from the question and its figures; who pays for it, and who may ask, is decided around it"},
+			{child, "it sees figures, never an engine"},
 			demo,
 		},
 	},
