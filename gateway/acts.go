@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
 	"time"
 
@@ -63,7 +64,9 @@ type Accounts interface {
 
 // Catalogue keeps the data sets; sandbox.Vault does.
 type Catalogue interface {
-	Receive(ctx context.Context, manifest []byte, file io.Reader) (policy.Dataset, error)
+	Receive(ctx context.Context, manifest []byte, file io.Reader) (policy.Version, error)
+	Versions(ctx context.Context, name, provider string) ([]policy.Version, error)
+	Decide(ctx context.Context, d policy.VersionDecision) ([]policy.Version, error)
 	Dataset(ctx context.Context, name string) (policy.Dataset, error)
 	Datasets(ctx context.Context) ([]policy.Dataset, error)
 }
@@ -143,6 +146,9 @@ type deed struct {
 	about   string
 	facts   map[string]string
 	private string // what may have to be erased some day: reasons, people's names
+
+	// found, where it is set, says after the deed what only the deed brought out: facts, and what may have to be erased.
+	found func() (facts map[string]string, private string)
 }
 
 // act does one thing. It is the only way in which anything but a query happens.
@@ -199,6 +205,12 @@ func (d deed) outcome(who policy.Principal, intent audit.Receipt, failure error)
 	event.Facts["outcome"] = "done"
 	if failure != nil {
 		event.Facts["outcome"], event.Facts["code"] = "failed", problem.Of(failure).Code
+		return event
+	}
+	if d.found != nil {
+		facts, private := d.found()
+		maps.Copy(event.Facts, facts)
+		event.Payload = []byte(private)
 	}
 	return event
 }

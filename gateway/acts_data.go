@@ -25,21 +25,21 @@ type Upload struct {
 var fileName = regexp.MustCompile(`^[\p{L}\p{N}_][\p{L}\p{N}._-]{0,127}$`)
 
 // ImportDataset takes a provider's data set into the vault. Nothing of it is on a disk in the clear on its way.
-func (a *Acts) ImportDataset(ctx context.Context, who policy.Principal, upload Upload) (policy.Dataset, error) {
+func (a *Acts) ImportDataset(ctx context.Context, who policy.Principal, upload Upload) (policy.Version, error) {
 	// Nothing of a stranger's is parsed: first, may they import at all? The provider that the manifest names is asked for
 	// below.
 	own := deed{
 		action: policy.DatasetImport, object: policy.Object{Organisation: who.Organisation}, about: "dataset/unnamed",
 	}
 	if err := a.Permit.Permit(ctx, who, own.action, own.object); err != nil {
-		return policy.Dataset{}, a.refused(ctx, who, own, err)
+		return policy.Version{}, a.refused(ctx, who, own, err)
 	}
 	head, err := sandbox.ReadHeading(upload.Manifest)
 	if err != nil {
-		return policy.Dataset{}, problem.New("gateway.manifest-unreadable").Because(err)
+		return policy.Version{}, problem.New("gateway.manifest-unreadable").Because(err)
 	}
 	if !fileName.MatchString(head.File) {
-		return policy.Dataset{}, problem.New("gateway.manifest-file")
+		return policy.Version{}, problem.New("gateway.manifest-file")
 	}
 	d := deed{
 		action: policy.DatasetImport,
@@ -48,14 +48,17 @@ func (a *Acts) ImportDataset(ctx context.Context, who policy.Principal, upload U
 	}
 	if err := a.Permit.Permit(ctx, who, d.action, d.object); err != nil && refusal(err) { // they may import, but not for whom it names
 		wrong := problem.New("gateway.manifest-provider", "own", who.Organisation).Because(err)
-		return policy.Dataset{}, a.refused(ctx, who, d, wrong)
+		return policy.Version{}, a.refused(ctx, who, d, wrong)
 	}
-	return act(ctx, a, who, d, func(ctx context.Context) (policy.Dataset, error) {
+	var taken policy.Version
+	d.found = func() (map[string]string, string) { return declared(taken) }
+	return act(ctx, a, who, d, func(ctx context.Context) (policy.Version, error) {
 		content, err := upload.File()
 		if err != nil {
-			return policy.Dataset{}, err
+			return policy.Version{}, err
 		}
-		return a.Catalogue.Receive(ctx, upload.Manifest, content)
+		taken, err = a.Catalogue.Receive(ctx, upload.Manifest, content)
+		return taken, err
 	})
 }
 

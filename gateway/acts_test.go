@@ -78,6 +78,29 @@ func decided(state string) func(*testing.T, *gatewaytest.Platform, string) bool 
 
 func nothing(*testing.T, *gatewaytest.Platform) string { return "" }
 
+// waitingVersion has a provider hand in a version that waits for a review.
+func waitingVersion(t *testing.T, p *gatewaytest.Platform) string {
+	p.Catalogue.Waits = true
+	if _, err := p.Catalogue.Receive(t.Context(), nil, strings.NewReader("kind\n")); err != nil {
+		t.Fatal(err)
+	}
+	return "trees"
+}
+
+func decision(name string, state policy.VersionState) policy.VersionDecision {
+	return policy.VersionDecision{Dataset: name, Version: 1, State: state, Reason: "reason of 李四"}
+}
+
+func versionState(want policy.VersionState) func(*testing.T, *gatewaytest.Platform, string) bool {
+	return func(t *testing.T, p *gatewaytest.Platform, id string) bool {
+		versions, err := p.Catalogue.Versions(t.Context(), id, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return versions[0].State == want
+	}
+}
+
 var scenes = []scene{
 	{"create grant", "authority", "operator", "policy.forbidden", nothing,
 		func(ctx context.Context, a *gateway.Acts, who policy.Principal, p *gatewaytest.Platform, _ string) (any, error) {
@@ -136,6 +159,18 @@ var scenes = []scene{
 			return d.Name, err
 		},
 		func(_ *testing.T, p *gatewaytest.Platform, _ string) bool { return p.Catalogue.Files["trees"] != "" }},
+	{"approve version", "authority", "provider", "policy.forbidden", waitingVersion,
+		func(ctx context.Context, a *gateway.Acts, who policy.Principal, _ *gatewaytest.Platform, id string) (any, error) {
+			return "", a.DecideVersion(ctx, who, decision(id, policy.VersionApproved))
+		}, versionState(policy.VersionApproved)},
+	{"refuse version", "authority", "officer", "policy.forbidden", waitingVersion,
+		func(ctx context.Context, a *gateway.Acts, who policy.Principal, _ *gatewaytest.Platform, id string) (any, error) {
+			return "", a.DecideVersion(ctx, who, decision(id, policy.VersionRefused))
+		}, versionState(policy.VersionRefused)},
+	{"withdraw version", "provider", "supervisor", "policy.forbidden", waitingVersion,
+		func(ctx context.Context, a *gateway.Acts, who policy.Principal, _ *gatewaytest.Platform, id string) (any, error) {
+			return "", a.DecideVersion(ctx, who, decision(id, policy.VersionWithdrawn))
+		}, versionState(policy.VersionWithdrawn)},
 	{"create account", "operator", "analyst", "policy.forbidden", nothing,
 		func(ctx context.Context, a *gateway.Acts, who policy.Principal, _ *gatewaytest.Platform, _ string) (any, error) {
 			made, err := a.CreateAccount(ctx, who, identity.Account{

@@ -46,8 +46,8 @@ var WeakeningKinds = []WeakeningKind{
 // version whose list is empty needs no review; every other waits for one. What is neither stricter nor weaker for certain
 // is listed.
 //
-// It compares what is declared and nothing that intake finds. Bounds and caps set the noise, so a wide range and a
-// large cap are the strict ones, and none at all, with which nothing is summed, is the strictest.
+// Bounds and caps set the noise, so a wide range and a large cap are the strict ones, and none at all, with which nothing
+// is summed, is the strictest. Where intake proposed a cap, that is what was reviewed and what is compared.
 func Weakenings(approved *Dataset, next Dataset) []Weakening {
 	if approved == nil {
 		return []Weakening{{What: WeakerFirst}}
@@ -72,6 +72,9 @@ func Weakenings(approved *Dataset, next Dataset) []Weakening {
 			continue
 		}
 		weakerColumn(was, c, approved.Open, add)
+		if c.IsMeasure() && was.IsMeasure() {
+			add(weakerCap(*approved, next, was, c), WeakerCap, c.Name)
+		}
 	}
 	return found
 }
@@ -84,7 +87,20 @@ func weakerUnit(was Unit, next []Unit, add func(bool, WeakeningKind, string)) {
 	}
 	rank := func(u Unit) int { return rankIn(Protections, u.Protection()) }
 	add(rank(next[i]) > rank(was), WeakerProtection, was.Key)
-	add(orEndless(float64(next[i].Rows)) < orEndless(float64(was.Rows)), WeakerRows, was.Key)
+	rows := func(u Unit) float64 { return orEndless(cmp.Or(u.RowCap.Most, float64(u.Rows))) }
+	add(rows(next[i]) < rows(was), WeakerRows, was.Key)
+}
+
+// weakerCap compares the caps of a measure for each unit key that both have; where there is none, as they are declared.
+func weakerCap(approved, next Dataset, was, c Column) bool {
+	if len(approved.Units) == 0 || len(next.Units) == 0 {
+		return orEndless(c.Cap) < orEndless(was.Cap)
+	}
+	applied := func(u Unit, c Column) float64 { return orEndless(cmp.Or(u.Caps[c.Name].Most, c.Cap)) }
+	return slices.ContainsFunc(approved.Units, func(u Unit) bool {
+		i := slices.IndexFunc(next.Units, func(o Unit) bool { return o.Key == u.Key && o.Domain == u.Domain })
+		return i >= 0 && applied(next.Units[i], c) < applied(u, was)
+	})
 }
 
 // weakerColumn compares two declarations of a column. In an open data set every column was public before.
@@ -97,7 +113,6 @@ func weakerColumn(was, c Column, wasOpen bool, add func(bool, WeakeningKind, str
 		least, most := c.span()
 		wasLeast, wasMost := was.span()
 		add(least > wasLeast || most < wasMost, WeakerRange, c.Name)
-		add(orEndless(c.Cap) < orEndless(was.Cap), WeakerCap, c.Name)
 	}
 	add(!sameValues(c.Values, was.Values), WeakerValues, c.Name)
 }

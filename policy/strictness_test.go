@@ -77,6 +77,34 @@ func TestWeakeningsAddUp(t *testing.T) {
 	}
 }
 
+// TestProposedCapsAreCompared: what intake proposed was reviewed, so a later proposal that is smaller is weaker.
+func TestProposedCapsAreCompared(t *testing.T) {
+	version := func(rows, pay, declared float64) policy.Dataset {
+		return policy.Dataset{
+			Units:   []policy.Unit{{Domain: "person", Key: "id", RowCap: policy.Cap{Most: rows}, Caps: map[string]policy.Cap{"pay": {Most: pay}}}},
+			Columns: []policy.Column{{Name: "pay", Type: "INTEGER", Class: policy.Measure, Cap: declared}},
+		}
+	}
+	approved := version(4, 1024, 0)
+	for _, c := range []struct {
+		what string
+		next policy.Dataset
+		want []policy.Weakening
+	}{
+		{"the same", version(4, 1024, 0), nil},
+		{"larger", version(8, 2048, 0), nil},
+		{"stated, and larger", version(4, 2000, 2000), nil},
+		{"fewer rows", version(2, 1024, 0), []policy.Weakening{{What: policy.WeakerRows, Column: "id"}}},
+		{"a smaller proposal", version(4, 512, 0), []policy.Weakening{{What: policy.WeakerCap, Column: "pay"}}},
+		{"stated, and smaller", version(4, 1000, 1000), []policy.Weakening{{What: policy.WeakerCap, Column: "pay"}}},
+		{"unknown, so nothing is summed", version(0, 0, 0), nil},
+	} {
+		if got := policy.Weakenings(&approved, c.next); !slices.Equal(got, c.want) {
+			t.Errorf("%s: weaker in %v, want %v", c.what, got, c.want)
+		}
+	}
+}
+
 func TestIsFrameOf(t *testing.T) {
 	person, firm := []policy.Unit{{Domain: "person", Key: "a"}}, []policy.Unit{{Domain: "firm", Key: "b"}}
 	register := policy.Dataset{Membership: policy.MembershipPublic, Units: person}

@@ -27,18 +27,28 @@ import (
 // Intake is what an import found.
 type Intake struct {
 	Dataset    policy.Dataset
-	Undeclared int // columns of the file that the manifest does not declare, which were left out
+	State      policy.VersionState // whether it is served
+	Weaker     []policy.Weakening  // why it waits
+	Undeclared int                 // columns of the file that the manifest does not declare, which were left out
 }
 
-// Import takes the data set that a manifest describes into the vault, as its newest version. What is wrong with
-// the manifest or the file is a problem "intake.…" that names file, row and column, never a value. Whatever fails,
-// nothing of it is visible and nothing is left.
+// Import is Intake on the word of whoever holds the vault: what was taken in is approved at once. The platform never
+// imports so; the lab and tests do.
 func (v *Vault) Import(ctx context.Context, manifestPath string) (policy.Dataset, error) {
 	taken, err := v.Intake(ctx, manifestPath)
+	if err != nil || taken.State == policy.VersionApproved {
+		return taken.Dataset, err
+	}
+	_, err = v.Decide(ctx, policy.VersionDecision{
+		Dataset: taken.Dataset.Name, Version: taken.Dataset.Version, State: policy.VersionApproved,
+	})
 	return taken.Dataset, err
 }
 
-// Intake is Import with all that was found.
+// Intake takes the data set that a manifest describes into the vault, as its newest version. It is served at once if it
+// is declared as strictly as the version that is served, and waits for a decision otherwise. What is wrong with the
+// manifest or the file is a problem "intake.…" that names file, row and column, never a value. Whatever fails, nothing of
+// it is visible and nothing is left.
 func (v *Vault) Intake(ctx context.Context, manifestPath string) (Intake, error) {
 	m, err := readManifest(manifestPath)
 	if err != nil {
@@ -60,36 +70,36 @@ func (v *Vault) Intake(ctx context.Context, manifestPath string) (Intake, error)
 	return v.takeAlone(ctx, m, sealfs.File{Content: input, Size: info.Size()})
 }
 
-// Receive is Import of a data set that comes over a connection: the manifest's text, and then the content of the file
+// Receive is Intake of a data set that comes over a connection: the manifest's text, and then the content of the file
 // that it names. Until it has been taken in, what came lies sealed under a key that is never written down, in a file
 // without a name. An error of content is given as it is.
-func (v *Vault) Receive(ctx context.Context, manifestText []byte, content io.Reader) (policy.Dataset, error) {
+func (v *Vault) Receive(ctx context.Context, manifestText []byte, content io.Reader) (policy.Version, error) {
 	m, err := parseManifest("manifest.yaml", manifestText)
 	if err != nil {
-		return policy.Dataset{}, err
+		return policy.Version{}, err
 	}
 	file, err := os.CreateTemp(v.dir, incoming)
 	if err != nil {
-		return policy.Dataset{}, fmt.Errorf("receive: %w", err)
+		return policy.Version{}, fmt.Errorf("receive: %w", err)
 	}
 	defer file.Close()
 	if err := os.Remove(file.Name()); err != nil {
-		return policy.Dataset{}, fmt.Errorf("receive: %w", err)
+		return policy.Version{}, fmt.Errorf("receive: %w", err)
 	}
 	key, upload := seal.NewKey(), seal.Purpose("upload")
 	if err := sealOnto(file, key, upload, contextReader{ctx, content}); err != nil {
-		return policy.Dataset{}, fmt.Errorf("receive: %w", err)
+		return policy.Version{}, fmt.Errorf("receive: %w", err)
 	}
 	info, err := file.Stat()
 	if err != nil {
-		return policy.Dataset{}, fmt.Errorf("receive: %w", err)
+		return policy.Version{}, fmt.Errorf("receive: %w", err)
 	}
 	whole, err := seal.Open(file, info.Size(), key, upload)
 	if err != nil {
-		return policy.Dataset{}, fmt.Errorf("receive: %w", err)
+		return policy.Version{}, fmt.Errorf("receive: %w", err)
 	}
 	taken, err := v.takeAlone(ctx, m, sealfs.File{Content: whole, Size: whole.Size()})
-	return taken.Dataset, err
+	return policy.Version{Dataset: taken.Dataset, State: taken.State, Weaker: taken.Weaker}, err
 }
 
 // takeAlone takes a file in while nobody else changes the vault.
@@ -136,7 +146,7 @@ func (v *Vault) take(ctx context.Context, m manifest, input sealfs.File) (taken 
 			err = errors.Join(err, os.RemoveAll(dir))
 		}
 	}()
-	if m.Version, err = v.nextVersion(ctx, m.Name); err != nil {
+	if m.Version, err = v.nextVersion(ctx, m.Name, m.Provider); err != nil {
 		return Intake{}, err
 	}
 	row, key := version{Name: m.Name, Version: m.Version, Sealing: 1}, seal.NewKey()
@@ -167,10 +177,11 @@ func (v *Vault) take(ctx context.Context, m manifest, input sealfs.File) (taken 
 	if err := v.do("sync directory", func() error { return syncDir(dir) }); err != nil {
 		return Intake{}, err
 	}
-	if err := v.publish(ctx, m, row, key, dir); err != nil {
+	taken = Intake{Dataset: m.Dataset, Undeclared: found.Undeclared}
+	if err := v.publish(ctx, m, row, key, dir, &taken); err != nil {
 		return Intake{}, err
 	}
-	return Intake{Dataset: m.Dataset, Undeclared: found.Undeclared}, nil
+	return taken, nil
 }
 
 // errCrash stands for the end of the process, in tests: nothing is cleaned up after it.
@@ -311,16 +322,25 @@ func oneFault(m manifest, file string, found wire.BadFile) *problem.Problem {
 		"column", plain(column.Name), "type", column.Type)
 }
 
-func (v *Vault) nextVersion(ctx context.Context, name string) (int, error) {
+// nextVersion numbers what comes in, and refuses another provider's name before the file is read. Both hold when the
+// version is entered, or it is not; see enter.
+func (v *Vault) nextVersion(ctx context.Context, name, provider string) (int, error) {
 	if err := v.step("number version"); err != nil {
 		return 0, err
 	}
-	var newest int
-	err := v.db.NewSelect().Model((*version)(nil)).ColumnExpr("coalesce(max(version), 0)").Where("name = ?", name).Scan(ctx, &newest)
+	if err := checkOwner(ctx, v.db, name, provider); err != nil {
+		return 0, err
+	}
+	newest, err := newestVersion(ctx, v.db, name)
+	return newest + 1, err
+}
+
+func newestVersion(ctx context.Context, db bun.IDB, name string) (newest int, err error) {
+	err = db.NewSelect().Model((*version)(nil)).ColumnExpr("coalesce(max(version), 0)").Where("name = ?", name).Scan(ctx, &newest)
 	if err != nil {
 		return 0, fmt.Errorf("number version: %w", err)
 	}
-	return newest + 1, nil
+	return newest, nil
 }
 
 func (v *Vault) do(name string, f func() error) error {
@@ -335,12 +355,12 @@ func (v *Vault) do(name string, f func() error) error {
 
 // publish gives the file its final name and then enters it in the store. Where it fails before the row exists, the
 // file goes again; where it cannot be known whether the row exists, the next OpenVault decides.
-func (v *Vault) publish(ctx context.Context, m manifest, row version, key seal.Key, dir string) (err error) {
+func (v *Vault) publish(ctx context.Context, m manifest, row version, key seal.Key, dir string, taken *Intake) (err error) {
 	place := v.place(m.Name, m.Version)
 	parent := filepath.Dir(place)
 	defer func() {
 		if err != nil && !errors.Is(err, errCrash) {
-			err = errors.Join(err, v.withdraw(m, place))
+			err = errors.Join(err, v.takeBack(m, place))
 		}
 	}()
 	for _, s := range []struct {
@@ -351,7 +371,7 @@ func (v *Vault) publish(ctx context.Context, m manifest, row version, key seal.K
 		{"rename", func() error { return os.Rename(dir, place) }},
 		{"sync data set", func() error { return syncDir(parent) }},
 		{"sync vault", func() error { return syncDir(v.dir) }},
-		{"enter", func() error { return v.enter(ctx, m, row, key) }},
+		{"enter", func() error { return v.enter(ctx, m, row, key, taken) }},
 	} {
 		if err := v.do(s.name, s.do); err != nil {
 			return err
@@ -361,8 +381,10 @@ func (v *Vault) publish(ctx context.Context, m manifest, row version, key seal.K
 	return nil
 }
 
-// enter writes the version's row and its key's, both or neither.
-func (v *Vault) enter(ctx context.Context, m manifest, row version, key seal.Key) error {
+// enter writes the version's row and its key's, both or neither. In the same transaction the name is claimed for the
+// provider, the number is held to be the next one, and the declaration is compared with what is served: nothing can come
+// between.
+func (v *Vault) enter(ctx context.Context, m manifest, row version, key seal.Key, taken *Intake) error {
 	var err error
 	if row.Manifest, err = m.json(); err != nil {
 		return err
@@ -373,6 +395,24 @@ func (v *Vault) enter(ctx context.Context, m manifest, row version, key seal.Key
 		return err
 	}
 	return v.db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		if err := claim(ctx, tx, m.Name, m.Provider); err != nil {
+			return err
+		}
+		newest, err := newestVersion(ctx, tx, m.Name)
+		if err != nil {
+			return err
+		}
+		if row.Version != newest+1 {
+			return problem.New("intake.busy")
+		}
+		if taken.Weaker, err = review(ctx, tx, m.Dataset); err != nil {
+			return err
+		}
+		row.State = policy.VersionApproved
+		if len(taken.Weaker) > 0 {
+			row.State = policy.VersionWaiting
+		}
+		taken.State = row.State
 		if _, err := tx.NewInsert().Model(wrapped).Exec(ctx); err != nil {
 			return err
 		}
@@ -383,8 +423,8 @@ func (v *Vault) enter(ctx context.Context, m manifest, row version, key seal.Key
 	})
 }
 
-// withdraw removes a version that certainly has no row. The caller's context may be what failed, so it is not used.
-func (v *Vault) withdraw(m manifest, place string) error {
+// takeBack removes a version that certainly has no row. The caller's context may be what failed, so it is not used.
+func (v *Vault) takeBack(m manifest, place string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	exists, err := v.db.NewSelect().Model((*version)(nil)).Where("name = ? AND version = ?", m.Name, m.Version).Exists(ctx)

@@ -26,7 +26,7 @@ var migrations embed.FS
 
 // Vault keeps the data sets: a directory with a sealed database file for each version, and rows in the store for it
 // and its key. A version exists when its row does; a file without one is a leftover. What a version holds is never
-// changed, and the newest is the one that is served.
+// changed; the newest that was approved is served, see Decide.
 //
 // Nothing of the data is on a disk in the clear, see docs/design/vault.md.
 type Vault struct {
@@ -55,6 +55,10 @@ type version struct {
 	Manifest string    // policy.Dataset as JSON
 	TakenAt  time.Time `bun:",notnull"`
 	Sealing  int       // which of its sealings is the version's file; 0: it lies in the clear
+
+	State     policy.VersionState
+	DecidedAt bun.NullTime
+	Reason    string
 }
 
 // OpenVault opens the vault in dir, making it if need be, and moves aside what the store does not know, such as what was
@@ -104,23 +108,31 @@ func OpenVault(ctx context.Context, dir string, db *bun.DB, executable string, m
 	return v, nil
 }
 
-// Dataset gives the newest version of a data set.
+// Dataset gives the version of a data set that is served: the newest approved one. Where there are only others, that is
+// the problem sandbox.not-approved.
 func (v *Vault) Dataset(ctx context.Context, name string) (policy.Dataset, error) {
-	var row version
-	err := v.db.NewSelect().Model(&row).Where("name = ?", name).Order("version DESC").Limit(1).Scan(ctx)
-	if errors.Is(err, sql.ErrNoRows) {
-		return policy.Dataset{}, problem.New("sandbox.unknown-dataset", "name", plain(name))
+	served, err := served(ctx, v.db, name)
+	if err != nil {
+		return policy.Dataset{}, err
 	}
+	if served != nil {
+		return *served, nil
+	}
+	exists, err := v.db.NewSelect().Model((*version)(nil)).Where("name = ?", name).Exists(ctx)
 	if err != nil {
 		return policy.Dataset{}, fmt.Errorf("read data set: %w", err)
 	}
-	return row.dataset()
+	if exists {
+		return policy.Dataset{}, problem.New("sandbox.not-approved", "name", plain(name))
+	}
+	return policy.Dataset{}, problem.New("sandbox.unknown-dataset", "name", plain(name))
 }
 
-// Datasets gives the newest version of every data set, by name.
+// Datasets gives the version that is served of every data set that has one, by name.
 func (v *Vault) Datasets(ctx context.Context) ([]policy.Dataset, error) {
 	var rows []version
-	if err := v.db.NewSelect().Model(&rows).Order("name", "version DESC").Scan(ctx); err != nil {
+	err := v.db.NewSelect().Model(&rows).Where("state = ?", policy.VersionApproved).Order("name", "version DESC").Scan(ctx)
+	if err != nil {
 		return nil, fmt.Errorf("list data sets: %w", err)
 	}
 	var all []policy.Dataset
@@ -154,13 +166,14 @@ type stored struct {
 
 func (s *stored) Close() error { return s.file.Close() }
 
-// open opens the file of a version that exists. One that is not what was sealed for this version is a problem
+// open opens the file of an approved version. One that is not what was sealed for this version is a problem
 // sandbox.broken-seal that names the data set.
 func (v *Vault) open(ctx context.Context, name string, number int) (*stored, error) {
 	var row version
-	err := v.db.NewSelect().Model(&row).Where("name = ? AND version = ?", name, number).Scan(ctx)
+	err := v.db.NewSelect().Model(&row).
+		Where("name = ? AND version = ? AND state = ?", name, number, policy.VersionApproved).Scan(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("the vault holds no version %d of that data set", number)
+		return nil, fmt.Errorf("the vault holds no approved version %d of that data set", number)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("find version: %w", err)

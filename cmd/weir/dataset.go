@@ -23,6 +23,10 @@ type datasetCommand struct {
 	Import   datasetImportCommand   `cmd:"" help:"Take a data set into the vault."`
 	List     datasetListCommand     `cmd:"" help:"List the data sets that you may know of."`
 	Describe datasetDescribeCommand `cmd:"" help:"Show the columns of a data set."`
+	Versions datasetVersionsCommand `cmd:"" help:"List versions of data sets, with what became of their review."`
+	Approve  datasetApprove         `cmd:"" help:"Let what a version is declared to be hold, so that grants see it."`
+	Refuse   datasetRefuse          `cmd:"" help:"Refuse what a version is declared to be."`
+	Withdraw datasetWithdraw        `cmd:"" help:"Take back a version, or a data set whole; no grant sees it any more."`
 }
 
 type datasetImportCommand struct {
@@ -42,11 +46,18 @@ func (d *datasetImportCommand) Run(ctx context.Context, t *terminal, c *commands
 	}
 	body, contentType := upload(manifest, filepath.Base(d.Manifest), data)
 	defer body.Close()
-	taken, err := answer[client.Dataset](person.ImportDatasetWithBody(ctx, contentType, body))
+	taken, err := answer[client.DatasetVersion](person.ImportDatasetWithBody(ctx, contentType, body))
 	if err != nil {
 		return err
 	}
-	t.say("%s: version %d, about %d rows, %d columns.", taken.Name, taken.Version, taken.RowsAbout, len(taken.Columns))
+	rows := taken.Dataset.RowsAbout
+	if taken.Rows != nil {
+		rows = *taken.Rows
+	}
+	t.say("%s: version %d, %d rows, %d columns.", taken.Dataset.Name, taken.Dataset.Version, rows, len(taken.Dataset.Columns))
+	if taken.State == client.VersionStateWaiting {
+		t.say("It waits for the authority, and no grant sees it: %s", t.weakenings(taken.Weaker))
+	}
 	return nil
 }
 
@@ -207,7 +218,7 @@ func (d *datasetDescribeCommand) Run(ctx context.Context, t *terminal, c *comman
 // membershipOf is a sentence about who is in the data set and how its units are protected.
 func membershipOf(t *terminal, s client.Dataset) string {
 	said := t.text("Membership is secret.")
-	if s.Membership == client.Public {
+	if s.Membership == client.DatasetMembershipPublic {
 		said = t.text("Membership is public.")
 	}
 	if s.Frame != nil {
@@ -221,9 +232,9 @@ func membershipOf(t *terminal, s client.Dataset) string {
 			said += " " + t.text("A unit of %s counts for at most %d rows.", u.Domain, *u.Rows)
 		}
 		switch u.Protect {
-		case client.Size:
+		case client.UnitProtectSize:
 			said += " " + t.text("Of %s, magnitudes alone are protected.", u.Domain)
-		case client.No:
+		case client.UnitProtectNo:
 			said += " " + t.text("%s is not protected.", u.Domain)
 		}
 	}

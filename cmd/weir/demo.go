@@ -192,7 +192,7 @@ func (w *demo) whoIs(role policy.Role, organisation ...string) city.Person {
 // walk is the story: who does what, in order.
 func (w *demo) walk(ctx context.Context, url string, firsts map[string]string) error {
 	admit := func(ctx context.Context, url string) error { return w.admit(ctx, url, firsts) }
-	steps := []func(context.Context, string) error{admit, w.supply, w.grant, w.ask, w.attack, w.review, w.verify}
+	steps := []func(context.Context, string) error{admit, w.supply, w.approve, w.grant, w.ask, w.attack, w.review, w.verify}
 	for _, step := range steps {
 		if err := step(ctx, url); err != nil {
 			return err
@@ -310,7 +310,23 @@ func (w *demo) supply(ctx context.Context, _ string) error {
 			return err
 		}
 	}
-	return w.weir(ctx, 0, "--as", w.whoIs(policy.Provider).Subject, "dataset", "describe", "residents")
+	return w.weir(ctx, 0, "--as", w.whoIs(policy.Provider).Subject, "dataset", "versions")
+}
+
+// approve has the authority look at what was declared. The register comes first: the other data sets name it as frame.
+func (w *demo) approve(ctx context.Context, _ string) error {
+	w.headline(w.text("The authority reviews what each data set is declared to be; until then no grant sees it"))
+	authority := w.whoIs(policy.Authority).Subject
+	if err := w.weir(ctx, 0, "--as", authority, "dataset", "versions", "--state", "waiting"); err != nil {
+		return err
+	}
+	for _, name := range city.Datasets {
+		args := []string{"--as", authority, "dataset", "approve", name, "1", "--reason", w.text("Classes, units and bounds were checked")}
+		if err := w.weir(ctx, 0, args...); err != nil {
+			return err
+		}
+	}
+	return w.weir(ctx, 0, "--as", authority, "dataset", "describe", "residents")
 }
 
 // grant makes the four scenarios' grants.

@@ -132,6 +132,7 @@ func TestFromTheFirstAccountToTheVerifiedLog(t *testing.T) {
 
 	admit(t, at, p)
 	person(t, at, p.url, "zhang", 0, "dataset", "import", residents(t, folder, 3000))
+	person(t, at, p.url, "wang", 0, "dataset", "approve", "residents", "1", "--reason", "checked")
 	released := strings.TrimSpace(person(t, at, p.url, "wang", 0, "grant", "create", grantFile(t, folder, "perturbed")))
 	reviewed := strings.TrimSpace(person(t, at, p.url, "wang", 0, "grant", "create", grantFile(t, folder, "exact")))
 

@@ -61,6 +61,7 @@ func TestKilledWithProcessesThatWait(t *testing.T) {
 	node.start(t)
 	admit(t, at, &platformProcess{url: node.url()})
 	person(t, at, node.url(), "zhang", 0, "dataset", "import", residents(t, folder, 300))
+	person(t, at, node.url(), "wang", 0, "dataset", "approve", "residents", "1", "--reason", "checked")
 	grant := strings.TrimSpace(person(t, at, node.url(), "wang", 0, "grant", "create", stormGrant(t, folder)))
 	before := s.files(t)
 	person(t, at, node.url(), "li", exitReleased, "query", "--grant", grant, "CREATE TABLE mine AS SELECT district, age FROM residents")

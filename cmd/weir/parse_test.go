@@ -130,7 +130,7 @@ func TestWordsAreChinese(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"Role", "Mode", "JobState"} {
+	for _, name := range []string{"Role", "Mode", "JobState", "VersionState"} {
 		check(name, document.Components.Schemas[name].Enum)
 	}
 	for _, one := range [][2]string{{"Grant", "state"}, {"Column", "class"}, {"Offer", "state"}, {"ReleaseSummary", "state"}} {

@@ -258,12 +258,17 @@ func TestAnImportSendsTheManifestAndThenTheFile(t *testing.T) {
 			parts = append(parts, part.FormName()+" "+part.FileName(), string(text))
 		}
 		w.WriteHeader(http.StatusCreated)
-		io.WriteString(w, `{"name":"residents","title":"","provider":"","open":false,"version":1,"rows_about":100000,"units":[],"columns":[]}`)
+		io.WriteString(w, `{"dataset":{"name":"residents","title":"","provider":"","open":false,"membership":"secret","version":1,"rows_about":100000,`+
+			`"units":[],"columns":[]},"state":"waiting","hash":"feed","rows":123456,"taken":"2026-11-30T12:00:00Z",`+
+			`"weaker":[{"what":"class","column":"diagnosis"}]}`)
 	}))
 	defer f.Close()
 	term := signedIn(t, &fake{Server: f}, time.Now().Add(time.Hour))
 	if code := run(t.Context(), []string{"dataset", "import", filepath.Join(folder, "residents.yaml")}, term.terminal); code != 0 {
 		t.Fatalf("ended with %d: %s", code, term.err)
+	}
+	if said := term.out.String(); !strings.Contains(said, "123456") || !strings.Contains(said, "diagnosis") {
+		t.Errorf("the provider hears neither how many rows came in nor why they wait: %s", said)
 	}
 	want := []string{"manifest residents.yaml", strings.Replace(manifest, "data/", "", 1), "file 居民.csv", strings.Repeat("1,船营\n", 100_000)}
 	if diff := cmp.Diff(want, parts); diff != "" {

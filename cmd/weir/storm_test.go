@@ -125,6 +125,7 @@ func (s *storm) begin(t testing.TB, analysts, accounts int, environ ...string) r
 	at.environ = func() []string { return append([]string{"WEIR_DATA=" + s.data}, environ...) }
 	admit(t, at, &platformProcess{url: url})
 	person(t, at, url, "zhang", 0, "dataset", "import", residents(t, folder, 3000))
+	person(t, at, url, "wang", 0, "dataset", "approve", "residents", "1", "--reason", "checked")
 	s.grant = strings.TrimSpace(person(t, at, url, "wang", 0, "grant", "create", stormGrant(t, folder)))
 	s.begun = s.files(t)
 	for i := range analysts {

@@ -183,8 +183,11 @@ func (c *vaultResealCommand) Run(ctx context.Context, t *terminal) error {
 	return withVault(ctx, t, c.File, func(s safe) error {
 		var versions int
 		event := audit.Event{Kind: "vault.reseal", Object: "dataset/" + c.Name}
-		if _, err := s.vault.Dataset(ctx, c.Name); err != nil { // before an odd name gets onto the log
+		// Before an odd name gets onto the log.
+		if known, err := s.vault.Versions(ctx, c.Name, ""); err != nil {
 			return err
+		} else if len(known) == 0 {
+			return problem.New("sandbox.unknown-dataset", "name", c.Name)
 		}
 		err := s.platform.recorded(ctx, event, func() (map[string]string, error) {
 			var err error

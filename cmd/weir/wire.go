@@ -264,7 +264,7 @@ func noiseKey(ctx context.Context, s settings, vault *sandbox.Vault) ([]byte, er
 	if !errors.Is(err, errNoSecret) {
 		return key, err
 	}
-	taken, err := vault.Datasets(ctx)
+	taken, err := vault.Versions(ctx, "", "")
 	if err != nil {
 		return nil, err
 	}

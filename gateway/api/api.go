@@ -91,7 +91,9 @@ type Acts interface {
 
 	ListDatasets(ctx context.Context, who policy.Principal) ([]policy.Dataset, error)
 	Dataset(ctx context.Context, who policy.Principal, name string) (policy.Dataset, error)
-	ImportDataset(ctx context.Context, who policy.Principal, upload gateway.Upload) (policy.Dataset, error)
+	ImportDataset(ctx context.Context, who policy.Principal, upload gateway.Upload) (policy.Version, error)
+	DatasetVersions(ctx context.Context, who policy.Principal, name string) ([]gateway.ShownVersion, error)
+	DecideVersion(ctx context.Context, who policy.Principal, decision policy.VersionDecision) error
 
 	ListGrants(ctx context.Context, who policy.Principal) ([]policy.Grant, error)
 	Grant(ctx context.Context, who policy.Principal, id string) (policy.Grant, error)

@@ -73,7 +73,7 @@ func (s *server) ImportDataset(ctx context.Context, req gen.ImportDatasetRequest
 		}
 		return nil, err
 	}
-	return gen.ImportDataset201JSONResponse(dataset(langOf(ctx), d)), nil
+	return gen.ImportDataset201JSONResponse(datasetVersion(langOf(ctx), gateway.ShownVersion{Version: d, Exact: true})), nil
 }
 
 // part gives the next part, which must have this name.

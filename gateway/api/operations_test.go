@@ -234,6 +234,56 @@ func upload(t *testing.T, parts ...string) (body *bytes.Buffer, header map[strin
 	return body, map[string]string{"Content-Type": w.FormDataContentType()}
 }
 
+// testVersions has a version that waits shown and decided on.
+func (s *site) testVersions(t *testing.T) {
+	s.Catalogue.Waits = true
+	supply := func() answer {
+		body, header := upload(t, "manifest", "name: trees\nprovider: registry\nfile: trees.csv\nopen: true\n", "file", "kind\n柳\n")
+		return s.do(t, request{method: "POST", path: "/api/v1/datasets", as: "provider", body: body, header: header}).want(t, 201, "")
+	}
+	taken := supply()
+	if taken.text("state") != "waiting" || taken.text("rows") != "12345" || taken.list(t, "weaker")[0]["what"] != "first" {
+		t.Errorf("took %v", taken)
+	}
+	list := func(as, query string) []map[string]any {
+		return s.do(t, request{method: "GET", path: "/api/v1/dataset-versions" + query, as: as}).want(t, 200, "").list(t, "versions")
+	}
+	if own := list("provider", "?dataset=trees&state=waiting"); len(own) != 1 || own[0]["rows"] == nil {
+		t.Errorf("the provider sees %v", own)
+	}
+	if all := list("authority", ""); len(all) != 3 || all[0]["rows"] != nil {
+		t.Errorf("the authority sees %v", all)
+	}
+	s.do(t, request{method: "GET", path: "/api/v1/dataset-versions", as: "analyst"}).want(t, 403, "policy.forbidden")
+	s.do(t, request{method: "GET", path: "/api/v1/dataset-versions?state=lost", as: "provider"}).want(t, 400, "api.request-invalid")
+	for _, c := range []struct {
+		as, what string
+		status   int
+		code     string
+	}{
+		{"provider", "versions/2/approve", 403, "policy.forbidden"},
+		{"officer", "versions/2/refuse", 403, "policy.forbidden"},
+		{"authority", "versions/0/approve", 400, "api.request-invalid"},
+		{"authority", "versions/9/approve", 404, "sandbox.unknown-version"},
+		{"authority", "versions/2/refuse", 204, ""},
+		{"authority", "versions/2/approve", 404, "sandbox.unknown-version"}, // the double has one answer to all
+		{"analyst", "withdraw", 403, "policy.forbidden"},
+	} {
+		s.do(t, request{method: "POST", path: "/api/v1/datasets/trees/" + c.what, as: c.as, body: object{"reason": "x"}}).want(t, c.status, c.code)
+	}
+	if refused := list("provider", "?state=refused"); len(refused) != 1 || refused[0]["reason"] != "x" || refused[0]["decided"] == nil {
+		t.Errorf("the provider does not read why: %v", refused)
+	}
+	supply()
+	for _, what := range []string{"versions/3/approve", "versions/3/withdraw", "withdraw"} {
+		as := map[bool]string{true: "provider", false: "authority"}[strings.HasSuffix(what, "withdraw")]
+		s.do(t, request{method: "POST", path: "/api/v1/datasets/trees/" + what, as: as, body: object{"reason": "x"}}).want(t, 204, "")
+	}
+	s.do(t, request{method: "GET", path: "/api/v1/datasets/trees", as: "provider"}).want(t, 409, "sandbox.not-approved")
+	s.Catalogue.Waits = false
+	supply()
+}
+
 func (s *site) testDatasets(t *testing.T) {
 	const manifest = "name: trees\nprovider: registry\nfile: trees.csv\nopen: true\n"
 	for _, c := range []struct {
@@ -281,6 +331,7 @@ func (s *site) testDatasets(t *testing.T) {
 	if got := columns("analyst"); !slices.Equal(got, []string{"district", "income"}) {
 		t.Errorf("an analyst sees %v", got)
 	}
+	s.testVersions(t)
 	s.do(t, request{method: "GET", path: "/api/v1/datasets/residents", as: "maintainer"}).want(t, 403, "policy.forbidden")
 	s.do(t, request{method: "GET", path: "/api/v1/datasets/nothing", as: "analyst"}).want(t, 404, "sandbox.unknown-dataset")
 	if all := s.do(t, request{method: "GET", path: "/api/v1/datasets", as: "maintainer"}).want(t, 200, "").list(t, "datasets"); len(all) != 2 || len(all[0]["columns"].([]any)) != 0 {

@@ -54,7 +54,7 @@ func operations(document *openapi3.T) map[string]*openapi3.Operation {
 
 // example makes a path of an operation, with an acceptable value for each parameter.
 func example(path string) string {
-	return strings.NewReplacer("{account}", "nobody", "{domain}", "nobody", "{dataset}", "nothing", "{grant}", "nothing", "{job}", "nothing",
+	return strings.NewReplacer("{account}", "nobody", "{domain}", "nobody", "{dataset}", "nothing", "{version}", "1", "{grant}", "nothing", "{job}", "nothing",
 		"{release}", "nothing", "{proposal}", "nothing", "{path:.+}", "0/000.p/1").Replace(path)
 }
 

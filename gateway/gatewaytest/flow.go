@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -137,15 +138,16 @@ func (f *Flow) Explain(ctx context.Context, who policy.Principal, req gateway.Re
 // Catalogue is a list of data sets. What is imported is read as far as it must be to name it.
 type Catalogue struct {
 	mu       sync.Mutex
-	datasets map[string]policy.Dataset
+	versions []policy.Version  // the newest last
 	Files    map[string]string // content of what was imported, by data set
 	Refuse   error             // what the next import ends with
+	Waits    bool              // what is imported waits for a review
 }
 
 // NewCatalogue makes the list with one data set.
 func NewCatalogue() *Catalogue {
 	least := 0.0
-	return &Catalogue{Files: map[string]string{}, datasets: map[string]policy.Dataset{"residents": {
+	residents := policy.Dataset{
 		Name: "residents", Title: policy.Plain("Residents"), Provider: "registry", Version: 1, Rows: 123456,
 		Units: []policy.Unit{{Domain: "person", Key: "id", Unique: true}},
 		Columns: []policy.Column{
@@ -153,48 +155,96 @@ func NewCatalogue() *Catalogue {
 			{Name: "district", Type: "VARCHAR", Class: policy.Quasi, Title: policy.Plain("区")},
 			{Name: "income", Type: "DECIMAL(12,2)", Class: policy.Measure, Bound: &policy.Bounds{Min: &least}},
 		},
-	}}}
+	}
+	return &Catalogue{Files: map[string]string{}, versions: []policy.Version{{Dataset: residents, State: policy.VersionApproved}}}
 }
 
 // Receive takes any file for that of the data set trees.
-func (c *Catalogue) Receive(_ context.Context, _ []byte, file io.Reader) (policy.Dataset, error) {
+func (c *Catalogue) Receive(_ context.Context, _ []byte, file io.Reader) (policy.Version, error) {
 	content, err := io.ReadAll(file)
 	if err != nil {
-		return policy.Dataset{}, err
+		return policy.Version{}, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.Refuse != nil {
-		return policy.Dataset{}, c.Refuse
+		return policy.Version{}, c.Refuse
 	}
-	d := policy.Dataset{
-		Name: "trees", Title: policy.Plain("Trees"), Provider: "registry", Open: true, Version: 1, Rows: 1,
+	taken := policy.Version{State: policy.VersionApproved, TakenAt: time.Now().UTC(), Dataset: policy.Dataset{
+		Name: "trees", Title: policy.Plain("Trees"), Provider: "registry", Open: true, Version: len(c.of("trees")) + 1, Rows: 12345, Hash: "feed",
 		Columns: []policy.Column{{Name: "kind", Type: "VARCHAR", Class: policy.OpenClass}},
+	}}
+	if c.Waits {
+		taken.State, taken.Weaker = policy.VersionWaiting, []policy.Weakening{{What: policy.WeakerFirst}}
 	}
-	c.datasets[d.Name], c.Files[d.Name] = d, string(content)
-	return d, nil
+	c.versions = append(c.versions, taken)
+	c.Files["trees"] = string(content)
+	return taken, nil
+}
+
+// of gives the places of the versions of a data set, the newest first.
+func (c *Catalogue) of(name string) (places []int) {
+	for i, v := range slices.Backward(c.versions) {
+		if v.Name == name {
+			places = append(places, i)
+		}
+	}
+	return places
 }
 
 // Dataset gives one of the list.
 func (c *Catalogue) Dataset(_ context.Context, name string) (policy.Dataset, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	d, ok := c.datasets[name]
-	if !ok {
-		return policy.Dataset{}, problem.New("sandbox.unknown-dataset", "name", name)
+	for _, i := range c.of(name) {
+		if c.versions[i].State == policy.VersionApproved {
+			return c.versions[i].Dataset, nil
+		}
 	}
-	return d, nil
+	if len(c.of(name)) > 0 {
+		return policy.Dataset{}, problem.New("sandbox.not-approved", "name", name)
+	}
+	return policy.Dataset{}, problem.New("sandbox.unknown-dataset", "name", name)
 }
 
 // Datasets gives the list.
-func (c *Catalogue) Datasets(context.Context) ([]policy.Dataset, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *Catalogue) Datasets(ctx context.Context) ([]policy.Dataset, error) {
 	var all []policy.Dataset
-	for _, d := range c.datasets {
-		all = append(all, d)
+	for _, name := range []string{"residents", "trees"} {
+		if d, err := c.Dataset(ctx, name); err == nil {
+			all = append(all, d)
+		}
 	}
 	return all, nil
+}
+
+// Versions gives all of them.
+func (c *Catalogue) Versions(_ context.Context, name, provider string) (all []policy.Version, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, v := range slices.Backward(c.versions) {
+		if (name == "" || v.Name == name) && (provider == "" || v.Provider == provider) {
+			all = append(all, v)
+		}
+	}
+	return all, nil
+}
+
+// Decide changes states.
+func (c *Catalogue) Decide(_ context.Context, d policy.VersionDecision) (changed []policy.Version, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, i := range c.of(d.Dataset) {
+		v := &c.versions[i]
+		if (d.Version == 0 || d.Version == v.Version) && v.State.MayBecome(d.State) {
+			v.State, v.Reason, v.DecidedAt, v.Weaker = d.State, d.Reason, time.Now().UTC(), nil
+			changed = append(changed, *v)
+		}
+	}
+	if len(changed) == 0 {
+		return nil, problem.New("sandbox.unknown-version", "name", d.Dataset, "version", fmt.Sprint(d.Version))
+	}
+	return changed, nil
 }
 
 // Tables are the tables that were left behind, by owner.

@@ -53,28 +53,28 @@ func (e Capacity) Valid() bool {
 
 // Defines values for ColumnClass.
 const (
-	Identifier ColumnClass = "identifier"
-	Measure    ColumnClass = "measure"
-	Open       ColumnClass = "open"
-	Quasi      ColumnClass = "quasi"
-	Sensitive  ColumnClass = "sensitive"
-	Text       ColumnClass = "text"
+	ColumnClassIdentifier ColumnClass = "identifier"
+	ColumnClassMeasure    ColumnClass = "measure"
+	ColumnClassOpen       ColumnClass = "open"
+	ColumnClassQuasi      ColumnClass = "quasi"
+	ColumnClassSensitive  ColumnClass = "sensitive"
+	ColumnClassText       ColumnClass = "text"
 )
 
 // Valid indicates whether the value is a known member of the ColumnClass enum.
 func (e ColumnClass) Valid() bool {
 	switch e {
-	case Identifier:
+	case ColumnClassIdentifier:
 		return true
-	case Measure:
+	case ColumnClassMeasure:
 		return true
-	case Open:
+	case ColumnClassOpen:
 		return true
-	case Quasi:
+	case ColumnClassQuasi:
 		return true
-	case Sensitive:
+	case ColumnClassSensitive:
 		return true
-	case Text:
+	case ColumnClassText:
 		return true
 	default:
 		return false
@@ -83,16 +83,16 @@ func (e ColumnClass) Valid() bool {
 
 // Defines values for DatasetMembership.
 const (
-	Public DatasetMembership = "public"
-	Secret DatasetMembership = "secret"
+	DatasetMembershipPublic DatasetMembership = "public"
+	DatasetMembershipSecret DatasetMembership = "secret"
 )
 
 // Valid indicates whether the value is a known member of the DatasetMembership enum.
 func (e DatasetMembership) Valid() bool {
 	switch e {
-	case Public:
+	case DatasetMembershipPublic:
 		return true
-	case Secret:
+	case DatasetMembershipSecret:
 		return true
 	default:
 		return false
@@ -374,19 +374,106 @@ func (e SessionTokenType) Valid() bool {
 
 // Defines values for UnitProtect.
 const (
-	No   UnitProtect = "no"
-	Size UnitProtect = "size"
-	Yes  UnitProtect = "yes"
+	UnitProtectNo   UnitProtect = "no"
+	UnitProtectSize UnitProtect = "size"
+	UnitProtectYes  UnitProtect = "yes"
 )
 
 // Valid indicates whether the value is a known member of the UnitProtect enum.
 func (e UnitProtect) Valid() bool {
 	switch e {
-	case No:
+	case UnitProtectNo:
 		return true
-	case Size:
+	case UnitProtectSize:
 		return true
-	case Yes:
+	case UnitProtectYes:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for VersionState.
+const (
+	VersionStateApproved  VersionState = "approved"
+	VersionStateRefused   VersionState = "refused"
+	VersionStateWaiting   VersionState = "waiting"
+	VersionStateWithdrawn VersionState = "withdrawn"
+)
+
+// Valid indicates whether the value is a known member of the VersionState enum.
+func (e VersionState) Valid() bool {
+	switch e {
+	case VersionStateApproved:
+		return true
+	case VersionStateRefused:
+		return true
+	case VersionStateWaiting:
+		return true
+	case VersionStateWithdrawn:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WeakeningWhat.
+const (
+	WeakeningWhatCap        WeakeningWhat = "cap"
+	WeakeningWhatClass      WeakeningWhat = "class"
+	WeakeningWhatColumn     WeakeningWhat = "column"
+	WeakeningWhatFirst      WeakeningWhat = "first"
+	WeakeningWhatFrame      WeakeningWhat = "frame"
+	WeakeningWhatMeasure    WeakeningWhat = "measure"
+	WeakeningWhatMembership WeakeningWhat = "membership"
+	WeakeningWhatNoFrame    WeakeningWhat = "no-frame"
+	WeakeningWhatOpen       WeakeningWhat = "open"
+	WeakeningWhatProtection WeakeningWhat = "protection"
+	WeakeningWhatPublic     WeakeningWhat = "public"
+	WeakeningWhatRange      WeakeningWhat = "range"
+	WeakeningWhatRows       WeakeningWhat = "rows"
+	WeakeningWhatSize       WeakeningWhat = "size"
+	WeakeningWhatType       WeakeningWhat = "type"
+	WeakeningWhatUnit       WeakeningWhat = "unit"
+	WeakeningWhatValues     WeakeningWhat = "values"
+)
+
+// Valid indicates whether the value is a known member of the WeakeningWhat enum.
+func (e WeakeningWhat) Valid() bool {
+	switch e {
+	case WeakeningWhatCap:
+		return true
+	case WeakeningWhatClass:
+		return true
+	case WeakeningWhatColumn:
+		return true
+	case WeakeningWhatFirst:
+		return true
+	case WeakeningWhatFrame:
+		return true
+	case WeakeningWhatMeasure:
+		return true
+	case WeakeningWhatMembership:
+		return true
+	case WeakeningWhatNoFrame:
+		return true
+	case WeakeningWhatOpen:
+		return true
+	case WeakeningWhatProtection:
+		return true
+	case WeakeningWhatPublic:
+		return true
+	case WeakeningWhatRange:
+		return true
+	case WeakeningWhatRows:
+		return true
+	case WeakeningWhatSize:
+		return true
+	case WeakeningWhatType:
+		return true
+	case WeakeningWhatUnit:
+		return true
+	case WeakeningWhatValues:
 		return true
 	default:
 		return false
@@ -564,6 +651,31 @@ type DatasetMembership string
 // DatasetList defines model for DatasetList.
 type DatasetList struct {
 	Datasets []Dataset `json:"datasets"`
+}
+
+// DatasetVersion defines model for DatasetVersion.
+type DatasetVersion struct {
+	Dataset Dataset    `json:"dataset"`
+	Decided *time.Time `json:"decided,omitempty"`
+
+	// Hash SHA-256 of the content, hex
+	Hash string `json:"hash"`
+
+	// Reason What who decided wrote
+	Reason *string `json:"reason,omitempty"`
+
+	// Rows How many rows came in, for the provider alone
+	Rows  *int64       `json:"rows,omitempty"`
+	State VersionState `json:"state"`
+	Taken time.Time    `json:"taken"`
+
+	// Weaker Why it waits for a review
+	Weaker *[]Weakening `json:"weaker,omitempty"`
+}
+
+// DatasetVersionList defines model for DatasetVersionList.
+type DatasetVersionList struct {
+	Versions []DatasetVersion `json:"versions"`
 }
 
 // Decision What an officer said about a result.
@@ -1149,6 +1261,21 @@ type Verification struct {
 	Size int64 `json:"size"`
 }
 
+// VersionState defines model for VersionState.
+type VersionState string
+
+// Weakening defines model for Weakening.
+type Weakening struct {
+	// Column The column or unit key that it is about
+	Column *string `json:"column,omitempty"`
+
+	// What What is weaker than in the version that is used, or cannot be compared with it
+	What WeakeningWhat `json:"what"`
+}
+
+// WeakeningWhat What is weaker than in the version that is used, or cannot be compared with it
+type WeakeningWhat string
+
 // AccountName defines model for AccountName.
 type AccountName = string
 
@@ -1179,10 +1306,19 @@ type ReleaseID = string
 // UsageOperator defines model for UsageOperator.
 type UsageOperator = string
 
+// VersionNumber defines model for VersionNumber.
+type VersionNumber = int
+
 // ListBudgetsParams defines parameters for ListBudgets.
 type ListBudgetsParams struct {
 	// Operator Only this operator's part; everybody's, for those who may see it, when left out.
 	Operator *string `form:"operator,omitempty" json:"operator,omitempty"`
+}
+
+// ListDatasetVersionsParams defines parameters for ListDatasetVersions.
+type ListDatasetVersionsParams struct {
+	Dataset *string       `form:"dataset,omitempty" json:"dataset,omitempty"`
+	State   *VersionState `form:"state,omitempty" json:"state,omitempty"`
 }
 
 // ImportDatasetMultipartBody defines parameters for ImportDataset.
@@ -1305,6 +1441,18 @@ type SetBudgetJSONRequestBody = NewBudget
 
 // ImportDatasetMultipartRequestBody defines body for ImportDataset for multipart/form-data ContentType.
 type ImportDatasetMultipartRequestBody ImportDatasetMultipartBody
+
+// ApproveDatasetVersionJSONRequestBody defines body for ApproveDatasetVersion for application/json ContentType.
+type ApproveDatasetVersionJSONRequestBody = Reason
+
+// RefuseDatasetVersionJSONRequestBody defines body for RefuseDatasetVersion for application/json ContentType.
+type RefuseDatasetVersionJSONRequestBody = Reason
+
+// WithdrawDatasetVersionJSONRequestBody defines body for WithdrawDatasetVersion for application/json ContentType.
+type WithdrawDatasetVersionJSONRequestBody = Reason
+
+// WithdrawDatasetJSONRequestBody defines body for WithdrawDataset for application/json ContentType.
+type WithdrawDatasetJSONRequestBody = Reason
 
 // ExplainJSONRequestBody defines body for Explain for application/json ContentType.
 type ExplainJSONRequestBody = Query
@@ -1538,6 +1686,13 @@ type ClientInterface interface {
 	// Corresponds with PUT /api/v1/budgets/{domain} (the `SetBudget` operationId).
 	SetBudget(ctx context.Context, domain string, body SetBudgetJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListDatasetVersions Versions of data sets, with what became of their review
+	//
+	// A provider sees those of its own data sets, with the exact number of rows; those who oversee see all.
+	//
+	// Corresponds with GET /api/v1/dataset-versions (the `ListDatasetVersions` operationId).
+	ListDatasetVersions(ctx context.Context, params *ListDatasetVersionsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListDatasets The data sets that the person may know of
 	//
 	// An analyst sees those of the operator's active grants, and of each the granted columns.
@@ -1560,6 +1715,70 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/v1/datasets/{dataset} (the `GetDataset` operationId).
 	GetDataset(ctx context.Context, dataset DatasetName, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ApproveDatasetVersionWithBody Let a declaration hold
+	//
+	// Grants see the newest approved version of a data set. A frame is approved before what names it.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/datasets/{dataset}/versions/{version}/approve (the `ApproveDatasetVersion` operationId).
+	ApproveDatasetVersionWithBody(ctx context.Context, dataset DatasetName, version VersionNumber, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ApproveDatasetVersion Let a declaration hold
+	//
+	// Grants see the newest approved version of a data set. A frame is approved before what names it.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/datasets/{dataset}/versions/{version}/approve (the `ApproveDatasetVersion` operationId).
+	ApproveDatasetVersion(ctx context.Context, dataset DatasetName, version VersionNumber, body ApproveDatasetVersionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RefuseDatasetVersionWithBody Refuse a declaration
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/datasets/{dataset}/versions/{version}/refuse (the `RefuseDatasetVersion` operationId).
+	RefuseDatasetVersionWithBody(ctx context.Context, dataset DatasetName, version VersionNumber, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RefuseDatasetVersion Refuse a declaration
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/datasets/{dataset}/versions/{version}/refuse (the `RefuseDatasetVersion` operationId).
+	RefuseDatasetVersion(ctx context.Context, dataset DatasetName, version VersionNumber, body RefuseDatasetVersionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WithdrawDatasetVersionWithBody Take a version back
+	//
+	// Grants see the newest approved version that is left, if there is one.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/datasets/{dataset}/versions/{version}/withdraw (the `WithdrawDatasetVersion` operationId).
+	WithdrawDatasetVersionWithBody(ctx context.Context, dataset DatasetName, version VersionNumber, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WithdrawDatasetVersion Take a version back
+	//
+	// Grants see the newest approved version that is left, if there is one.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/datasets/{dataset}/versions/{version}/withdraw (the `WithdrawDatasetVersion` operationId).
+	WithdrawDatasetVersion(ctx context.Context, dataset DatasetName, version VersionNumber, body WithdrawDatasetVersionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WithdrawDatasetWithBody Take back every version of a data set
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/datasets/{dataset}/withdraw (the `WithdrawDataset` operationId).
+	WithdrawDatasetWithBody(ctx context.Context, dataset DatasetName, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WithdrawDataset Take back every version of a data set
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/datasets/{dataset}/withdraw (the `WithdrawDataset` operationId).
+	WithdrawDataset(ctx context.Context, dataset DatasetName, body WithdrawDatasetJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ExplainWithBody What the guard makes of a query, without running it
 	//
@@ -2175,6 +2394,23 @@ func (c *Client) SetBudget(ctx context.Context, domain string, body SetBudgetJSO
 	return c.Client.Do(req)
 }
 
+// ListDatasetVersions Versions of data sets, with what became of their review
+//
+// A provider sees those of its own data sets, with the exact number of rows; those who oversee see all.
+//
+// Corresponds with GET /api/v1/dataset-versions (the `ListDatasetVersions` operationId).
+func (c *Client) ListDatasetVersions(ctx context.Context, params *ListDatasetVersionsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListDatasetVersionsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListDatasets The data sets that the person may know of
 //
 // An analyst sees those of the operator's active grants, and of each the granted columns.
@@ -2218,6 +2454,150 @@ func (c *Client) ImportDatasetWithBody(ctx context.Context, contentType string, 
 // Corresponds with GET /api/v1/datasets/{dataset} (the `GetDataset` operationId).
 func (c *Client) GetDataset(ctx context.Context, dataset DatasetName, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetDatasetRequest(c.Server, dataset)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApproveDatasetVersionWithBody Let a declaration hold
+//
+// Grants see the newest approved version of a data set. A frame is approved before what names it.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/datasets/{dataset}/versions/{version}/approve (the `ApproveDatasetVersion` operationId).
+func (c *Client) ApproveDatasetVersionWithBody(ctx context.Context, dataset DatasetName, version VersionNumber, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApproveDatasetVersionRequestWithBody(c.Server, dataset, version, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApproveDatasetVersion Let a declaration hold
+//
+// Grants see the newest approved version of a data set. A frame is approved before what names it.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/datasets/{dataset}/versions/{version}/approve (the `ApproveDatasetVersion` operationId).
+func (c *Client) ApproveDatasetVersion(ctx context.Context, dataset DatasetName, version VersionNumber, body ApproveDatasetVersionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApproveDatasetVersionRequest(c.Server, dataset, version, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RefuseDatasetVersionWithBody Refuse a declaration
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/datasets/{dataset}/versions/{version}/refuse (the `RefuseDatasetVersion` operationId).
+func (c *Client) RefuseDatasetVersionWithBody(ctx context.Context, dataset DatasetName, version VersionNumber, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRefuseDatasetVersionRequestWithBody(c.Server, dataset, version, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RefuseDatasetVersion Refuse a declaration
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/datasets/{dataset}/versions/{version}/refuse (the `RefuseDatasetVersion` operationId).
+func (c *Client) RefuseDatasetVersion(ctx context.Context, dataset DatasetName, version VersionNumber, body RefuseDatasetVersionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRefuseDatasetVersionRequest(c.Server, dataset, version, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WithdrawDatasetVersionWithBody Take a version back
+//
+// Grants see the newest approved version that is left, if there is one.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/datasets/{dataset}/versions/{version}/withdraw (the `WithdrawDatasetVersion` operationId).
+func (c *Client) WithdrawDatasetVersionWithBody(ctx context.Context, dataset DatasetName, version VersionNumber, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWithdrawDatasetVersionRequestWithBody(c.Server, dataset, version, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WithdrawDatasetVersion Take a version back
+//
+// Grants see the newest approved version that is left, if there is one.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/datasets/{dataset}/versions/{version}/withdraw (the `WithdrawDatasetVersion` operationId).
+func (c *Client) WithdrawDatasetVersion(ctx context.Context, dataset DatasetName, version VersionNumber, body WithdrawDatasetVersionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWithdrawDatasetVersionRequest(c.Server, dataset, version, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WithdrawDatasetWithBody Take back every version of a data set
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/datasets/{dataset}/withdraw (the `WithdrawDataset` operationId).
+func (c *Client) WithdrawDatasetWithBody(ctx context.Context, dataset DatasetName, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWithdrawDatasetRequestWithBody(c.Server, dataset, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WithdrawDataset Take back every version of a data set
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/datasets/{dataset}/withdraw (the `WithdrawDataset` operationId).
+func (c *Client) WithdrawDataset(ctx context.Context, dataset DatasetName, body WithdrawDatasetJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWithdrawDatasetRequest(c.Server, dataset, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3485,6 +3865,72 @@ func NewSetBudgetRequestWithBody(server string, domain string, contentType strin
 	return req, nil
 }
 
+// NewListDatasetVersionsRequest constructs an http.Request for the ListDatasetVersions method
+func NewListDatasetVersionsRequest(server string, params *ListDatasetVersionsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/dataset-versions")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Dataset != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dataset", *params.Dataset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.State != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListDatasetsRequest constructs an http.Request for the ListDatasets method
 func NewListDatasetsRequest(server string) (*http.Request, error) {
 	var err error
@@ -3571,6 +4017,215 @@ func NewGetDatasetRequest(server string, dataset DatasetName) (*http.Request, er
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewApproveDatasetVersionRequest calls the generic ApproveDatasetVersion builder with application/json body
+func NewApproveDatasetVersionRequest(server string, dataset DatasetName, version VersionNumber, body ApproveDatasetVersionJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewApproveDatasetVersionRequestWithBody(server, dataset, version, "application/json", bodyReader)
+}
+
+// NewApproveDatasetVersionRequestWithBody constructs an http.Request for the ApproveDatasetVersion method, with any body, and a specified content type
+func NewApproveDatasetVersionRequestWithBody(server string, dataset DatasetName, version VersionNumber, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "dataset", dataset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "version", version, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/datasets/%s/versions/%s/approve", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRefuseDatasetVersionRequest calls the generic RefuseDatasetVersion builder with application/json body
+func NewRefuseDatasetVersionRequest(server string, dataset DatasetName, version VersionNumber, body RefuseDatasetVersionJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRefuseDatasetVersionRequestWithBody(server, dataset, version, "application/json", bodyReader)
+}
+
+// NewRefuseDatasetVersionRequestWithBody constructs an http.Request for the RefuseDatasetVersion method, with any body, and a specified content type
+func NewRefuseDatasetVersionRequestWithBody(server string, dataset DatasetName, version VersionNumber, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "dataset", dataset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "version", version, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/datasets/%s/versions/%s/refuse", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewWithdrawDatasetVersionRequest calls the generic WithdrawDatasetVersion builder with application/json body
+func NewWithdrawDatasetVersionRequest(server string, dataset DatasetName, version VersionNumber, body WithdrawDatasetVersionJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewWithdrawDatasetVersionRequestWithBody(server, dataset, version, "application/json", bodyReader)
+}
+
+// NewWithdrawDatasetVersionRequestWithBody constructs an http.Request for the WithdrawDatasetVersion method, with any body, and a specified content type
+func NewWithdrawDatasetVersionRequestWithBody(server string, dataset DatasetName, version VersionNumber, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "dataset", dataset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "version", version, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/datasets/%s/versions/%s/withdraw", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewWithdrawDatasetRequest calls the generic WithdrawDataset builder with application/json body
+func NewWithdrawDatasetRequest(server string, dataset DatasetName, body WithdrawDatasetJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewWithdrawDatasetRequestWithBody(server, dataset, "application/json", bodyReader)
+}
+
+// NewWithdrawDatasetRequestWithBody constructs an http.Request for the WithdrawDataset method, with any body, and a specified content type
+func NewWithdrawDatasetRequestWithBody(server string, dataset DatasetName, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "dataset", dataset, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/datasets/%s/withdraw", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -5467,6 +6122,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PUT /api/v1/budgets/{domain} (the `SetBudget` operationId).
 	SetBudgetWithResponse(ctx context.Context, domain string, body SetBudgetJSONRequestBody, reqEditors ...RequestEditorFn) (*SetBudgetResponse, error)
 
+	// ListDatasetVersionsWithResponse Versions of data sets, with what became of their review
+	//
+	// A provider sees those of its own data sets, with the exact number of rows; those who oversee see all.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/dataset-versions (the `ListDatasetVersions` operationId).
+	ListDatasetVersionsWithResponse(ctx context.Context, params *ListDatasetVersionsParams, reqEditors ...RequestEditorFn) (*ListDatasetVersionsResponse, error)
+
 	// ListDatasetsWithResponse The data sets that the person may know of
 	//
 	// An analyst sees those of the operator's active grants, and of each the granted columns.
@@ -5493,6 +6157,70 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/v1/datasets/{dataset} (the `GetDataset` operationId).
 	GetDatasetWithResponse(ctx context.Context, dataset DatasetName, reqEditors ...RequestEditorFn) (*GetDatasetResponse, error)
+
+	// ApproveDatasetVersionWithBodyWithResponse Let a declaration hold
+	//
+	// Grants see the newest approved version of a data set. A frame is approved before what names it.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/datasets/{dataset}/versions/{version}/approve (the `ApproveDatasetVersion` operationId).
+	ApproveDatasetVersionWithBodyWithResponse(ctx context.Context, dataset DatasetName, version VersionNumber, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApproveDatasetVersionResponse, error)
+
+	// ApproveDatasetVersionWithResponse Let a declaration hold
+	//
+	// Grants see the newest approved version of a data set. A frame is approved before what names it.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/datasets/{dataset}/versions/{version}/approve (the `ApproveDatasetVersion` operationId).
+	ApproveDatasetVersionWithResponse(ctx context.Context, dataset DatasetName, version VersionNumber, body ApproveDatasetVersionJSONRequestBody, reqEditors ...RequestEditorFn) (*ApproveDatasetVersionResponse, error)
+
+	// RefuseDatasetVersionWithBodyWithResponse Refuse a declaration
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/datasets/{dataset}/versions/{version}/refuse (the `RefuseDatasetVersion` operationId).
+	RefuseDatasetVersionWithBodyWithResponse(ctx context.Context, dataset DatasetName, version VersionNumber, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RefuseDatasetVersionResponse, error)
+
+	// RefuseDatasetVersionWithResponse Refuse a declaration
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/datasets/{dataset}/versions/{version}/refuse (the `RefuseDatasetVersion` operationId).
+	RefuseDatasetVersionWithResponse(ctx context.Context, dataset DatasetName, version VersionNumber, body RefuseDatasetVersionJSONRequestBody, reqEditors ...RequestEditorFn) (*RefuseDatasetVersionResponse, error)
+
+	// WithdrawDatasetVersionWithBodyWithResponse Take a version back
+	//
+	// Grants see the newest approved version that is left, if there is one.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/datasets/{dataset}/versions/{version}/withdraw (the `WithdrawDatasetVersion` operationId).
+	WithdrawDatasetVersionWithBodyWithResponse(ctx context.Context, dataset DatasetName, version VersionNumber, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WithdrawDatasetVersionResponse, error)
+
+	// WithdrawDatasetVersionWithResponse Take a version back
+	//
+	// Grants see the newest approved version that is left, if there is one.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/datasets/{dataset}/versions/{version}/withdraw (the `WithdrawDatasetVersion` operationId).
+	WithdrawDatasetVersionWithResponse(ctx context.Context, dataset DatasetName, version VersionNumber, body WithdrawDatasetVersionJSONRequestBody, reqEditors ...RequestEditorFn) (*WithdrawDatasetVersionResponse, error)
+
+	// WithdrawDatasetWithBodyWithResponse Take back every version of a data set
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/datasets/{dataset}/withdraw (the `WithdrawDataset` operationId).
+	WithdrawDatasetWithBodyWithResponse(ctx context.Context, dataset DatasetName, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WithdrawDatasetResponse, error)
+
+	// WithdrawDatasetWithResponse Take back every version of a data set
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/datasets/{dataset}/withdraw (the `WithdrawDataset` operationId).
+	WithdrawDatasetWithResponse(ctx context.Context, dataset DatasetName, body WithdrawDatasetJSONRequestBody, reqEditors ...RequestEditorFn) (*WithdrawDatasetResponse, error)
 
 	// ExplainWithBodyWithResponse What the guard makes of a query, without running it
 	//
@@ -6917,6 +7645,103 @@ func (r SetBudgetResponse) ContentType() string {
 	return ""
 }
 
+type ListDatasetVersionsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DatasetVersionList
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Problem
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Problem
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListDatasetVersionsResponse) GetJSON200() *DatasetVersionList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListDatasetVersionsResponse) GetApplicationProblemJSON400() *Problem {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListDatasetVersionsResponse) GetApplicationProblemJSON401() *Problem {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ListDatasetVersionsResponse) GetApplicationProblemJSON403() *Problem {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ListDatasetVersionsResponse) GetApplicationProblemJSON404() *Problem {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListDatasetVersionsResponse) GetApplicationProblemJSON429() *Problem {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ListDatasetVersionsResponse) GetApplicationProblemJSON500() *Problem {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ListDatasetVersionsResponse) GetApplicationProblemJSON503() *Problem {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListDatasetVersionsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListDatasetVersionsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListDatasetVersionsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListDatasetVersionsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListDatasetVersionsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListDatasetsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -7004,7 +7829,7 @@ type ImportDatasetResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
-	JSON201 *Dataset
+	JSON201 *DatasetVersion
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *Problem
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
@@ -7030,7 +7855,7 @@ type ImportDatasetResponse struct {
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
-func (r ImportDatasetResponse) GetJSON201() *Dataset {
+func (r ImportDatasetResponse) GetJSON201() *DatasetVersion {
 	return r.JSON201
 }
 
@@ -7131,6 +7956,8 @@ type GetDatasetResponse struct {
 	ApplicationProblemJSON403 *Problem
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Problem
 	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
 	ApplicationProblemJSON429 *Problem
 	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
@@ -7164,6 +7991,11 @@ func (r GetDatasetResponse) GetApplicationProblemJSON403() *Problem {
 // GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
 func (r GetDatasetResponse) GetApplicationProblemJSON404() *Problem {
 	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r GetDatasetResponse) GetApplicationProblemJSON409() *Problem {
+	return r.ApplicationProblemJSON409
 }
 
 // GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
@@ -7209,6 +8041,450 @@ func (r GetDatasetResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetDatasetResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ApproveDatasetVersionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Problem
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Problem
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Problem
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *Problem
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *Problem
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ApproveDatasetVersionResponse) GetApplicationProblemJSON400() *Problem {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ApproveDatasetVersionResponse) GetApplicationProblemJSON401() *Problem {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ApproveDatasetVersionResponse) GetApplicationProblemJSON403() *Problem {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ApproveDatasetVersionResponse) GetApplicationProblemJSON404() *Problem {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r ApproveDatasetVersionResponse) GetApplicationProblemJSON409() *Problem {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r ApproveDatasetVersionResponse) GetApplicationProblemJSON413() *Problem {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r ApproveDatasetVersionResponse) GetApplicationProblemJSON415() *Problem {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ApproveDatasetVersionResponse) GetApplicationProblemJSON429() *Problem {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ApproveDatasetVersionResponse) GetApplicationProblemJSON500() *Problem {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ApproveDatasetVersionResponse) GetApplicationProblemJSON503() *Problem {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ApproveDatasetVersionResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ApproveDatasetVersionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ApproveDatasetVersionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ApproveDatasetVersionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ApproveDatasetVersionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RefuseDatasetVersionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Problem
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Problem
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Problem
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *Problem
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *Problem
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r RefuseDatasetVersionResponse) GetApplicationProblemJSON400() *Problem {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r RefuseDatasetVersionResponse) GetApplicationProblemJSON401() *Problem {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r RefuseDatasetVersionResponse) GetApplicationProblemJSON403() *Problem {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r RefuseDatasetVersionResponse) GetApplicationProblemJSON404() *Problem {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r RefuseDatasetVersionResponse) GetApplicationProblemJSON409() *Problem {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r RefuseDatasetVersionResponse) GetApplicationProblemJSON413() *Problem {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r RefuseDatasetVersionResponse) GetApplicationProblemJSON415() *Problem {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r RefuseDatasetVersionResponse) GetApplicationProblemJSON429() *Problem {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r RefuseDatasetVersionResponse) GetApplicationProblemJSON500() *Problem {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r RefuseDatasetVersionResponse) GetApplicationProblemJSON503() *Problem {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RefuseDatasetVersionResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RefuseDatasetVersionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RefuseDatasetVersionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RefuseDatasetVersionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RefuseDatasetVersionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type WithdrawDatasetVersionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Problem
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Problem
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Problem
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *Problem
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *Problem
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r WithdrawDatasetVersionResponse) GetApplicationProblemJSON400() *Problem {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r WithdrawDatasetVersionResponse) GetApplicationProblemJSON401() *Problem {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r WithdrawDatasetVersionResponse) GetApplicationProblemJSON403() *Problem {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r WithdrawDatasetVersionResponse) GetApplicationProblemJSON404() *Problem {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r WithdrawDatasetVersionResponse) GetApplicationProblemJSON409() *Problem {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r WithdrawDatasetVersionResponse) GetApplicationProblemJSON413() *Problem {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r WithdrawDatasetVersionResponse) GetApplicationProblemJSON415() *Problem {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r WithdrawDatasetVersionResponse) GetApplicationProblemJSON429() *Problem {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r WithdrawDatasetVersionResponse) GetApplicationProblemJSON500() *Problem {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r WithdrawDatasetVersionResponse) GetApplicationProblemJSON503() *Problem {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r WithdrawDatasetVersionResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r WithdrawDatasetVersionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WithdrawDatasetVersionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WithdrawDatasetVersionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WithdrawDatasetVersionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type WithdrawDatasetResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Problem
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Problem
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Problem
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *Problem
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *Problem
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r WithdrawDatasetResponse) GetApplicationProblemJSON400() *Problem {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r WithdrawDatasetResponse) GetApplicationProblemJSON401() *Problem {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r WithdrawDatasetResponse) GetApplicationProblemJSON403() *Problem {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r WithdrawDatasetResponse) GetApplicationProblemJSON404() *Problem {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r WithdrawDatasetResponse) GetApplicationProblemJSON409() *Problem {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r WithdrawDatasetResponse) GetApplicationProblemJSON413() *Problem {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r WithdrawDatasetResponse) GetApplicationProblemJSON415() *Problem {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r WithdrawDatasetResponse) GetApplicationProblemJSON429() *Problem {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r WithdrawDatasetResponse) GetApplicationProblemJSON500() *Problem {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r WithdrawDatasetResponse) GetApplicationProblemJSON503() *Problem {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r WithdrawDatasetResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r WithdrawDatasetResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WithdrawDatasetResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WithdrawDatasetResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WithdrawDatasetResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -11205,6 +12481,21 @@ func (c *ClientWithResponses) SetBudgetWithResponse(ctx context.Context, domain 
 	return ParseSetBudgetResponse(rsp)
 }
 
+// ListDatasetVersionsWithResponse Versions of data sets, with what became of their review
+//
+// A provider sees those of its own data sets, with the exact number of rows; those who oversee see all.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/dataset-versions (the `ListDatasetVersions` operationId).
+func (c *ClientWithResponses) ListDatasetVersionsWithResponse(ctx context.Context, params *ListDatasetVersionsParams, reqEditors ...RequestEditorFn) (*ListDatasetVersionsResponse, error) {
+	rsp, err := c.ListDatasetVersions(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListDatasetVersionsResponse(rsp)
+}
+
 // ListDatasetsWithResponse The data sets that the person may know of
 //
 // An analyst sees those of the operator's active grants, and of each the granted columns.
@@ -11248,6 +12539,118 @@ func (c *ClientWithResponses) GetDatasetWithResponse(ctx context.Context, datase
 		return nil, err
 	}
 	return ParseGetDatasetResponse(rsp)
+}
+
+// ApproveDatasetVersionWithBodyWithResponse Let a declaration hold
+//
+// Grants see the newest approved version of a data set. A frame is approved before what names it.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/datasets/{dataset}/versions/{version}/approve (the `ApproveDatasetVersion` operationId).
+func (c *ClientWithResponses) ApproveDatasetVersionWithBodyWithResponse(ctx context.Context, dataset DatasetName, version VersionNumber, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApproveDatasetVersionResponse, error) {
+	rsp, err := c.ApproveDatasetVersionWithBody(ctx, dataset, version, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseApproveDatasetVersionResponse(rsp)
+}
+
+// ApproveDatasetVersionWithResponse Let a declaration hold
+//
+// Grants see the newest approved version of a data set. A frame is approved before what names it.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/datasets/{dataset}/versions/{version}/approve (the `ApproveDatasetVersion` operationId).
+func (c *ClientWithResponses) ApproveDatasetVersionWithResponse(ctx context.Context, dataset DatasetName, version VersionNumber, body ApproveDatasetVersionJSONRequestBody, reqEditors ...RequestEditorFn) (*ApproveDatasetVersionResponse, error) {
+	rsp, err := c.ApproveDatasetVersion(ctx, dataset, version, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseApproveDatasetVersionResponse(rsp)
+}
+
+// RefuseDatasetVersionWithBodyWithResponse Refuse a declaration
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/datasets/{dataset}/versions/{version}/refuse (the `RefuseDatasetVersion` operationId).
+func (c *ClientWithResponses) RefuseDatasetVersionWithBodyWithResponse(ctx context.Context, dataset DatasetName, version VersionNumber, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RefuseDatasetVersionResponse, error) {
+	rsp, err := c.RefuseDatasetVersionWithBody(ctx, dataset, version, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRefuseDatasetVersionResponse(rsp)
+}
+
+// RefuseDatasetVersionWithResponse Refuse a declaration
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/datasets/{dataset}/versions/{version}/refuse (the `RefuseDatasetVersion` operationId).
+func (c *ClientWithResponses) RefuseDatasetVersionWithResponse(ctx context.Context, dataset DatasetName, version VersionNumber, body RefuseDatasetVersionJSONRequestBody, reqEditors ...RequestEditorFn) (*RefuseDatasetVersionResponse, error) {
+	rsp, err := c.RefuseDatasetVersion(ctx, dataset, version, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRefuseDatasetVersionResponse(rsp)
+}
+
+// WithdrawDatasetVersionWithBodyWithResponse Take a version back
+//
+// Grants see the newest approved version that is left, if there is one.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/datasets/{dataset}/versions/{version}/withdraw (the `WithdrawDatasetVersion` operationId).
+func (c *ClientWithResponses) WithdrawDatasetVersionWithBodyWithResponse(ctx context.Context, dataset DatasetName, version VersionNumber, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WithdrawDatasetVersionResponse, error) {
+	rsp, err := c.WithdrawDatasetVersionWithBody(ctx, dataset, version, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWithdrawDatasetVersionResponse(rsp)
+}
+
+// WithdrawDatasetVersionWithResponse Take a version back
+//
+// Grants see the newest approved version that is left, if there is one.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/datasets/{dataset}/versions/{version}/withdraw (the `WithdrawDatasetVersion` operationId).
+func (c *ClientWithResponses) WithdrawDatasetVersionWithResponse(ctx context.Context, dataset DatasetName, version VersionNumber, body WithdrawDatasetVersionJSONRequestBody, reqEditors ...RequestEditorFn) (*WithdrawDatasetVersionResponse, error) {
+	rsp, err := c.WithdrawDatasetVersion(ctx, dataset, version, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWithdrawDatasetVersionResponse(rsp)
+}
+
+// WithdrawDatasetWithBodyWithResponse Take back every version of a data set
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/datasets/{dataset}/withdraw (the `WithdrawDataset` operationId).
+func (c *ClientWithResponses) WithdrawDatasetWithBodyWithResponse(ctx context.Context, dataset DatasetName, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*WithdrawDatasetResponse, error) {
+	rsp, err := c.WithdrawDatasetWithBody(ctx, dataset, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWithdrawDatasetResponse(rsp)
+}
+
+// WithdrawDatasetWithResponse Take back every version of a data set
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/datasets/{dataset}/withdraw (the `WithdrawDataset` operationId).
+func (c *ClientWithResponses) WithdrawDatasetWithResponse(ctx context.Context, dataset DatasetName, body WithdrawDatasetJSONRequestBody, reqEditors ...RequestEditorFn) (*WithdrawDatasetResponse, error) {
+	rsp, err := c.WithdrawDataset(ctx, dataset, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWithdrawDatasetResponse(rsp)
 }
 
 // ExplainWithBodyWithResponse What the guard makes of a query, without running it
@@ -12855,6 +14258,88 @@ func ParseSetBudgetResponse(rsp *http.Response) (*SetBudgetResponse, error) {
 	return response, nil
 }
 
+// ParseListDatasetVersionsResponse parses an HTTP response from a ListDatasetVersionsWithResponse call
+func ParseListDatasetVersionsResponse(rsp *http.Response) (*ListDatasetVersionsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListDatasetVersionsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DatasetVersionList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListDatasetsResponse parses an HTTP response from a ListDatasetsWithResponse call
 func ParseListDatasetsResponse(rsp *http.Response) (*ListDatasetsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -12938,7 +14423,7 @@ func ParseImportDatasetResponse(rsp *http.Response) (*ImportDatasetResponse, err
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
-		var dest Dataset
+		var dest DatasetVersion
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -13074,6 +14559,409 @@ func ParseGetDatasetResponse(rsp *http.Response) (*GetDatasetResponse, error) {
 			return nil, err
 		}
 		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseApproveDatasetVersionResponse parses an HTTP response from a ApproveDatasetVersionWithResponse call
+func ParseApproveDatasetVersionResponse(rsp *http.Response) (*ApproveDatasetVersionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ApproveDatasetVersionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRefuseDatasetVersionResponse parses an HTTP response from a RefuseDatasetVersionWithResponse call
+func ParseRefuseDatasetVersionResponse(rsp *http.Response) (*RefuseDatasetVersionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RefuseDatasetVersionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseWithdrawDatasetVersionResponse parses an HTTP response from a WithdrawDatasetVersionWithResponse call
+func ParseWithdrawDatasetVersionResponse(rsp *http.Response) (*WithdrawDatasetVersionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WithdrawDatasetVersionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseWithdrawDatasetResponse parses an HTTP response from a WithdrawDatasetWithResponse call
+func ParseWithdrawDatasetResponse(rsp *http.Response) (*WithdrawDatasetResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WithdrawDatasetResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
 		var dest Problem

@@ -56,28 +56,28 @@ func (e Capacity) Valid() bool {
 
 // Defines values for ColumnClass.
 const (
-	Identifier ColumnClass = "identifier"
-	Measure    ColumnClass = "measure"
-	Open       ColumnClass = "open"
-	Quasi      ColumnClass = "quasi"
-	Sensitive  ColumnClass = "sensitive"
-	Text       ColumnClass = "text"
+	ColumnClassIdentifier ColumnClass = "identifier"
+	ColumnClassMeasure    ColumnClass = "measure"
+	ColumnClassOpen       ColumnClass = "open"
+	ColumnClassQuasi      ColumnClass = "quasi"
+	ColumnClassSensitive  ColumnClass = "sensitive"
+	ColumnClassText       ColumnClass = "text"
 )
 
 // Valid indicates whether the value is a known member of the ColumnClass enum.
 func (e ColumnClass) Valid() bool {
 	switch e {
-	case Identifier:
+	case ColumnClassIdentifier:
 		return true
-	case Measure:
+	case ColumnClassMeasure:
 		return true
-	case Open:
+	case ColumnClassOpen:
 		return true
-	case Quasi:
+	case ColumnClassQuasi:
 		return true
-	case Sensitive:
+	case ColumnClassSensitive:
 		return true
-	case Text:
+	case ColumnClassText:
 		return true
 	default:
 		return false
@@ -86,16 +86,16 @@ func (e ColumnClass) Valid() bool {
 
 // Defines values for DatasetMembership.
 const (
-	Public DatasetMembership = "public"
-	Secret DatasetMembership = "secret"
+	DatasetMembershipPublic DatasetMembership = "public"
+	DatasetMembershipSecret DatasetMembership = "secret"
 )
 
 // Valid indicates whether the value is a known member of the DatasetMembership enum.
 func (e DatasetMembership) Valid() bool {
 	switch e {
-	case Public:
+	case DatasetMembershipPublic:
 		return true
-	case Secret:
+	case DatasetMembershipSecret:
 		return true
 	default:
 		return false
@@ -353,19 +353,106 @@ func (e SessionTokenType) Valid() bool {
 
 // Defines values for UnitProtect.
 const (
-	No   UnitProtect = "no"
-	Size UnitProtect = "size"
-	Yes  UnitProtect = "yes"
+	UnitProtectNo   UnitProtect = "no"
+	UnitProtectSize UnitProtect = "size"
+	UnitProtectYes  UnitProtect = "yes"
 )
 
 // Valid indicates whether the value is a known member of the UnitProtect enum.
 func (e UnitProtect) Valid() bool {
 	switch e {
-	case No:
+	case UnitProtectNo:
 		return true
-	case Size:
+	case UnitProtectSize:
 		return true
-	case Yes:
+	case UnitProtectYes:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for VersionState.
+const (
+	VersionStateApproved  VersionState = "approved"
+	VersionStateRefused   VersionState = "refused"
+	VersionStateWaiting   VersionState = "waiting"
+	VersionStateWithdrawn VersionState = "withdrawn"
+)
+
+// Valid indicates whether the value is a known member of the VersionState enum.
+func (e VersionState) Valid() bool {
+	switch e {
+	case VersionStateApproved:
+		return true
+	case VersionStateRefused:
+		return true
+	case VersionStateWaiting:
+		return true
+	case VersionStateWithdrawn:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WeakeningWhat.
+const (
+	WeakeningWhatCap        WeakeningWhat = "cap"
+	WeakeningWhatClass      WeakeningWhat = "class"
+	WeakeningWhatColumn     WeakeningWhat = "column"
+	WeakeningWhatFirst      WeakeningWhat = "first"
+	WeakeningWhatFrame      WeakeningWhat = "frame"
+	WeakeningWhatMeasure    WeakeningWhat = "measure"
+	WeakeningWhatMembership WeakeningWhat = "membership"
+	WeakeningWhatNoFrame    WeakeningWhat = "no-frame"
+	WeakeningWhatOpen       WeakeningWhat = "open"
+	WeakeningWhatProtection WeakeningWhat = "protection"
+	WeakeningWhatPublic     WeakeningWhat = "public"
+	WeakeningWhatRange      WeakeningWhat = "range"
+	WeakeningWhatRows       WeakeningWhat = "rows"
+	WeakeningWhatSize       WeakeningWhat = "size"
+	WeakeningWhatType       WeakeningWhat = "type"
+	WeakeningWhatUnit       WeakeningWhat = "unit"
+	WeakeningWhatValues     WeakeningWhat = "values"
+)
+
+// Valid indicates whether the value is a known member of the WeakeningWhat enum.
+func (e WeakeningWhat) Valid() bool {
+	switch e {
+	case WeakeningWhatCap:
+		return true
+	case WeakeningWhatClass:
+		return true
+	case WeakeningWhatColumn:
+		return true
+	case WeakeningWhatFirst:
+		return true
+	case WeakeningWhatFrame:
+		return true
+	case WeakeningWhatMeasure:
+		return true
+	case WeakeningWhatMembership:
+		return true
+	case WeakeningWhatNoFrame:
+		return true
+	case WeakeningWhatOpen:
+		return true
+	case WeakeningWhatProtection:
+		return true
+	case WeakeningWhatPublic:
+		return true
+	case WeakeningWhatRange:
+		return true
+	case WeakeningWhatRows:
+		return true
+	case WeakeningWhatSize:
+		return true
+	case WeakeningWhatType:
+		return true
+	case WeakeningWhatUnit:
+		return true
+	case WeakeningWhatValues:
 		return true
 	default:
 		return false
@@ -543,6 +630,31 @@ type DatasetMembership string
 // DatasetList defines model for DatasetList.
 type DatasetList struct {
 	Datasets []Dataset `json:"datasets"`
+}
+
+// DatasetVersion defines model for DatasetVersion.
+type DatasetVersion struct {
+	Dataset Dataset    `json:"dataset"`
+	Decided *time.Time `json:"decided,omitempty"`
+
+	// Hash SHA-256 of the content, hex
+	Hash string `json:"hash"`
+
+	// Reason What who decided wrote
+	Reason *string `json:"reason,omitempty"`
+
+	// Rows How many rows came in, for the provider alone
+	Rows  *int64       `json:"rows,omitempty"`
+	State VersionState `json:"state"`
+	Taken time.Time    `json:"taken"`
+
+	// Weaker Why it waits for a review
+	Weaker *[]Weakening `json:"weaker,omitempty"`
+}
+
+// DatasetVersionList defines model for DatasetVersionList.
+type DatasetVersionList struct {
+	Versions []DatasetVersion `json:"versions"`
 }
 
 // Decision What an officer said about a result.
@@ -1099,6 +1211,21 @@ type Verification struct {
 	Size int64 `json:"size"`
 }
 
+// VersionState defines model for VersionState.
+type VersionState string
+
+// Weakening defines model for Weakening.
+type Weakening struct {
+	// Column The column or unit key that it is about
+	Column *string `json:"column,omitempty"`
+
+	// What What is weaker than in the version that is used, or cannot be compared with it
+	What WeakeningWhat `json:"what"`
+}
+
+// WeakeningWhat What is weaker than in the version that is used, or cannot be compared with it
+type WeakeningWhat string
+
 // AccountName defines model for AccountName.
 type AccountName = string
 
@@ -1129,10 +1256,19 @@ type ReleaseID = string
 // UsageOperator defines model for UsageOperator.
 type UsageOperator = string
 
+// VersionNumber defines model for VersionNumber.
+type VersionNumber = int
+
 // ListBudgetsParams defines parameters for ListBudgets.
 type ListBudgetsParams struct {
 	// Operator Only this operator's part; everybody's, for those who may see it, when left out.
 	Operator *string `form:"operator,omitempty" json:"operator,omitempty"`
+}
+
+// ListDatasetVersionsParams defines parameters for ListDatasetVersions.
+type ListDatasetVersionsParams struct {
+	Dataset *string       `form:"dataset,omitempty" json:"dataset,omitempty"`
+	State   *VersionState `form:"state,omitempty" json:"state,omitempty"`
 }
 
 // ImportDatasetMultipartBody defines parameters for ImportDataset.
@@ -1256,6 +1392,18 @@ type SetBudgetJSONRequestBody = NewBudget
 // ImportDatasetMultipartRequestBody defines body for ImportDataset for multipart/form-data ContentType.
 type ImportDatasetMultipartRequestBody ImportDatasetMultipartBody
 
+// ApproveDatasetVersionJSONRequestBody defines body for ApproveDatasetVersion for application/json ContentType.
+type ApproveDatasetVersionJSONRequestBody = Reason
+
+// RefuseDatasetVersionJSONRequestBody defines body for RefuseDatasetVersion for application/json ContentType.
+type RefuseDatasetVersionJSONRequestBody = Reason
+
+// WithdrawDatasetVersionJSONRequestBody defines body for WithdrawDatasetVersion for application/json ContentType.
+type WithdrawDatasetVersionJSONRequestBody = Reason
+
+// WithdrawDatasetJSONRequestBody defines body for WithdrawDataset for application/json ContentType.
+type WithdrawDatasetJSONRequestBody = Reason
+
 // ExplainJSONRequestBody defines body for Explain for application/json ContentType.
 type ExplainJSONRequestBody = Query
 
@@ -1327,6 +1475,9 @@ type ServerInterface interface {
 	// SetBudget Decide what may still be spent of a domain
 	// (PUT /api/v1/budgets/{domain})
 	SetBudget(c *gin.Context, domain string)
+	// ListDatasetVersions Versions of data sets, with what became of their review
+	// (GET /api/v1/dataset-versions)
+	ListDatasetVersions(c *gin.Context, params ListDatasetVersionsParams)
 	// ListDatasets The data sets that the person may know of
 	// (GET /api/v1/datasets)
 	ListDatasets(c *gin.Context)
@@ -1336,6 +1487,18 @@ type ServerInterface interface {
 	// GetDataset One data set, with the columns that the person may know of
 	// (GET /api/v1/datasets/{dataset})
 	GetDataset(c *gin.Context, dataset DatasetName)
+	// ApproveDatasetVersion Let a declaration hold
+	// (POST /api/v1/datasets/{dataset}/versions/{version}/approve)
+	ApproveDatasetVersion(c *gin.Context, dataset DatasetName, version VersionNumber)
+	// RefuseDatasetVersion Refuse a declaration
+	// (POST /api/v1/datasets/{dataset}/versions/{version}/refuse)
+	RefuseDatasetVersion(c *gin.Context, dataset DatasetName, version VersionNumber)
+	// WithdrawDatasetVersion Take a version back
+	// (POST /api/v1/datasets/{dataset}/versions/{version}/withdraw)
+	WithdrawDatasetVersion(c *gin.Context, dataset DatasetName, version VersionNumber)
+	// WithdrawDataset Take back every version of a data set
+	// (POST /api/v1/datasets/{dataset}/withdraw)
+	WithdrawDataset(c *gin.Context, dataset DatasetName)
 	// Explain What the guard makes of a query, without running it
 	// (POST /api/v1/explain)
 	Explain(c *gin.Context)
@@ -1667,6 +1830,41 @@ func (siw *ServerInterfaceWrapper) SetBudget(c *gin.Context) {
 	siw.Handler.SetBudget(c, domain)
 }
 
+// ListDatasetVersions operation middleware
+func (siw *ServerInterfaceWrapper) ListDatasetVersions(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDatasetVersionsParams
+
+	// ------------- Optional query parameter "dataset" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dataset", c.Request.URL.Query(), &params.Dataset, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter dataset: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", c.Request.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter state: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListDatasetVersions(c, params)
+}
+
 // ListDatasets operation middleware
 func (siw *ServerInterfaceWrapper) ListDatasets(c *gin.Context) {
 
@@ -1716,6 +1914,133 @@ func (siw *ServerInterfaceWrapper) GetDataset(c *gin.Context) {
 	}
 
 	siw.Handler.GetDataset(c, dataset)
+}
+
+// ApproveDatasetVersion operation middleware
+func (siw *ServerInterfaceWrapper) ApproveDatasetVersion(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "dataset" -------------
+	var dataset DatasetName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "dataset", c.Param("dataset"), &dataset, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter dataset: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Path parameter "version" -------------
+	var version VersionNumber
+
+	err = runtime.BindStyledParameterWithOptions("simple", "version", c.Param("version"), &version, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter version: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ApproveDatasetVersion(c, dataset, version)
+}
+
+// RefuseDatasetVersion operation middleware
+func (siw *ServerInterfaceWrapper) RefuseDatasetVersion(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "dataset" -------------
+	var dataset DatasetName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "dataset", c.Param("dataset"), &dataset, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter dataset: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Path parameter "version" -------------
+	var version VersionNumber
+
+	err = runtime.BindStyledParameterWithOptions("simple", "version", c.Param("version"), &version, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter version: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RefuseDatasetVersion(c, dataset, version)
+}
+
+// WithdrawDatasetVersion operation middleware
+func (siw *ServerInterfaceWrapper) WithdrawDatasetVersion(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "dataset" -------------
+	var dataset DatasetName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "dataset", c.Param("dataset"), &dataset, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter dataset: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Path parameter "version" -------------
+	var version VersionNumber
+
+	err = runtime.BindStyledParameterWithOptions("simple", "version", c.Param("version"), &version, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter version: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.WithdrawDatasetVersion(c, dataset, version)
+}
+
+// WithdrawDataset operation middleware
+func (siw *ServerInterfaceWrapper) WithdrawDataset(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "dataset" -------------
+	var dataset DatasetName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "dataset", c.Param("dataset"), &dataset, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter dataset: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.WithdrawDataset(c, dataset)
 }
 
 // Explain operation middleware
@@ -2708,9 +3033,14 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/api/v1/accounts/:account/unlock", wrapper.UnlockAccount)
 	router.GET(options.BaseURL+"/api/v1/budgets", wrapper.ListBudgets)
 	router.PUT(options.BaseURL+"/api/v1/budgets/:domain", wrapper.SetBudget)
+	router.GET(options.BaseURL+"/api/v1/dataset-versions", wrapper.ListDatasetVersions)
 	router.GET(options.BaseURL+"/api/v1/datasets", wrapper.ListDatasets)
 	router.POST(options.BaseURL+"/api/v1/datasets", wrapper.ImportDataset)
 	router.GET(options.BaseURL+"/api/v1/datasets/:dataset", wrapper.GetDataset)
+	router.POST(options.BaseURL+"/api/v1/datasets/:dataset/versions/:version/approve", wrapper.ApproveDatasetVersion)
+	router.POST(options.BaseURL+"/api/v1/datasets/:dataset/versions/:version/refuse", wrapper.RefuseDatasetVersion)
+	router.POST(options.BaseURL+"/api/v1/datasets/:dataset/versions/:version/withdraw", wrapper.WithdrawDatasetVersion)
+	router.POST(options.BaseURL+"/api/v1/datasets/:dataset/withdraw", wrapper.WithdrawDataset)
 	router.POST(options.BaseURL+"/api/v1/explain", wrapper.Explain)
 	router.GET(options.BaseURL+"/api/v1/grants", wrapper.ListGrants)
 	router.POST(options.BaseURL+"/api/v1/grants", wrapper.CreateGrant)
@@ -3000,6 +3330,28 @@ func (response SetBudget200JSONResponse) VisitSetBudgetResponse(w http.ResponseW
 	return err
 }
 
+type ListDatasetVersionsRequestObject struct {
+	Params ListDatasetVersionsParams
+}
+
+type ListDatasetVersionsResponseObject interface {
+	VisitListDatasetVersionsResponse(w http.ResponseWriter) error
+}
+
+type ListDatasetVersions200JSONResponse DatasetVersionList
+
+func (response ListDatasetVersions200JSONResponse) VisitListDatasetVersionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListDatasetsRequestObject struct {
 }
 
@@ -3029,7 +3381,7 @@ type ImportDatasetResponseObject interface {
 	VisitImportDatasetResponse(w http.ResponseWriter) error
 }
 
-type ImportDataset201JSONResponse Dataset
+type ImportDataset201JSONResponse DatasetVersion
 
 func (response ImportDataset201JSONResponse) VisitImportDatasetResponse(w http.ResponseWriter) error {
 
@@ -3063,6 +3415,77 @@ func (response GetDataset200JSONResponse) VisitGetDatasetResponse(w http.Respons
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type ApproveDatasetVersionRequestObject struct {
+	Dataset DatasetName   `json:"dataset"`
+	Version VersionNumber `json:"version"`
+	Body    *ApproveDatasetVersionJSONRequestBody
+}
+
+type ApproveDatasetVersionResponseObject interface {
+	VisitApproveDatasetVersionResponse(w http.ResponseWriter) error
+}
+
+type ApproveDatasetVersion204Response struct {
+}
+
+func (response ApproveDatasetVersion204Response) VisitApproveDatasetVersionResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RefuseDatasetVersionRequestObject struct {
+	Dataset DatasetName   `json:"dataset"`
+	Version VersionNumber `json:"version"`
+	Body    *RefuseDatasetVersionJSONRequestBody
+}
+
+type RefuseDatasetVersionResponseObject interface {
+	VisitRefuseDatasetVersionResponse(w http.ResponseWriter) error
+}
+
+type RefuseDatasetVersion204Response struct {
+}
+
+func (response RefuseDatasetVersion204Response) VisitRefuseDatasetVersionResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type WithdrawDatasetVersionRequestObject struct {
+	Dataset DatasetName   `json:"dataset"`
+	Version VersionNumber `json:"version"`
+	Body    *WithdrawDatasetVersionJSONRequestBody
+}
+
+type WithdrawDatasetVersionResponseObject interface {
+	VisitWithdrawDatasetVersionResponse(w http.ResponseWriter) error
+}
+
+type WithdrawDatasetVersion204Response struct {
+}
+
+func (response WithdrawDatasetVersion204Response) VisitWithdrawDatasetVersionResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type WithdrawDatasetRequestObject struct {
+	Dataset DatasetName `json:"dataset"`
+	Body    *WithdrawDatasetJSONRequestBody
+}
+
+type WithdrawDatasetResponseObject interface {
+	VisitWithdrawDatasetResponse(w http.ResponseWriter) error
+}
+
+type WithdrawDataset204Response struct {
+}
+
+func (response WithdrawDataset204Response) VisitWithdrawDatasetResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
 }
 
 type ExplainRequestObject struct {
@@ -3989,6 +4412,9 @@ type StrictServerInterface interface {
 	// SetBudget Decide what may still be spent of a domain
 	// (PUT /api/v1/budgets/{domain})
 	SetBudget(ctx context.Context, request SetBudgetRequestObject) (SetBudgetResponseObject, error)
+	// ListDatasetVersions Versions of data sets, with what became of their review
+	// (GET /api/v1/dataset-versions)
+	ListDatasetVersions(ctx context.Context, request ListDatasetVersionsRequestObject) (ListDatasetVersionsResponseObject, error)
 	// ListDatasets The data sets that the person may know of
 	// (GET /api/v1/datasets)
 	ListDatasets(ctx context.Context, request ListDatasetsRequestObject) (ListDatasetsResponseObject, error)
@@ -3998,6 +4424,18 @@ type StrictServerInterface interface {
 	// GetDataset One data set, with the columns that the person may know of
 	// (GET /api/v1/datasets/{dataset})
 	GetDataset(ctx context.Context, request GetDatasetRequestObject) (GetDatasetResponseObject, error)
+	// ApproveDatasetVersion Let a declaration hold
+	// (POST /api/v1/datasets/{dataset}/versions/{version}/approve)
+	ApproveDatasetVersion(ctx context.Context, request ApproveDatasetVersionRequestObject) (ApproveDatasetVersionResponseObject, error)
+	// RefuseDatasetVersion Refuse a declaration
+	// (POST /api/v1/datasets/{dataset}/versions/{version}/refuse)
+	RefuseDatasetVersion(ctx context.Context, request RefuseDatasetVersionRequestObject) (RefuseDatasetVersionResponseObject, error)
+	// WithdrawDatasetVersion Take a version back
+	// (POST /api/v1/datasets/{dataset}/versions/{version}/withdraw)
+	WithdrawDatasetVersion(ctx context.Context, request WithdrawDatasetVersionRequestObject) (WithdrawDatasetVersionResponseObject, error)
+	// WithdrawDataset Take back every version of a data set
+	// (POST /api/v1/datasets/{dataset}/withdraw)
+	WithdrawDataset(ctx context.Context, request WithdrawDatasetRequestObject) (WithdrawDatasetResponseObject, error)
 	// Explain What the guard makes of a query, without running it
 	// (POST /api/v1/explain)
 	Explain(ctx context.Context, request ExplainRequestObject) (ExplainResponseObject, error)
@@ -4512,6 +4950,32 @@ func (sh *strictHandler) SetBudget(ctx *gin.Context, domain string) {
 	}
 }
 
+// ListDatasetVersions operation middleware
+func (sh *strictHandler) ListDatasetVersions(ctx *gin.Context, params ListDatasetVersionsParams) {
+	var request ListDatasetVersionsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDatasetVersions(ctx, request.(ListDatasetVersionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDatasetVersions")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListDatasetVersionsResponseObject); ok {
+		if err := validResponse.VisitListDatasetVersionsResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // ListDatasets operation middleware
 func (sh *strictHandler) ListDatasets(ctx *gin.Context) {
 	var request ListDatasetsRequestObject
@@ -4586,6 +5050,185 @@ func (sh *strictHandler) GetDataset(ctx *gin.Context, dataset DatasetName) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(GetDatasetResponseObject); ok {
 		if err := validResponse.VisitGetDatasetResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ApproveDatasetVersion operation middleware
+func (sh *strictHandler) ApproveDatasetVersion(ctx *gin.Context, dataset DatasetName, version VersionNumber) {
+	var request ApproveDatasetVersionRequestObject
+
+	request.Dataset = dataset
+	request.Version = version
+
+	var body ApproveDatasetVersionJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ApproveDatasetVersion(ctx, request.(ApproveDatasetVersionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ApproveDatasetVersion")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ApproveDatasetVersionResponseObject); ok {
+		if err := validResponse.VisitApproveDatasetVersionResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RefuseDatasetVersion operation middleware
+func (sh *strictHandler) RefuseDatasetVersion(ctx *gin.Context, dataset DatasetName, version VersionNumber) {
+	var request RefuseDatasetVersionRequestObject
+
+	request.Dataset = dataset
+	request.Version = version
+
+	var body RefuseDatasetVersionJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RefuseDatasetVersion(ctx, request.(RefuseDatasetVersionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RefuseDatasetVersion")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(RefuseDatasetVersionResponseObject); ok {
+		if err := validResponse.VisitRefuseDatasetVersionResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// WithdrawDatasetVersion operation middleware
+func (sh *strictHandler) WithdrawDatasetVersion(ctx *gin.Context, dataset DatasetName, version VersionNumber) {
+	var request WithdrawDatasetVersionRequestObject
+
+	request.Dataset = dataset
+	request.Version = version
+
+	var body WithdrawDatasetVersionJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.WithdrawDatasetVersion(ctx, request.(WithdrawDatasetVersionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "WithdrawDatasetVersion")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(WithdrawDatasetVersionResponseObject); ok {
+		if err := validResponse.VisitWithdrawDatasetVersionResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// WithdrawDataset operation middleware
+func (sh *strictHandler) WithdrawDataset(ctx *gin.Context, dataset DatasetName) {
+	var request WithdrawDatasetRequestObject
+
+	request.Dataset = dataset
+
+	var body WithdrawDatasetJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.WithdrawDataset(ctx, request.(WithdrawDatasetRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "WithdrawDataset")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(WithdrawDatasetResponseObject); ok {
+		if err := validResponse.VisitWithdrawDatasetResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {

@@ -53,6 +53,31 @@ permitted if {
 	home
 }
 
+# What a data set is declared to be holds by the authority's word, and a provider's word alone is not enough.
+permitted if {
+	input.action in {"dataset.approve", "dataset.refuse", "dataset.withdraw", "dataset.usage"}
+	person.holds("authority")
+	is_string(input.object.organisation)
+	input.object.organisation != ""
+}
+
+# A provider takes its own data back, and sees how much came in and who uses it.
+permitted if {
+	input.action in {"dataset.withdraw", "dataset.versions", "dataset.count", "dataset.usage"}
+	person.holds("provider")
+	home
+}
+
+permitted if {
+	input.action == "dataset.versions"
+	overseer
+}
+
+permitted if {
+	input.action == "dataset.usage"
+	person.holds("supervisor")
+}
+
 # The catalogue is public; what columns mean is for those who work with them, not for those who run the machines.
 permitted if {
 	input.action == "dataset.list"
