@@ -267,7 +267,7 @@ func TestAnImportSendsTheManifestAndThenTheFile(t *testing.T) {
 	if code := run(t.Context(), []string{"dataset", "import", filepath.Join(folder, "residents.yaml")}, term.terminal); code != 0 {
 		t.Fatalf("ended with %d: %s", code, term.err)
 	}
-	if said := term.out.String(); !strings.Contains(said, "123456") || !strings.Contains(said, "diagnosis") {
+	if said := term.out.String(); !strings.Contains(said, "123,456") || !strings.Contains(said, "diagnosis") {
 		t.Errorf("the provider hears neither how many rows came in nor why they wait: %s", said)
 	}
 	want := []string{"manifest residents.yaml", strings.Replace(manifest, "data/", "", 1), "file 居民.csv", strings.Repeat("1,船营\n", 100_000)}
