@@ -345,6 +345,13 @@ func rowsCounted(u policy.Unit) float64 {
 	return unstatedRows
 }
 
+// needsNoNoise reports whether a key names units that its reviewers leave without protection, in rows that belong to
+// others as well. Where nobody else is in the rows, they stay protected: rows as they are never leave.
+func needsNoNoise(d policy.Dataset, key int) bool {
+	others := slices.ContainsFunc(d.Units, func(u policy.Unit) bool { return u.Protection() != policy.Unprotected })
+	return others && d.Units[key].Protection() == policy.Unprotected
+}
+
 // unstatedRows is how many rows a unit counts for in versions that were taken in before caps were.
 const unstatedRows = 8
 
@@ -356,7 +363,7 @@ func (c *checker) fixRows(r *relation, d policy.Dataset, database, alias string)
 	}
 	var keeps []string
 	for i, u := range d.Units {
-		if len(d.Units) > 1 && !u.Unique {
+		if len(d.Units) > 1 && !u.Unique && !needsNoNoise(d, i) {
 			keeps = append(keeps, fmt.Sprintf("row_number() OVER (PARTITION BY %s ORDER BY rowid) <= %.0f", quoteName(UnitColumn(i)), rowsCounted(u)))
 		}
 	}

@@ -5,6 +5,22 @@ import "math"
 // Ranges of numbers, by interval arithmetic over what the entry states of measures. A range decides how much noise a
 // figure needs. It is no promise: a value outside of it is moved to its end before it is added up.
 
+// heldTo is a declared range as far as a unit's cap goes: what is beyond both is cut in any case, and a range that only
+// a few reach makes noise for everybody.
+func heldTo(declared *Range, most float64) *Range {
+	switch {
+	case most <= 0:
+		return declared
+	case declared == nil:
+		return &Range{-most, most}
+	}
+	held := Range{math.Max(declared.Least, -most), math.Min(declared.Most, most)}
+	if held.Least >= held.Most {
+		return declared
+	}
+	return &held
+}
+
 // rangeOfCast is the range of a number that was cast to another type.
 func rangeOfCast(v value, to typ) *Range {
 	switch {

@@ -156,6 +156,9 @@ func (c *checker) scan(n *node) (*relation, error) {
 		r.kind = protected
 		r.rowwise = c.fixRows(r, d, database, alias)
 		for i, u := range d.Units {
+			if c.noised() && needsNoNoise(d, i) {
+				continue
+			}
 			k := unitKey{domain: u.Domain, sql: alias + "." + quoteName(UnitColumn(i)), rows: rowsOf(u), most: rowsCounted(u)}
 			if u.Hashed {
 				k.hash = alias + "." + quoteName(HashColumn(i))

@@ -300,10 +300,15 @@ func (c *checker) columnValue(d policy.Dataset, col policy.Column, sql string, t
 		v.sort, v.sensitive, v.secret, v.semi, v.raw, v.public = freeValue, false, false, false, false, true
 	case col.Class == policy.Identifier:
 		v.sort, v.public = identifierValue, false
+		kept := 0
 		for i, u := range d.Units {
-			if u.Key == col.Name {
-				v.sort, v.domain, v.key = keyValue, u.Domain, i
+			switch none := c.noised() && needsNoNoise(d, i); {
+			case u.Key == col.Name && !none:
+				v.sort, v.domain, v.key = keyValue, u.Domain, kept
+			case none:
+				continue
 			}
+			kept++
 		}
 	case col.Class == policy.FreeText:
 		v.sort = textValue
@@ -320,9 +325,7 @@ func (c *checker) columnValue(d policy.Dataset, col policy.Column, sql string, t
 	if !d.Open {
 		v.listed, v.capped, v.once = col.Values, capOf(d, col), len(d.Units) == 1 && d.Units[0].Unique
 		if t.numeric() {
-			if v.within = rangeOf(col.Bound); v.within == nil && v.capped > 0 {
-				v.within = &Range{-v.capped, v.capped}
-			}
+			v.within = heldTo(rangeOf(col.Bound), v.capped)
 		}
 	}
 	return v

@@ -34,6 +34,7 @@ type Unit struct {
 	Key    string `yaml:"key"`
 
 	Protect string `yaml:"protect"`
+	Rows    int    `yaml:"rows"`
 }
 
 // Column is a column as its provider declares it.
@@ -48,6 +49,7 @@ type Column struct {
 	Title  string   `yaml:"title"`
 	Public bool     `yaml:"public"`
 	Values []string `yaml:"values"`
+	Cap    float64  `yaml:"cap"`
 }
 
 // ParseManifest reads a manifest and refuses fields that it does not know.
