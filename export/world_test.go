@@ -39,7 +39,6 @@ type world struct {
 	asked    int
 	quick    int     // aggregations that bounds settled
 	rest     int     // those in which they left some groups open
-	slow     bool    // bring all evidence always
 	spent    float64 // ρ, by questions of the noised modes
 }
 
@@ -392,7 +391,7 @@ func (w *world) evidence(ctx context.Context, a *Assessment, r guard.Release) (s
 		}
 		return cells, err
 	}
-	if r.Quick == "" || w.slow {
+	if r.Quick == "" {
 		return query(sandbox.Query{SQL: r.SQL})
 	}
 	quick, err := query(sandbox.Query{SQL: r.Quick})

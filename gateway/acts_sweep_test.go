@@ -127,7 +127,7 @@ func TestSweepAfterFaults(t *testing.T) {
 			p.Pass(48 * time.Hour)
 			c := &clumsy{Tables: p.Tables, Recorder: p.Log, failAt: failAt, after: after}
 			acts, err := gateway.NewActs(gateway.ActsParts{
-				Permit: p.Policy, Record: c, Log: p.Log, Grants: p.Policy, Accounts: p.Identity, Catalogue: p.Catalogue,
+				Permit: p.Policy, Record: c, Log: p.Log, Grants: p.Policy, Accounts: p.Identity, Organisations: p.Policy, Catalogue: p.Catalogue,
 				Releases: p.Queue, Jobs: p.Jobs, Ledger: p.Jobs, Budget: p.Budget, Tables: c,
 			})
 			if err != nil {

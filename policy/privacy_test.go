@@ -156,7 +156,7 @@ func TestTheStricterShareHolds(t *testing.T) {
 		share(perturbed, 1)
 		share(secret, 0.25)
 		share(exact, 0)
-		with(Perturbed, "金山数据", 0.1)
+		with(Perturbed, "云杉科技", 0.1)
 		share(perturbed, 1)
 		strict := with(Perturbed, "银海数据", 0.2)
 		share(perturbed, 0.2)
