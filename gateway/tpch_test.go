@@ -73,7 +73,9 @@ func TestTPCH(t *testing.T) {
 					if mode == policy.Perturbed {
 						want = v.Perturbed
 					}
-					if got := verdictOf(a); got != want {
+					// Which groups pass the noisy threshold is drawn, so in perturbed mode how many do is no verdict.
+					some := map[string]bool{"withheld": true, "answered in part": true}
+					if got := verdictOf(a); got != want && !(mode == policy.Perturbed && some[got] && some[want]) {
 						t.Errorf("%s, want %s: %.600s", got, want, a.text)
 					}
 					if want == "answered" && len(a.Rows) == 0 {
