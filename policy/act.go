@@ -22,7 +22,6 @@ const (
 	DatasetDescribe Action = "dataset.describe"
 	DatasetVersions Action = "dataset.versions" // Organisation: the provider; empty for those who may see all
 	DatasetCount    Action = "dataset.count"    // Organisation: the provider; exact numbers of rows
-	DatasetUsage    Action = "dataset.usage"    // Organisation: the provider
 	DatasetApprove  Action = "dataset.approve"  // Organisation: the provider
 	DatasetRefuse   Action = "dataset.refuse"   // Organisation: the provider
 	DatasetWithdraw Action = "dataset.withdraw" // Organisation: the provider

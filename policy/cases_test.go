@@ -297,7 +297,7 @@ func TestEveryActionHasAnAllow(t *testing.T) {
 	}
 	for _, action := range []Action{
 		GrantCreate, GrantRead, GrantList, GrantSuspend, GrantRestore, GrantTerminate, DatasetImport, DatasetList,
-		DatasetVersions, DatasetCount, DatasetUsage, DatasetApprove, DatasetRefuse, DatasetWithdraw,
+		DatasetVersions, DatasetCount, DatasetApprove, DatasetRefuse, DatasetWithdraw,
 		DatasetDescribe, QueryExplain, JobRead, JobList, JobCancel, BudgetRead, BudgetSet, ReleaseList, ReleaseShow, ReleaseApprove,
 		ReleaseRefuse, UserCreate, UserEnable, UserReset, UserRole, UserConfirm, UserRefuse, OrganisationAdmit,
 		OrganisationChanged, OrganisationList, UserDisable, UserUnlock, UserList, AuditRead, AuditVerify, PlatformOperate,

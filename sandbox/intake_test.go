@@ -189,6 +189,7 @@ func TestIntakeCases(t *testing.T) {
 				if err != nil {
 					t.Fatal(cause(err))
 				}
+				approve(t, v, taken.Dataset)
 				c.mustHold(t, v, taken)
 				if c.Hash != "" {
 					if known, ok := hashes[c.Hash]; ok && known != taken.Dataset.Hash {

@@ -173,7 +173,7 @@ func (v *Vault) open(ctx context.Context, name string, number int) (*stored, err
 	err := v.db.NewSelect().Model(&row).
 		Where("name = ? AND version = ? AND state = ?", name, number, policy.VersionApproved).Scan(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("the vault holds no approved version %d of that data set", number)
+		return nil, fmt.Errorf("the vault holds no version %d of that data set that is approved", number)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("find version: %w", err)

@@ -52,6 +52,9 @@ columns:
 		if err != nil {
 			t.Fatal(cause(err))
 		}
+		if len(taken.Weaker) > 0 {
+			approve(t, v, taken.Dataset)
+		}
 		again, err := v.Dataset(t.Context(), "sales")
 		if err != nil {
 			t.Fatal(err)

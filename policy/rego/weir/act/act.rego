@@ -55,15 +55,15 @@ permitted if {
 
 # What a data set is declared to be holds by the authority's word, and a provider's word alone is not enough.
 permitted if {
-	input.action in {"dataset.approve", "dataset.refuse", "dataset.withdraw", "dataset.usage"}
+	input.action in {"dataset.approve", "dataset.refuse", "dataset.withdraw"}
 	person.holds("authority")
 	is_string(input.object.organisation)
 	input.object.organisation != ""
 }
 
-# A provider takes its own data back, and sees how much came in and who uses it.
+# A provider takes its own data back, and sees how much came in.
 permitted if {
-	input.action in {"dataset.withdraw", "dataset.versions", "dataset.count", "dataset.usage"}
+	input.action in {"dataset.withdraw", "dataset.versions", "dataset.count"}
 	person.holds("provider")
 	home
 }
@@ -71,11 +71,6 @@ permitted if {
 permitted if {
 	input.action == "dataset.versions"
 	overseer
-}
-
-permitted if {
-	input.action == "dataset.usage"
-	person.holds("supervisor")
 }
 
 # The catalogue is public; what columns mean is for those who work with them, not for those who run the machines.
