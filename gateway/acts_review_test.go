@@ -70,7 +70,13 @@ func TestLogOfDeclarations(t *testing.T) {
 func TestVersionsShown(t *testing.T) {
 	p := gatewaytest.New(t, storetest.Open(t, storetest.SQLite(t)), gateway.JobOptions{})
 	stranger := gatewaytest.Person("provider")
-	stranger.Subject, stranger.Organisation = "stranger", "bureau"
+	stranger.Subject, stranger.Organisation = "stranger", "railways"
+	_, err := p.Policy.AdmitOrganisation(t.Context(), gatewaytest.Person("authority"), policy.NewOrganisation{
+		Name: stranger.Organisation, Capacities: []policy.Capacity{policy.CapacityProvider}, Reason: "x",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		who   policy.Principal
 		seen  int
@@ -92,7 +98,7 @@ func TestVersionsShown(t *testing.T) {
 			t.Errorf("%s may not know exactly what they know, or the other way round", c.who.Subject)
 		}
 	}
-	err := p.Acts.DecideVersion(t.Context(), stranger, policy.VersionDecision{Dataset: "residents", State: policy.VersionWithdrawn, Reason: "x"})
+	err = p.Acts.DecideVersion(t.Context(), stranger, policy.VersionDecision{Dataset: "residents", State: policy.VersionWithdrawn, Reason: "x"})
 	if problem.Of(err).Code != "policy.forbidden" {
 		t.Errorf("another provider withdrew it: %v", err)
 	}
