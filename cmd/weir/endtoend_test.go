@@ -152,7 +152,7 @@ func TestFromTheFirstAccountToTheVerifiedLog(t *testing.T) {
 	person(t, at, p.url, "li", exitWaiting, "job", "result", o.ID)
 	person(t, at, p.url, "li", exitFailed, "release", "approve", o.ID, "--reason", "my own")
 	shown := person(t, at, p.url, "zhao", 0, "release", "show", o.ID)
-	for _, want := range []string{question, "E1 ", "999"} {
+	for _, want := range []string{question, "min units ", "999"} {
 		if !strings.Contains(shown, want) {
 			t.Errorf("the officer does not see %q:\n%s", want, shown)
 		}
