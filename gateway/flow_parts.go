@@ -77,21 +77,6 @@ func openOnly(schema []policy.Dataset, names []string) []policy.Dataset {
 	return slices.DeleteFunc(only(schema, names), func(d policy.Dataset) bool { return !d.Open })
 }
 
-// protected names those of the data sets that are not declared open, and what tables were made of.
-func protected(schema []policy.Dataset, names []string) []string {
-	var list []string
-	for _, d := range only(schema, names) {
-		switch {
-		case d.Open:
-		case d.Workspace != "":
-			list = append(list, d.Sources...)
-		default:
-			list = append(list, d.Name)
-		}
-	}
-	return list
-}
-
 func dataOf(releases []guard.Release) []string {
 	var names []string
 	for _, r := range releases {

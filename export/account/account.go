@@ -173,21 +173,18 @@ var ErrOpened = errors.New("the accounts are open already")
 // index. each is what a domain may spend: DomainRho, or nothing where answers were given that no account knows
 // of, until an authority sets each domain's.
 func (b *Book) Begin(ctx context.Context, tx bun.Tx, each, index int64) error {
-	f, err := load(ctx, tx, "", nil, true)
+	_, err := load(ctx, tx, "", nil, true)
 	if err == nil {
 		return ErrOpened
 	}
 	if !errors.Is(err, errNone) {
 		return err
 	}
-	f = newFold()
+	f := newFold()
 	if err := f.open(index, each); err != nil {
 		return err
 	}
-	if err := f.save(ctx, tx); err != nil {
-		return err
-	}
-	return nil
+	return f.save(ctx, tx)
 }
 
 // behind refuses everything until the tables were compared with the log.

@@ -304,7 +304,7 @@ func (c *checker) publicFacts(n *node, typed *relation) (*relation, error) {
 		return nil, err
 	}
 	r = c.wrap(r)
-	var list, by []string
+	var list []string
 	alias := c.alias()
 	out := &relation{kind: protected, reads: r.reads, data: r.data, thinned: true}
 	for i, e := range n.Groups {
@@ -314,7 +314,7 @@ func (c *checker) publicFacts(n *node, typed *relation) (*relation, error) {
 				return nil, err
 			}
 		}
-		list, by = append(list, v.sql+" AS c"+itoa(i)), append(by, v.sql)
+		list = append(list, v.sql+" AS c"+itoa(i))
 		v.sql, v.poly, v.cond = alias+".c"+itoa(i), polynomial{}, nil
 		out.cols = append(out.cols, v)
 	}

@@ -1,8 +1,8 @@
 # METADATA
 # description: |
 #   May this person do this? Every act but running a query.
-#   Input: action, person (with capacities: what their organisation is admitted for), object: only the facts that the act
-#   has. An act that no rule names is denied.
+#   Input: action, person (with capacities: what their organisation is admitted for),
+#   object: only the facts that the act has. An act that no rule names is denied.
 package weir.act
 
 import data.weir.person
@@ -192,8 +192,9 @@ permitted if {
 	person.holds("maintainer")
 }
 
-# The authority admits people, and lets them in again. Whoever runs the platform does not, or they could admit themselves
-# as an analyst; nor does the authority admit analysts, or it could be one by the first password that it gave.
+# The authority admits people, and lets them in again. Whoever runs the platform does not, or they
+# could admit themselves as an analyst; nor does the authority admit analysts, or it could be one by
+# the first password that it gave.
 permitted if {
 	input.action in admitting
 	person.holds("authority")
@@ -286,21 +287,21 @@ impartial if {
 	every party in input.object.parties {
 		is_string(party.subject)
 		party.subject != input.person.subject
-		of_another_unit(party)
+		of_another_unit(party, input.person)
 	}
 }
 
-of_another_unit(party) if {
+of_another_unit(party, officer) if {
 	is_string(party.organisation)
-	party.organisation != input.person.organisation
+	party.organisation != officer.organisation
 }
 
-of_another_unit(party) if {
-	party.organisation == input.person.organisation
+of_another_unit(party, officer) if {
+	party.organisation == officer.organisation
 	is_string(party.unit)
-	is_string(input.person.unit)
+	is_string(officer.unit)
 	party.unit != ""
-	party.unit != input.person.unit
+	party.unit != officer.unit
 }
 
 overseer if person.holds("authority")

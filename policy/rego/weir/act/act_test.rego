@@ -55,7 +55,8 @@ test_what_each_role_may_do_to_others if {
 	}
 	allowed.supervisor == {
 		"grant.read", "grant.list", "dataset.list", "dataset.describe", "job.read", "job.list",
-		"release.list", "user.list", "organisation.list", "audit.read", "audit.verify", "usage.read", "usage.list", "budget.read",
+		"release.list", "user.list", "organisation.list", "audit.read", "audit.verify", "usage.read",
+		"usage.list", "budget.read",
 	}
 	allowed.maintainer == {
 		"dataset.list", "job.cancel", "user.disable", "user.unlock", "user.list",
