@@ -53,16 +53,16 @@ var (
 // Event is one thing that happened.
 //
 // Kind, Grant, Job, Object and Facts stand in the tree in clear and for ever: names, codes, limits and digests
-// only, never a value from a data set. Actor and Payload stand outside of it, beside their salts, and the tree
-// holds salted hashes of them: these two can be erased.
+// only, never a value from a data set and never what somebody typed; see Fact. Actor and Payload stand outside of it,
+// beside their salts, and the tree holds salted hashes of them: these two can be erased.
 type Event struct {
-	Kind    string            // what happened, dotted: "job.intent", "job.outcome", "grant.created"
-	Actor   string            // who did it, as the identity provider names them; empty for the platform itself
-	Grant   string            // the grant under which it was done, if any
-	Job     string            // the job that it belongs to, if any
-	Object  string            // what else it was done to, "release/7"
-	Facts   map[string]string // whatever else the log must prove
-	Payload []byte            // what may have to be erased some day, SQL text above all; at most MaxPayload bytes
+	Kind    string // what happened, dotted: "job.intent", "job.outcome", "grant.created"
+	Actor   string // who did it, as the identity provider names them; empty for the platform itself
+	Grant   Fact   // the grant under which it was done, if any
+	Job     Fact   // the job that it belongs to, if any
+	Object  Fact   // what else it was done to, "release/7"
+	Facts   Facts  // whatever else the log must prove
+	Payload []byte // what may have to be erased some day: what people typed, SQL text above all; at most MaxPayload bytes
 }
 
 // MaxPayload is the longest payload of an event, in bytes.
@@ -164,7 +164,7 @@ func (l *Log) Append(ctx context.Context, event Event) (Receipt, error) {
 // An error beside a receipt with a checkpoint says that the erasure is done and on the log, but that the database's
 // files may hold the data until it is less busy. The database's own backups, and PostgreSQL's dead rows until the next VACUUM, are not reached.
 func (l *Log) Erase(ctx context.Context, index int64, actor, reason string) (Receipt, error) {
-	event := Event{Kind: kindErased, Actor: actor, Object: entryName(index), Payload: []byte(reason)}
+	event := Event{Kind: kindErased, Actor: actor, Object: Format("entry/%s", Number(index)), Payload: []byte(reason)}
 	if err := event.check(); err != nil {
 		return Receipt{}, refused(err)
 	}

@@ -70,8 +70,8 @@ func appendN(t testing.TB, log *audit.Log, n int) []audit.Receipt {
 
 func event(i int) audit.Event {
 	return audit.Event{
-		Kind: "job.intent", Actor: fmt.Sprintf("分析员%d", i%3), Grant: "grant/1", Job: fmt.Sprintf("job/%d", i), Object: "dataset/sales",
-		Facts: map[string]string{"sha256": fmt.Sprint(i), "mode": "<exact>"}, Payload: fmt.Appendf(nil, "SELECT %d", i),
+		Kind: "job.intent", Actor: fmt.Sprintf("分析员%d", i%3), Grant: audit.Registered("grant/1"), Job: audit.Registered(fmt.Sprintf("job/%d", i)), Object: audit.Registered("dataset/sales"),
+		Facts: audit.Facts{"sha256": audit.Number(i), "mode": audit.Word("<exact>")}, Payload: fmt.Appendf(nil, "SELECT %d", i),
 	}
 }
 
@@ -118,7 +118,7 @@ func TestAppendGivesReceiptsThatAForeignClientVerifies(t *testing.T) {
 func TestPersonsAndPayloadsAreNotInTheTree(t *testing.T) {
 	db := storetest.Open(t, storetest.SQLite(t))
 	log := open(t, db, options(t))
-	r, err := log.Append(t.Context(), audit.Event{Kind: "job.intent", Actor: "zhang.wei", Payload: []byte("SELECT 'secret'"), Grant: "g7"})
+	r, err := log.Append(t.Context(), audit.Event{Kind: "job.intent", Actor: "zhang.wei", Payload: []byte("SELECT 'secret'"), Grant: audit.Registered("g7")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestPersonsAndPayloadsAreNotInTheTree(t *testing.T) {
 			t.Errorf("the leaf holds %q: %v, want %v", text, !want, want)
 		}
 	}
-	again, err := log.Append(t.Context(), audit.Event{Kind: "job.intent", Actor: "zhang.wei", Payload: []byte("SELECT 'secret'"), Grant: "g7"})
+	again, err := log.Append(t.Context(), audit.Event{Kind: "job.intent", Actor: "zhang.wei", Payload: []byte("SELECT 'secret'"), Grant: audit.Registered("g7")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,17 +206,17 @@ func TestRefusedEvents(t *testing.T) {
 		"kind missing":                 {audit.Event{}, false},
 		"kind without a dot":           {audit.Event{Kind: "job"}, false},
 		"kind in capitals":             {audit.Event{Kind: "Job.intent"}, false},
-		"erasure":                      {audit.Event{Kind: "entry.erased", Object: "entry/0"}, false},
+		"erasure":                      {audit.Event{Kind: "entry.erased", Object: audit.Registered("entry/0")}, false},
 		"actor with NUL":               {audit.Event{Kind: "a.b", Actor: "x\x00"}, false},
 		"actor with a newline":         {audit.Event{Kind: "a.b", Actor: "x\n"}, false},
-		"object not UTF-8":             {audit.Event{Kind: "a.b", Object: "\xff"}, false},
-		"object of 512":                {audit.Event{Kind: "a.b", Object: long(512)}, true},
-		"object of 513":                {audit.Event{Kind: "a.b", Object: long(513)}, false},
-		"fact name":                    {audit.Event{Kind: "a.b", Facts: map[string]string{"A b": ""}}, false},
-		"fact not UTF-8":               {audit.Event{Kind: "a.b", Facts: map[string]string{"a": "\xff"}}, false},
-		"fact with what JSON escapes":  {audit.Event{Kind: "a.b", Facts: map[string]string{"a": "\u2028<&>\x00\"?'"}}, true},
-		"facts that just fit":          {audit.Event{Kind: "a.b", Actor: "x", Payload: []byte("x"), Facts: map[string]string{"a": long(65000)}}, true},
-		"facts that do not":            {audit.Event{Kind: "a.b", Facts: map[string]string{"a": long(65536)}}, false},
+		"object not UTF-8":             {audit.Event{Kind: "a.b", Object: audit.Registered("\xff")}, false},
+		"object of 512":                {audit.Event{Kind: "a.b", Object: audit.Registered(long(512))}, true},
+		"object of 513":                {audit.Event{Kind: "a.b", Object: audit.Registered(long(513))}, false},
+		"fact name":                    {audit.Event{Kind: "a.b", Facts: audit.Facts{"A b": audit.Registered("")}}, false},
+		"fact not UTF-8":               {audit.Event{Kind: "a.b", Facts: audit.Facts{"a": audit.Registered("\xff")}}, false},
+		"fact with what JSON escapes":  {audit.Event{Kind: "a.b", Facts: audit.Facts{"a": audit.Registered("\u2028<&>\x00\"?'")}}, true},
+		"facts that just fit":          {audit.Event{Kind: "a.b", Actor: "x", Payload: []byte("x"), Facts: audit.Facts{"a": audit.Registered(long(65000))}}, true},
+		"facts that do not":            {audit.Event{Kind: "a.b", Facts: audit.Facts{"a": audit.Registered(long(65536))}}, false},
 		"payload of a megabyte":        {audit.Event{Kind: "a.b", Payload: make([]byte, audit.MaxPayload)}, true},
 		"payload of a megabyte and 1 ": {audit.Event{Kind: "a.b", Payload: make([]byte, audit.MaxPayload+1)}, false},
 	} {

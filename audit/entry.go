@@ -50,13 +50,13 @@ func (e Event) check() error {
 	if len(e.Kind) > 64 || !kindPattern.MatchString(e.Kind) {
 		return errors.New("audit event: the kind is not of the form job.intent")
 	}
-	for field, value := range map[string]string{"actor": e.Actor, "grant": e.Grant, "job": e.Job, "object": e.Object} {
+	for field, value := range map[string]string{"actor": e.Actor, "grant": e.Grant.text, "job": e.Job.text, "object": e.Object.text} {
 		if len(value) > 512 || !plain(value) {
 			return fmt.Errorf("audit event %s: the %s is too long or holds control characters", e.Kind, field)
 		}
 	}
 	for name, value := range e.Facts {
-		if len(name) > 64 || !factPattern.MatchString(name) || !utf8.ValidString(value) {
+		if len(name) > 64 || !factPattern.MatchString(name) || !utf8.ValidString(value.text) {
 			return fmt.Errorf("audit event %s: a fact has a name or a value that cannot be written", e.Kind)
 		}
 	}
@@ -81,7 +81,7 @@ func plain(s string) bool { return utf8.ValidString(s) && strings.IndexFunc(s, u
 func (e Event) leaf(at time.Time) leaf {
 	return leaf{
 		Version: leafVersion, Time: at.UTC().Format(time.RFC3339Nano), Kind: e.Kind,
-		Grant: e.Grant, Job: e.Job, Object: e.Object, Facts: e.Facts,
+		Grant: e.Grant.text, Job: e.Job.text, Object: e.Object.text, Facts: e.Facts.texts(),
 	}
 }
 
@@ -104,7 +104,7 @@ func (e Event) seal(index int64, at time.Time) (entryRow, *privateRow, error) {
 	if err != nil {
 		return entryRow{}, nil, err
 	}
-	row := entryRow{Index: index, At: at.UnixNano(), Kind: e.Kind, Grant: e.Grant, Job: e.Job, Object: e.Object, Leaf: text}
+	row := entryRow{Index: index, At: at.UnixNano(), Kind: e.Kind, Grant: l.Grant, Job: l.Job, Object: l.Object, Leaf: text}
 	return row, private, nil
 }
 

@@ -246,17 +246,17 @@ func round(log *audit.Log, n int, states map[string]error) {
 	var mu sync.Mutex
 	for i := range 3 {
 		wait.Go(func() {
-			event := audit.Event{Kind: "job.intent", Job: job(n, i), Actor: "x"}
+			event := audit.Event{Kind: "job.intent", Job: audit.Registered(job(n, i)), Actor: "x"}
 			var err error
 			switch i {
 			case 0:
 				_, err = log.Append(context.Background(), event)
 			case 1:
-				event.Facts = map[string]string{"changes": "yes"}
-				_, err = log.AppendWith(context.Background(), event, insertChange(event.Job))
+				event.Facts = audit.Facts{"changes": audit.Word("yes")}
+				_, err = log.AppendWith(context.Background(), event, insertChange(event.Job.String()))
 			default:
-				event.Facts = map[string]string{"changes": "yes"}
-				_, err = log.AppendWith(context.Background(), event, decline(event.Job))
+				event.Facts = audit.Facts{"changes": audit.Word("yes")}
+				_, err = log.AppendWith(context.Background(), event, decline(event.Job.String()))
 			}
 			mu.Lock()
 			states[job(n, i)] = err

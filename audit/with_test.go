@@ -78,7 +78,7 @@ func together(t *testing.T, log *audit.Log, db *bun.DB) {
 }
 
 func changing(job string) audit.Event {
-	return audit.Event{Kind: "job.intent", Job: job, Facts: map[string]string{"changes": "yes"}}
+	return audit.Event{Kind: "job.intent", Job: audit.Registered(job), Facts: audit.Facts{"changes": audit.Word("yes")}}
 }
 
 func TestAChangeAndItsEntryAreOne(t *testing.T) {

@@ -312,13 +312,38 @@ func (q *Queue) Forget(ctx context.Context, jobs []string) error {
 	if len(jobs) == 0 {
 		return nil
 	}
-	_, err := q.db.NewUpdate().Model((*row)(nil)).Set("state = ?", forgotten).
-		Set("subject = '', sql = '', literals = '[]', checks = '[]', result = '{}', officer = '', reason = ''").
-		Where("id IN (?)", bun.List(jobs)).Exec(ctx)
+	_, err := forgetting(q.db).Where("id IN (?)", bun.List(jobs)).Exec(ctx)
 	if err != nil {
 		return fmt.Errorf("forget results: %w", err)
 	}
 	return nil
+}
+
+// RefuseGrant refuses what waits under a grant that has ended. No officer decided, so none is named. It gives the number
+// of results that it refused.
+func (q *Queue) RefuseGrant(ctx context.Context, grant string) (int, error) {
+	done, err := q.db.NewUpdate().Model((*row)(nil)).Set("state = ?", refused).Set("decided_at = ?", q.clock().UTC()).
+		Set("reason = ?", "grant ended").Where("grant_id = ? AND state = ?", grant, string(StateWaiting)).Exec(ctx)
+	return affected(done, err, "refuse what waits")
+}
+
+// ForgetGrant does what Forget does, with all results of a grant. It gives their number.
+func (q *Queue) ForgetGrant(ctx context.Context, grant string) (int, error) {
+	done, err := forgetting(q.db).Where("grant_id = ? AND state <> ?", grant, forgotten).Exec(ctx)
+	return affected(done, err, "forget results")
+}
+
+func affected(done sql.Result, err error, what string) (int, error) {
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", what, err)
+	}
+	n, err := done.RowsAffected()
+	return int(n), err
+}
+
+func forgetting(db *bun.DB) *bun.UpdateQuery {
+	return db.NewUpdate().Model((*row)(nil)).Set("state = ?", forgotten).
+		Set("subject = '', sql = '', literals = '[]', checks = '[]', result = '{}', officer = '', reason = ''")
 }
 
 func (q *Queue) find(ctx context.Context, db bun.IDB, id string) (row, error) {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 
 // Grants keeps the grants; policy.Engine does. Each method asks the rules for itself as well.
 type Grants interface {
+	Register
 	CreateGrant(ctx context.Context, who policy.Principal, grant policy.Grant) (policy.Grant, error)
 	Grant(ctx context.Context, who policy.Principal, id string) (policy.Grant, error)
 	PrivacySpent(ctx context.Context, who policy.Principal, id string) (map[string]float64, error)
@@ -28,7 +30,9 @@ type Grants interface {
 	Suspend(ctx context.Context, who policy.Principal, id, reason string) error
 	Restore(ctx context.Context, who policy.Principal, id, reason string) error
 	Terminate(ctx context.Context, who policy.Principal, id, reason string) error
-	Ended(ctx context.Context, grants []string) ([]string, error)
+	Hold(ctx context.Context, who policy.Principal, id, reason string) error
+	Lift(ctx context.Context, who policy.Principal, id, reason string) error
+	End(ctx context.Context, who policy.Principal, id string) (end *policy.Ending, held bool, err error)
 	Behind(ctx context.Context, grant string) (subjects, datasets []string, err error)
 }
 
@@ -79,11 +83,14 @@ type ReleaseQueue interface {
 	Show(ctx context.Context, id string) (export.Offer, error)
 	Approve(ctx context.Context, id string, officer policy.Principal, reason string) error
 	Refuse(ctx context.Context, id string, officer policy.Principal, reason string) error
+	RefuseGrant(ctx context.Context, grant string) (int, error)
+	ForgetGrant(ctx context.Context, grant string) (int, error)
 }
 
 // Stopper stops what runs; Jobs does.
 type Stopper interface {
 	StopGrant(ctx context.Context, grant string) error
+	EndGrant(ctx context.Context, grant string) error
 	StopAccount(ctx context.Context, account string) error
 	Cancel(ctx context.Context, id string) (Job, error)
 	Settle(ctx context.Context, id string) (Job, error)
@@ -92,7 +99,6 @@ type Stopper interface {
 
 // Workspaces keeps the tables that jobs leave behind; sandbox.Workspaces does.
 type Workspaces interface {
-	Grants(ctx context.Context) ([]string, error)
 	List(ctx context.Context, owner sandbox.Owner) ([]sandbox.Kept, error)
 	Delete(ctx context.Context, owner sandbox.Owner) ([]sandbox.Kept, error)
 }
@@ -106,6 +112,8 @@ type ActsParts struct {
 	Accounts Accounts
 
 	Organisations Organisations
+	Endings       Endings
+	Grace         time.Duration // for which what was made under a grant is kept after its end
 
 	Catalogue Catalogue
 	Releases  ReleaseQueue
@@ -141,14 +149,19 @@ const conclude = 30 * time.Second
 type deed struct {
 	action  policy.Action
 	object  policy.Object // what the rules must know
-	grant   string        // from here on what the log says: names and numbers, for ever
-	job     string
-	about   string
-	facts   map[string]string
-	private string // what may have to be erased some day: reasons, people's names
+	grant   audit.Fact    // from here on what the log says for ever
+	job     audit.Fact
+	about   audit.Fact
+	facts   audit.Facts
+	private string // what may have to be erased some day: reasons, people's names, whatever was typed
+	made    *made  // what the outcome can say and the intent could not
+}
 
-	// found, where it is set, says after the deed what only the deed brought out: facts, and what may have to be erased.
-	found func() (facts map[string]string, private string)
+// made is what a deed has brought into being, and what the log then calls it. Whoever does the deed fills it in.
+type made struct {
+	grant, about audit.Fact
+	facts        audit.Facts
+	private      string // what may have to be erased some day
 }
 
 // act does one thing. It is the only way in which anything but a query happens.
@@ -184,7 +197,7 @@ func perform(ctx context.Context, a *Acts, who policy.Principal, d deed, do func
 // for the person; the operation log hears of it.
 func (a *Acts) refused(ctx context.Context, who policy.Principal, d deed, why error) error {
 	event := d.event(who, "refused")
-	event.Facts = d.with("code", problem.Of(why).Code)
+	event.Facts = d.with("code", audit.Code(why))
 	if _, err := a.Record.Append(ctx, event); err != nil {
 		return fmt.Errorf("%w (and the refusal is not on the log: %w)", why, err)
 	}
@@ -201,25 +214,23 @@ func (d deed) event(who policy.Principal, stage string) audit.Event {
 func (d deed) outcome(who policy.Principal, intent audit.Receipt, failure error) audit.Event {
 	event := d.event(who, "outcome")
 	event.Payload = nil // it stands with the intent
-	event.Facts = d.with("intent", fmt.Sprint(intent.Index))
-	event.Facts["outcome"] = "done"
+	event.Facts = d.with("intent", audit.Number(intent.Index))
+	event.Facts["outcome"] = audit.Word("done")
 	if failure != nil {
-		event.Facts["outcome"], event.Facts["code"] = "failed", problem.Of(failure).Code
+		event.Facts["outcome"], event.Facts["code"] = audit.Word("failed"), audit.Code(failure)
 		return event
 	}
-	if d.found != nil {
-		facts, private := d.found()
-		maps.Copy(event.Facts, facts)
-		event.Payload = []byte(private)
+	if d.made != nil {
+		event.Grant, event.Object = cmp.Or(d.made.grant, d.grant), cmp.Or(d.made.about, d.about)
+		maps.Copy(event.Facts, d.made.facts)
+		event.Payload = []byte(d.made.private)
 	}
 	return event
 }
 
 // with gives the facts and one more.
-func (d deed) with(name, value string) map[string]string {
-	facts := map[string]string{name: value}
-	for n, v := range d.facts {
-		facts[n] = v
-	}
+func (d deed) with(name string, value audit.Fact) audit.Facts {
+	facts := audit.Facts{name: value}
+	maps.Copy(facts, d.facts)
 	return facts
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"weir/audit"
 	"weir/gateway/identity"
 	"weir/internal/problem"
 	"weir/policy"
@@ -90,11 +91,11 @@ func (w wish) object() policy.Object {
 
 func (w wish) deed(proposed bool) deed {
 	d := deed{
-		action: w.action, object: w.object(), about: "account",
-		facts: map[string]string{"roles": roleList(w.account.Roles)}, private: w.account.Name + ": " + w.reason,
+		action: w.action, object: w.object(), about: audit.Word("account"),
+		facts: audit.Facts{"roles": roleList(w.account.Roles)}, private: w.account.Name + ": " + w.reason,
 	}
 	if proposed {
-		d.facts["proposed"] = "true"
+		d.facts["proposed"] = audit.Word("true")
 	}
 	return d
 }
@@ -134,20 +135,23 @@ func (a *Acts) propose(ctx context.Context, who policy.Principal, w wish) (Admis
 
 // ListProposals shows what waits for a second person.
 func (a *Acts) ListProposals(ctx context.Context, who policy.Principal) ([]identity.Proposal, error) {
-	return act(ctx, a, who, deed{action: policy.UserList, about: "proposals"}, a.Accounts.Proposals)
+	return act(ctx, a, who, deed{action: policy.UserList, about: audit.Word("proposals")}, a.Accounts.Proposals)
 }
 
 // ConfirmProposal does what another person of the authority proposed. It must be allowed now as if it were asked for now:
 // an organisation may have lost its capacity since.
 func (a *Acts) ConfirmProposal(ctx context.Context, who policy.Principal, id string) (Admission, error) {
-	d := deed{action: policy.UserConfirm, about: "account"}
+	d := deed{action: policy.UserConfirm, about: audit.Word("account")}
 	p, err := a.Accounts.Proposal(ctx, id)
 	if err != nil {
 		return Admission{}, a.refused(ctx, who, d, a.absent(ctx, who, d.action, err))
 	}
 	w := wish{kind: p.Kind, account: p.Account}
 	d.object = policy.Object{Owner: p.By}
-	d.facts, d.private = map[string]string{"kind": string(p.Kind), "roles": roleList(p.Account.Roles)}, p.Account.Name
+	d.facts, d.private = audit.Facts{
+		"kind":  audit.OneOf(p.Kind, identity.ProposeCreate, identity.ProposeEnable, identity.ProposeReset, identity.ProposeRole),
+		"roles": roleList(p.Account.Roles),
+	}, p.Account.Name
 	if p.By == who.Subject || p.Account.Name == who.Subject {
 		return Admission{}, a.refused(ctx, who, d, problem.New("policy.own-account"))
 	}
@@ -166,7 +170,7 @@ func (a *Acts) ConfirmProposal(ctx context.Context, who policy.Principal, id str
 
 // RefuseProposal does away with what somebody proposed; whoever proposed it may, too.
 func (a *Acts) RefuseProposal(ctx context.Context, who policy.Principal, id, reason string) error {
-	d := deed{action: policy.UserRefuse, about: "account", private: reason}
+	d := deed{action: policy.UserRefuse, about: audit.Word("account"), private: reason}
 	return perform(ctx, a, who, d, func(ctx context.Context) error { return a.Accounts.Refuse(ctx, id, who.Subject) })
 }
 

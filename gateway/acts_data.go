@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 
+	"weir/audit"
 	"weir/internal/problem"
 	"weir/policy"
 	"weir/sandbox"
@@ -29,7 +30,7 @@ func (a *Acts) ImportDataset(ctx context.Context, who policy.Principal, upload U
 	// Nothing of a stranger's is parsed: first, may they import at all? The provider that the manifest names is asked for
 	// below.
 	own := deed{
-		action: policy.DatasetImport, object: policy.Object{Organisation: who.Organisation}, about: "dataset/unnamed",
+		action: policy.DatasetImport, object: policy.Object{Organisation: who.Organisation}, about: audit.Word("dataset"),
 	}
 	if err := a.Permit.Permit(ctx, who, own.action, own.object); err != nil {
 		return policy.Version{}, a.refused(ctx, who, own, err)
@@ -42,22 +43,24 @@ func (a *Acts) ImportDataset(ctx context.Context, who policy.Principal, upload U
 		return policy.Version{}, problem.New("gateway.manifest-file")
 	}
 	d := deed{
-		action: policy.DatasetImport,
-		object: policy.Object{Organisation: head.Provider},
-		about:  "dataset/" + loggable(head.Name),
+		action:  policy.DatasetImport,
+		object:  policy.Object{Organisation: head.Provider},
+		about:   audit.Word("dataset"),
+		private: head.Name,
+		made:    &made{},
 	}
 	if err := a.Permit.Permit(ctx, who, d.action, d.object); err != nil && refusal(err) { // they may import, but not for whom it names
 		wrong := problem.New("gateway.manifest-provider", "own", who.Organisation).Because(err)
 		return policy.Version{}, a.refused(ctx, who, d, wrong)
 	}
-	var taken policy.Version
-	d.found = func() (map[string]string, string) { return declared(taken) }
 	return act(ctx, a, who, d, func(ctx context.Context) (policy.Version, error) {
 		content, err := upload.File()
 		if err != nil {
 			return policy.Version{}, err
 		}
-		taken, err = a.Catalogue.Receive(ctx, upload.Manifest, content)
+		taken, err := a.Catalogue.Receive(ctx, upload.Manifest, content)
+		d.made.about = audit.Format("dataset/%s", audit.Registered(taken.Name))
+		d.made.facts, d.made.private = declared(taken)
 		return taken, err
 	})
 }
@@ -153,14 +156,6 @@ func (a *Acts) granted(ctx context.Context, datasets []policy.GrantedDataset) er
 		}
 	}
 	return nil
-}
-
-// loggable keeps a name that somebody sent off the log unless it is a plain one.
-func loggable(name string) string {
-	if !fileName.MatchString(name) {
-		return "unnamed"
-	}
-	return name
 }
 
 // refusal reports whether nothing was done because it was not allowed or made no sense.

@@ -12,25 +12,49 @@ import (
 	"weir/policy"
 )
 
-// LogReader reads and proves the log; audit.Log does.
+// LogReader reads and proves the log, and erases what is personal in it; audit.Log does.
 type LogReader interface {
 	Search(ctx context.Context, filter audit.Filter) ([]audit.Record, error)
 	Checkpoint(ctx context.Context) ([]byte, error)
 	Tile(ctx context.Context, tile tlog.Tile) ([]byte, error)
 	Inclusion(ctx context.Context, index int64) (audit.Receipt, error)
 	Consistency(ctx context.Context, from, to int64) (tlog.TreeProof, error)
+	Erase(ctx context.Context, index int64, actor, reason string) (audit.Receipt, error)
 	Verify(ctx context.Context, progress func(done, total int64)) (audit.Report, error)
 }
 
 // SearchLog shows entries of the log, and is itself on it. What was searched for is not: it can name a person.
 func (a *Acts) SearchLog(ctx context.Context, who policy.Principal, filter audit.Filter) ([]audit.Record, error) {
-	d := deed{action: policy.AuditRead, about: "log"}
+	d := deed{action: policy.AuditRead, about: audit.Word("log")}
 	return act(ctx, a, who, d, func(ctx context.Context) ([]audit.Record, error) { return a.Log.Search(ctx, filter) })
 }
 
+// EraseEntry destroys who did it and what was typed in an entry of the log, for somebody whose data must go. The entry and
+// all proofs stay; the erasure is an entry of its own. Nobody erases what they did themselves.
+func (a *Acts) EraseEntry(ctx context.Context, who policy.Principal, index int64, reason string) error {
+	d := deed{
+		action: policy.AuditErase, object: policy.Object{Owner: nobody},
+		about: audit.Format("entry/%s", audit.Number(index)), private: reason,
+	}
+	found, err := a.Log.Search(ctx, audit.Filter{After: index, Limit: 1})
+	if err != nil {
+		return err
+	}
+	if len(found) == 1 && found[0].Index == index && found[0].Actor != "" {
+		d.object.Owner = found[0].Actor
+	}
+	return perform(ctx, a, who, d, func(ctx context.Context) error {
+		_, err := a.Log.Erase(context.WithoutCancel(ctx), index, who.Subject, reason)
+		return err
+	})
+}
+
+// nobody is who did what the platform did by itself. No account is called so: names have no spaces.
+const nobody = "the platform"
+
 // VerifyLog recomputes the whole log.
 func (a *Acts) VerifyLog(ctx context.Context, who policy.Principal) (audit.Report, error) {
-	d := deed{action: policy.AuditVerify, about: "log"}
+	d := deed{action: policy.AuditVerify, about: audit.Word("log")}
 	return act(ctx, a, who, d, func(ctx context.Context) (audit.Report, error) { return a.Log.Verify(ctx, nil) })
 }
 
@@ -51,7 +75,7 @@ func (a *Acts) Tile(ctx context.Context, who policy.Principal, tile tlog.Tile) (
 		}
 		return a.Log.Tile(ctx, tile)
 	}
-	d := deed{action: policy.AuditRead, about: tile.Path()}
+	d := deed{action: policy.AuditRead, about: audit.Registered(tile.Path())}
 	return act(ctx, a, who, d, func(ctx context.Context) ([]byte, error) { return a.Log.Tile(ctx, tile) })
 }
 

@@ -2,9 +2,8 @@ package gateway
 
 import (
 	"context"
-	"slices"
-	"strings"
 
+	"weir/audit"
 	"weir/policy"
 )
 
@@ -16,8 +15,8 @@ func (a *Acts) ListOrganisations(ctx context.Context, who policy.Principal) ([]p
 // AdmitOrganisation makes an organisation known.
 func (a *Acts) AdmitOrganisation(ctx context.Context, who policy.Principal, wanted policy.NewOrganisation) (policy.Organisation, error) {
 	d := deed{
-		action: policy.OrganisationAdmit, about: "organisation", private: wanted.Name + ": " + wanted.Reason,
-		facts: map[string]string{"capacities": capacityList(wanted.Capacities)},
+		action: policy.OrganisationAdmit, about: audit.Word("organisation"), private: wanted.Name + ": " + wanted.Reason,
+		facts: audit.Facts{"capacities": capacityList(wanted.Capacities)},
 	}
 	return act(ctx, a, who, d, func(ctx context.Context) (policy.Organisation, error) {
 		return a.Organisations.AdmitOrganisation(ctx, who, wanted)
@@ -27,8 +26,8 @@ func (a *Acts) AdmitOrganisation(ctx context.Context, who policy.Principal, want
 // ChangeOrganisation changes what an organisation is admitted for, or makes it another, which has its people then.
 func (a *Acts) ChangeOrganisation(ctx context.Context, who policy.Principal, id string, change policy.OrganisationChange) (policy.Organisation, error) {
 	d := deed{
-		action: policy.OrganisationChanged, about: "organisation", private: id + ": " + change.Reason,
-		facts: map[string]string{"added": capacityList(change.Add), "ended": capacityList(change.End)},
+		action: policy.OrganisationChanged, about: audit.Word("organisation"), private: id + ": " + change.Reason,
+		facts: audit.Facts{"added": capacityList(change.Add), "ended": capacityList(change.End)},
 	}
 	return act(ctx, a, who, d, func(ctx context.Context) (policy.Organisation, error) {
 		ctx = context.WithoutCancel(ctx)
@@ -41,11 +40,10 @@ func (a *Acts) ChangeOrganisation(ctx context.Context, who policy.Principal, id 
 	})
 }
 
-func capacityList(capacities []policy.Capacity) string {
-	names := make([]string, len(capacities))
+func capacityList(capacities []policy.Capacity) audit.Fact {
+	names := make([]audit.Fact, len(capacities))
 	for i, c := range capacities {
-		names[i] = string(c)
+		names[i] = audit.OneOf(c, policy.CapacityAuthority, policy.CapacityProvider, policy.CapacityOperator, policy.CapacityReview, policy.CapacitySupervision, policy.CapacityMaintenance, policy.CapacityRescue)
 	}
-	slices.Sort(names)
-	return strings.Join(names, ",")
+	return audit.List(names...)
 }

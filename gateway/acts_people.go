@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"weir/audit"
 	"weir/gateway/identity"
@@ -30,7 +29,7 @@ func (a *Acts) SignIn(ctx context.Context, c identity.Credentials) (identity.Tok
 // failedSignIn puts a failure on the log. The name stands there only if an account has it: people type passwords
 // into the field for names.
 func (a *Acts) failedSignIn(ctx context.Context, name string, why error) error {
-	event := audit.Event{Kind: "session.refused", Facts: map[string]string{"code": problem.Of(why).Code}}
+	event := audit.Event{Kind: "session.refused", Facts: audit.Facts{"code": audit.Code(why)}}
 	accounts, err := a.Accounts.Accounts(ctx)
 	if err != nil {
 		return errors.Join(why, err)
@@ -80,7 +79,7 @@ func (a *Acts) note(ctx context.Context, who policy.Principal, kind string) erro
 
 // DisableAccount ends everything that an account could do, at once, and every job of it.
 func (a *Acts) DisableAccount(ctx context.Context, who policy.Principal, name, reason string) error {
-	d := deed{action: policy.UserDisable, about: "account", private: name + ": " + reason}
+	d := deed{action: policy.UserDisable, about: audit.Word("account"), private: name + ": " + reason}
 	account, err := a.account(ctx, name)
 	if err != nil && problem.Of(err).Code != "identity.no-such-account" {
 		return err
@@ -100,7 +99,7 @@ func (a *Acts) DisableAccount(ctx context.Context, who policy.Principal, name, r
 
 // UnlockAccount forgets the failed attempts to sign in to an account, so that its owner need not wait any longer.
 func (a *Acts) UnlockAccount(ctx context.Context, who policy.Principal, name string) error {
-	d := deed{action: policy.UserUnlock, about: "account", private: name}
+	d := deed{action: policy.UserUnlock, about: audit.Word("account"), private: name}
 	account, err := a.account(ctx, name)
 	if err != nil && problem.Of(err).Code != "identity.no-such-account" {
 		return err
@@ -111,7 +110,7 @@ func (a *Acts) UnlockAccount(ctx context.Context, who policy.Principal, name str
 
 // ListAccounts shows the accounts: all, or those of the person's own organisation.
 func (a *Acts) ListAccounts(ctx context.Context, who policy.Principal) ([]identity.Account, error) {
-	d := deed{action: policy.UserList, about: "account"}
+	d := deed{action: policy.UserList, about: audit.Word("account")}
 	own := a.Permit.Permit(ctx, who, d.action, d.object) != nil
 	if own {
 		d.object.Organisation = who.Organisation
@@ -137,11 +136,10 @@ func (a *Acts) account(ctx context.Context, name string) (identity.Account, erro
 	return accounts[i], nil
 }
 
-func roleList(roles []policy.Role) string {
-	names := make([]string, len(roles))
+func roleList(roles []policy.Role) audit.Fact {
+	names := make([]audit.Fact, len(roles))
 	for i, role := range roles {
-		names[i] = string(role)
+		names[i] = audit.OneOf(role, policy.Roles...)
 	}
-	slices.Sort(names)
-	return strings.Join(names, ",")
+	return audit.List(names...)
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"weir/audit"
@@ -121,15 +122,25 @@ func (a *Acts) decide(ctx context.Context, who policy.Principal, action policy.A
 
 // offer reads an offer and prepares what is to be done about it. It shows nothing yet.
 func (a *Acts) offer(ctx context.Context, who policy.Principal, action policy.Action, id string) (export.Offer, deed, error) {
-	d := deed{action: action, about: "release/" + id}
+	d := deed{action: action, about: audit.Word("release")}
 	offer, err := a.Releases.Show(ctx, id)
 	if err != nil {
+		d.private = fmt.Sprintf("release %q", id)
 		return export.Offer{}, d, a.refused(ctx, who, d, a.absent(ctx, who, action, err))
 	}
 	d.object = policy.Object{Operator: offer.Operator, Owner: offer.Owner}
-	d.grant, d.job = offer.Grant, offer.Job
+	d.about = audit.Format("release/%s", audit.Registered(offer.ID))
+	d.grant, d.job = grantFact(ctx, a.Grants, offer.Grant), audit.Registered(offer.Job)
 	if d.object.Parties, err = a.parties(ctx, offer.Grant); err != nil {
 		return export.Offer{}, d, err
+	}
+	if action != policy.ReleaseRefuse { // to refuse is what the end of the grant would do
+		if err := a.Grants.Usable(ctx, offer.Grant); err != nil {
+			if forbidden := a.Permit.Permit(ctx, who, action, d.object); forbidden != nil {
+				err = forbidden
+			}
+			return export.Offer{}, d, a.refused(ctx, who, d, err)
+		}
 	}
 	return offer, d, nil
 }
@@ -145,12 +156,14 @@ func (a *Acts) absent(ctx context.Context, who policy.Principal, action policy.A
 
 // CancelJob stops a queued or running job.
 func (a *Acts) CancelJob(ctx context.Context, who policy.Principal, id string) (Job, error) {
-	d := deed{action: policy.JobCancel, job: id}
+	d := deed{action: policy.JobCancel, about: audit.Word("job")}
 	job, err := a.Jobs.Find(ctx, id)
 	if err != nil {
+		d.private = fmt.Sprintf("job %q", id)
 		return Job{}, unknownJob(a.refused(ctx, who, d, a.absent(ctx, who, policy.JobCancel, err)))
 	}
-	d.object, d.grant = policy.Object{Operator: job.Operator, Owner: job.Owner}, job.Grant
+	d.object = policy.Object{Operator: job.Operator, Owner: job.Owner}
+	d.job, d.grant = audit.Registered(job.ID), grantFact(ctx, a.Grants, job.Grant)
 	job, err = act(ctx, a, who, d, func(ctx context.Context) (Job, error) {
 		return a.Jobs.Cancel(context.WithoutCancel(ctx), id)
 	})

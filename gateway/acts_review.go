@@ -7,9 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
+	"weir/audit"
 	"weir/internal/problem"
 	"weir/policy"
 )
@@ -57,9 +56,10 @@ func (a *Acts) DecideVersion(ctx context.Context, who policy.Principal, decision
 	if err != nil {
 		return err
 	}
-	d := deed{action: action, about: "dataset/unnamed", private: decision.Reason}
+	d := deed{action: action, about: audit.Word("dataset"), private: decision.Reason, made: &made{}}
 	if len(versions) > 0 {
-		d.about, d.object.Organisation = "dataset/"+versions[0].Name, versions[0].Provider
+		d.about = audit.Format("dataset/%s", audit.Registered(versions[0].Name))
+		d.object.Organisation = versions[0].Provider
 	}
 	if i := slices.IndexFunc(versions, func(v policy.Version) bool { return v.Version == decision.Version }); i >= 0 {
 		d.object.Organisation = versions[i].Provider
@@ -69,42 +69,46 @@ func (a *Acts) DecideVersion(ctx context.Context, who policy.Principal, decision
 		return a.refused(ctx, who, d, err)
 	}
 	if len(versions) == 0 {
-		return problem.New("sandbox.unknown-dataset", "name", loggable(decision.Dataset))
+		return problem.New("sandbox.unknown-dataset", "name", decision.Dataset)
 	}
-	var changed []policy.Version
-	d.found = func() (map[string]string, string) {
-		var numbers []string
-		for _, v := range changed {
-			numbers = append(numbers, strconv.Itoa(v.Version))
+	return perform(ctx, a, who, d, func(ctx context.Context) error {
+		changed, err := a.Catalogue.Decide(ctx, decision)
+		if err != nil {
+			return err
 		}
-		return map[string]string{"versions": strings.Join(numbers, ","), "state": string(decision.State)}, ""
-	}
-	return perform(ctx, a, who, d, func(ctx context.Context) (err error) {
-		changed, err = a.Catalogue.Decide(ctx, decision)
-		return err
+		numbers := make([]audit.Fact, len(changed))
+		for i, v := range changed {
+			numbers[i] = audit.Number(v.Version)
+		}
+		d.made.facts = audit.Facts{"versions": audit.List(numbers...), "state": stateFact(decision.State)}
+		return nil
 	})
 }
 
 // declared is what the log says of a version: whose it is, its number, the hash of its content and of its declaration,
 // for ever; and the declaration itself, which holds a provider's own words, so that it can be erased.
-func declared(v policy.Version) (facts map[string]string, private string) {
+func declared(v policy.Version) (facts audit.Facts, private string) {
 	text, err := json.Marshal(v.Declaration())
 	if err != nil { // of plain values, so it cannot be
 		text = []byte("{}")
 	}
 	digest := sha256.Sum256(text)
-	facts = map[string]string{
-		"provider": v.Provider, "version": strconv.Itoa(v.Version), "hash": v.Hash,
-		"declaration": hex.EncodeToString(digest[:]), "state": string(v.State),
+	facts = audit.Facts{
+		"provider": audit.Registered(v.Provider), "version": audit.Number(v.Version), "hash": audit.Digest(v.Hash),
+		"declaration": audit.Digest(hex.EncodeToString(digest[:])), "state": stateFact(v.State),
 	}
-	var kinds []string
+	var kinds []audit.Fact
 	for _, w := range v.Weaker {
-		if !slices.Contains(kinds, string(w.What)) {
-			kinds = append(kinds, string(w.What))
+		if kind := audit.OneOf(w.What, policy.WeakeningKinds...); !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
 		}
 	}
 	if len(kinds) > 0 {
-		facts["weaker"] = strings.Join(kinds, ",")
+		facts["weaker"] = audit.List(kinds...)
 	}
 	return facts, string(text)
+}
+
+func stateFact(state policy.VersionState) audit.Fact {
+	return audit.OneOf(state, policy.VersionWaiting, policy.VersionApproved, policy.VersionRefused, policy.VersionWithdrawn)
 }

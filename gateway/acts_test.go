@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -332,6 +333,40 @@ var scenes = []scene{
 			list, err := a.Budgets(ctx, who, "")
 			return len(list), err
 		}, nil},
+	{"hold grant", "supervisor", "officer", "policy.forbidden", nothing,
+		func(ctx context.Context, a *gateway.Acts, who policy.Principal, p *gatewaytest.Platform, _ string) (any, error) {
+			g, err := a.HoldGrant(ctx, who, p.Grant.ID, "reason of 李四")
+			return g.ID, err
+		},
+		func(t *testing.T, p *gatewaytest.Platform, _ string) bool {
+			_, held, err := p.Policy.End(t.Context(), gatewaytest.Person("authority"), p.Grant.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return held
+		}},
+	{"lift grant", "authority", "maintainer", "policy.forbidden",
+		func(t *testing.T, p *gatewaytest.Platform) string {
+			if err := p.Policy.Hold(t.Context(), gatewaytest.Person("supervisor"), p.Grant.ID, "x"); err != nil {
+				t.Fatal(err)
+			}
+			return ""
+		},
+		func(ctx context.Context, a *gateway.Acts, who policy.Principal, p *gatewaytest.Platform, _ string) (any, error) {
+			g, err := a.LiftGrant(ctx, who, p.Grant.ID, "reason of 李四")
+			return g.ID, err
+		},
+		func(t *testing.T, p *gatewaytest.Platform, _ string) bool {
+			_, held, err := p.Policy.End(t.Context(), gatewaytest.Person("authority"), p.Grant.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return !held
+		}},
+	{"erase entry", "authority", "supervisor", "policy.forbidden", written("analyst"),
+		func(ctx context.Context, a *gateway.Acts, who policy.Principal, _ *gatewaytest.Platform, id string) (any, error) {
+			return "", a.EraseEntry(ctx, who, entryOf(id), "reason of 李四")
+		}, erased},
 	{"search log", "supervisor", "maintainer", "policy.forbidden", nothing,
 		func(ctx context.Context, a *gateway.Acts, who policy.Principal, _ *gatewaytest.Platform, _ string) (any, error) {
 			list, err := a.SearchLog(ctx, who, audit.Filter{})
@@ -353,6 +388,53 @@ var scenes = []scene{
 			tile, err := a.Tile(ctx, who, tlog.Tile{H: 8, L: -1, N: 0, W: 1})
 			return len(tile), err
 		}, nil},
+}
+
+// written puts an entry of somebody on the log, the first.
+func written(actor string) func(*testing.T, *gatewaytest.Platform) string {
+	return func(t *testing.T, p *gatewaytest.Platform) string {
+		receipt, err := p.Log.Append(t.Context(), audit.Event{Kind: "test.entry", Actor: actor, Payload: []byte("of 李四")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strconv.FormatInt(receipt.Index, 10)
+	}
+}
+
+func entryOf(id string) int64 {
+	index, err := strconv.ParseInt(id, 10, 64)
+	if err != nil {
+		panic(err)
+	}
+	return index
+}
+
+func erased(t *testing.T, p *gatewaytest.Platform, id string) bool {
+	found, err := p.Log.Search(t.Context(), audit.Filter{After: entryOf(id), Limit: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found[0].Erased && found[0].Actor == "" && found[0].Payload == nil
+}
+
+// TestNobodyErasesTheirOwnTraces: the authority erases what others did, and what the platform did by itself.
+func TestNobodyErasesTheirOwnTraces(t *testing.T) {
+	for actor, want := range map[string]string{"authority": "policy.own-entry", "analyst": "", "": ""} {
+		p := gatewaytest.New(t, storetest.Open(t, storetest.SQLite(t)), gateway.JobOptions{})
+		id := written(actor)(t, p)
+		if err := p.Acts.EraseEntry(t.Context(), gatewaytest.Person("authority"), entryOf(id), "request of 李四"); codeOf(err) != want {
+			t.Errorf("an entry of %q: %v", actor, err)
+		}
+		if erased(t, p, id) != (want == "") {
+			t.Errorf("an entry of %q is erased: %v", actor, want != "")
+		}
+		if want == "" && !slices.Contains(p.Kinds(t), "entry.erased") {
+			t.Errorf("on the log: %v", p.Kinds(t))
+		}
+		if err := p.Acts.EraseEntry(t.Context(), gatewaytest.Person("authority"), 1000, "x"); codeOf(err) != "audit.nothing-to-erase" {
+			t.Errorf("an entry that is not there: %v", err)
+		}
+	}
 }
 
 // TestNoActWithoutTheLog fails the log at every append in turn, until the act succeeds.
@@ -381,7 +463,8 @@ func TestNoActWithoutTheLog(t *testing.T) {
 					if err != nil || s.done != nil && !wasDone || s.done == nil && zero(shown) {
 						t.Errorf("with a log: done %v, shown %v, %v", wasDone, shown, err)
 					}
-					if kinds := p.Kinds(t); !strings.HasSuffix(kinds[len(kinds)-1], ".outcome") || !strings.HasSuffix(kinds[len(kinds)-2], ".intent") {
+					kinds := slices.DeleteFunc(p.Kinds(t), func(kind string) bool { return kind == "entry.erased" })
+					if !strings.HasSuffix(kinds[len(kinds)-1], ".outcome") || !strings.HasSuffix(kinds[len(kinds)-2], ".intent") {
 						t.Errorf("on the log: %v", kinds)
 					}
 					private(t, p)

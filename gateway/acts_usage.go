@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"weir/audit"
 	"weir/policy"
 )
 
@@ -41,16 +42,22 @@ func (a *Acts) Usage(ctx context.Context, who policy.Principal, days Days) ([]Us
 	if days.Operator == "" && a.Permit.Permit(ctx, who, policy.UsageRead, policy.Object{}) != nil {
 		days.Operator = who.Organisation
 	}
-	d := deed{action: policy.UsageRead, object: policy.Object{Operator: days.Operator}, about: "usage", facts: days.facts()}
+	d := deed{action: policy.UsageRead, object: policy.Object{Operator: days.Operator}, about: audit.Word("usage"), facts: days.facts(), private: days.Operator}
 	return act(ctx, a, who, d, func(ctx context.Context) ([]Usage, error) { return a.Ledger.Totals(ctx, days) })
 }
 
 // JobUsage shows what each job took.
 func (a *Acts) JobUsage(ctx context.Context, who policy.Principal, days Days) ([]JobUsage, error) {
-	d := deed{action: policy.UsageList, object: policy.Object{Operator: days.Operator}, about: "usage", facts: days.facts()}
+	d := deed{action: policy.UsageList, object: policy.Object{Operator: days.Operator}, about: audit.Word("usage"), facts: days.facts(), private: days.Operator}
 	return act(ctx, a, who, d, func(ctx context.Context) ([]JobUsage, error) { return a.Ledger.Taken(ctx, days) })
 }
 
-func (d Days) facts() map[string]string {
-	return map[string]string{"operator": d.Operator, "from": d.From, "to": d.To}
+// facts are the days, if they are some.
+func (d Days) facts() audit.Facts {
+	from, err := time.Parse(time.DateOnly, d.From)
+	to, err2 := time.Parse(time.DateOnly, d.To)
+	if err != nil || err2 != nil {
+		return nil
+	}
+	return audit.Facts{"from": audit.Day(from), "to": audit.Day(to)}
 }

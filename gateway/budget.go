@@ -64,7 +64,7 @@ func OpenBudget(ctx context.Context, book *account.Book, log BudgetLog, answered
 	if before {
 		each = 0
 	}
-	event := audit.Event{Kind: account.KindOpened, Facts: account.OpenedFacts(each)}
+	event := audit.Event{Kind: account.KindOpened, Facts: accountFacts(account.OpenedFacts(each))}
 	_, err = log.AppendWith(ctx, event, func(ctx context.Context, tx bun.Tx, index int64) error { return book.Begin(ctx, tx, each, index) })
 	if errors.Is(err, account.ErrOpened) { // by another process, meanwhile
 		err = nil
@@ -99,7 +99,7 @@ func (b *Budget) Charge(ctx context.Context, p Payer, charges []account.Charge) 
 	if err != nil {
 		return err
 	}
-	event := audit.Event{Kind: account.KindCharged, Grant: p.Grant, Job: p.Job, Facts: facts}
+	event := audit.Event{Kind: account.KindCharged, Grant: audit.Registered(p.Grant), Job: audit.Registered(p.Job), Facts: accountFacts(facts)}
 	_, err = b.log.AppendWith(ctx, event, func(ctx context.Context, tx bun.Tx, index int64) error {
 		return b.book.Spend(ctx, tx, p.Operator, share(p.Share), charges, index)
 	})
@@ -112,6 +112,15 @@ func (b *Budget) Left(ctx context.Context, p Payer, domain string) (own, all flo
 	return float64(ownLeft) / account.Nano, float64(allLeft) / account.Nano, err
 }
 
+// accountFacts are what the account says of itself: amounts, domains of the catalogue, operators of grants.
+func accountFacts(texts map[string]string) audit.Facts {
+	facts := make(audit.Facts, len(texts))
+	for name, text := range texts {
+		facts[name] = audit.Registered(text)
+	}
+	return facts
+}
+
 // share is rounded down, as what is there always is.
 func share(rho float64) int64 { return int64(rho*account.Nano + 1e-3) }
 
@@ -122,8 +131,8 @@ func (a *Acts) Budgets(ctx context.Context, who policy.Principal, operator strin
 		operator = who.Organisation
 	}
 	d := deed{
-		action: policy.BudgetRead, object: policy.Object{Operator: operator}, about: "budget",
-		facts: map[string]string{"operator": operator},
+		action: policy.BudgetRead, object: policy.Object{Operator: operator}, about: audit.Word("budget"),
+		private: operator,
 	}
 	return act(ctx, a, who, d, func(ctx context.Context) ([]account.Balance, error) {
 		domains, err := a.domains(ctx)
@@ -137,7 +146,7 @@ func (a *Acts) Budgets(ctx context.Context, who policy.Principal, operator strin
 // SetBudget lets the authority decide what may still be spent of a domain, with its reason. It is one entry of the log:
 // the decision and its effect are there together or not at all.
 func (a *Acts) SetBudget(ctx context.Context, who policy.Principal, domain string, left float64, reason string) (account.Balance, error) {
-	d := deed{action: policy.BudgetSet, about: "budget", private: reason}
+	d := deed{action: policy.BudgetSet, about: audit.Word("budget"), private: reason}
 	if err := a.Permit.Permit(ctx, who, d.action, d.object); err != nil {
 		return account.Balance{}, a.refused(ctx, who, d, err)
 	}
@@ -155,7 +164,7 @@ func (a *Acts) SetBudget(ctx context.Context, who policy.Principal, domain strin
 		set.Left = account.Rho(left)
 	}
 	event := audit.Event{
-		Kind: account.KindSet, Actor: who.Subject, Object: "budget/" + domain, Facts: set.Facts(), Payload: []byte(reason),
+		Kind: account.KindSet, Actor: who.Subject, Object: audit.Format("budget/%s", audit.Registered(domain)), Facts: accountFacts(set.Facts()), Payload: []byte(reason),
 	}
 	_, err = a.Budget.log.AppendWith(ctx, event, func(ctx context.Context, tx bun.Tx, index int64) error {
 		return a.Budget.book.Set(ctx, tx, set, index)

@@ -9,7 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"strconv"
 	"time"
 
 	"weir/audit"
@@ -25,6 +25,8 @@ type Request struct {
 	Job   string // the platform's number for it
 	Grant string
 	SQL   string
+
+	grant audit.Fact // on the log, if there is a grant of this name
 }
 
 // Flow takes a query from request to release.
@@ -50,6 +52,7 @@ type Versions interface {
 
 // QueryPolicy decides on queries and keeps the day's account; policy.Engine does.
 type QueryPolicy interface {
+	Register
 	Authorize(ctx context.Context, who policy.Principal, grant string) (policy.Decision, error)
 	Spend(ctx context.Context, grant string, jobs, cells int) error
 	Share(ctx context.Context, grant string) (float64, error)
@@ -83,6 +86,7 @@ type Session interface {
 // reaches a person. Every early return denies; the order of the steps is the security argument.
 func (f *Flow) Run(ctx context.Context, who policy.Principal, req Request) (result export.Released, err error) {
 	started := f.Clock()
+	req.grant = grantFact(ctx, f.Policy, req.Grant)
 	defer f.survive(ctx, who, req, &result, &err)
 
 	// May this person ask this, for this scenario, now, and is there anything left of the day?
@@ -141,6 +145,9 @@ func (f *Flow) Run(ctx context.Context, who policy.Principal, req Request) (resu
 			return f.fail(ctx, who, req, intent, err)
 		}
 	}
+	if err := f.Policy.Usable(context.WithoutCancel(ctx), req.Grant); err != nil { // it may have ended meanwhile
+		return f.fail(ctx, who, req, intent, err)
+	}
 	verdict.Grant, verdict.Subject, verdict.SQL = req.Grant, who.Subject, req.SQL
 
 	// Not on the log: not released.
@@ -179,7 +186,7 @@ func (f *Flow) measure(ctx context.Context, who policy.Principal, req Request, d
 		defer session.Close()
 		finish = session.Query
 	}
-	table, err := finish(ctx, last)
+	table, err := withoutData(ctx, len(p.Final.Data) == 0, func(ctx context.Context) (sandbox.Table, error) { return finish(ctx, last) })
 	if err != nil && len(p.Releases) == 0 { // no protected data in it, so the reason may be told
 		err = sandbox.OpenFailure(err)
 	}
@@ -188,6 +195,26 @@ func (f *Flow) measure(ctx context.Context, who policy.Principal, req Request, d
 	}
 	verdict, err := assessment.Judge(table)
 	return verdict, used, err
+}
+
+// timeWithoutData bounds what a query does where it reads no data: what was released is small, and what nothing bounds
+// would keep a worker from everybody.
+const timeWithoutData = 10 * time.Second
+
+// withoutData gives what is done without data its few seconds. That these were not enough depends on the text and on
+// what was released, so it may be said.
+func withoutData(ctx context.Context, without bool, do func(context.Context) (sandbox.Table, error)) (sandbox.Table, error) {
+	if !without {
+		return do(ctx)
+	}
+	brief, done := context.WithTimeout(ctx, timeWithoutData)
+	defer done()
+	table, err := do(brief)
+	if err != nil && ctx.Err() == nil && errors.Is(brief.Err(), context.DeadlineExceeded) {
+		limit := strconv.Itoa(int(timeWithoutData.Seconds()))
+		return sandbox.Table{}, problem.New("gateway.time-without-data", "seconds", limit).Because(err)
+	}
+	return table, err
 }
 
 // asking is who asks what, and what was decided on it.
@@ -320,12 +347,10 @@ func (f *Flow) schema(ctx context.Context, d policy.Decision) ([]policy.Dataset,
 func (f *Flow) intend(ctx context.Context, who policy.Principal, req Request, d policy.Decision, schema []policy.Dataset, p *guard.Program) (audit.Receipt, error) {
 	event := f.event("job.intent", who, req)
 	event.Payload = []byte(req.SQL) // may hold persons' attributes as literals, so it can be erased
-	event.Facts = map[string]string{"mode": string(d.Mode), "k": fmt.Sprint(d.Rules.K), "releases": fmt.Sprint(len(p.Releases))}
-	var data []string
-	for _, s := range only(schema, p.Sources) {
-		data = append(data, fmt.Sprintf("%s v%d %s", s.Name, s.Version, s.Hash))
+	event.Facts = audit.Facts{
+		"mode": audit.OneOf(d.Mode, policy.Modes...), "k": audit.Number(d.Rules.K), "releases": audit.Number(len(p.Releases)),
+		"data": dataFact(only(schema, p.Sources)),
 	}
-	event.Facts["data"] = strings.Join(data, ", ")
 	last, done := context.WithTimeout(context.WithoutCancel(ctx), conclude)
 	defer done()
 	receipt, err := f.Log.Append(last, event)
@@ -340,12 +365,12 @@ func (f *Flow) conclude(ctx context.Context, who policy.Principal, req Request, 
 	last, done := context.WithTimeout(context.WithoutCancel(ctx), conclude)
 	defer done()
 	event := f.event("job.outcome", who, req)
-	event.Facts = map[string]string{
-		"intent": fmt.Sprint(intent.Index), "outcome": "released", "cells": fmt.Sprint(v.Cells),
-		"cpu_ms": fmt.Sprint(used.CPU.Milliseconds()), "wall_ms": fmt.Sprint(used.Wall.Milliseconds()), "peak_bytes": fmt.Sprint(used.PeakMemory),
+	event.Facts = audit.Facts{
+		"intent": audit.Number(intent.Index), "outcome": audit.Word("released"), "cells": audit.Number(v.Cells),
+		"cpu_ms": audit.Number(used.CPU.Milliseconds()), "wall_ms": audit.Number(used.Wall.Milliseconds()), "peak_bytes": audit.Number(used.PeakMemory),
 	}
 	if v.Review {
-		event.Facts["outcome"] = "waiting"
+		event.Facts["outcome"] = audit.Word("waiting")
 	}
 	receipt, err := f.Log.Append(last, event)
 	if err != nil {
@@ -358,14 +383,17 @@ func (f *Flow) conclude(ctx context.Context, who policy.Principal, req Request, 
 func (f *Flow) refuse(ctx context.Context, who policy.Principal, req Request, why error) (export.Released, error) {
 	event := f.event("job.refused", who, req)
 	event.Payload = []byte(req.SQL)
-	event.Facts = map[string]string{"code": problem.Of(why).Code}
+	if event.Grant == (audit.Fact{}) { // no grant of ours: the name can be anything, so it can be erased with the text
+		event.Payload = fmt.Appendf(nil, "-- grant %q\n%s", req.Grant, req.SQL)
+	}
+	event.Facts = audit.Facts{"code": audit.Code(why)}
 	return f.turnedAway(ctx, event, why)
 }
 
 // fail logs a query that came to nothing after its intent was logged. All failures on data look alike.
 func (f *Flow) fail(ctx context.Context, who policy.Principal, req Request, intent audit.Receipt, why error) (export.Released, error) {
 	event := f.event("job.outcome", who, req)
-	event.Facts = map[string]string{"intent": fmt.Sprint(intent.Index), "outcome": "failed", "code": problem.Of(why).Code}
+	event.Facts = audit.Facts{"intent": audit.Number(intent.Index), "outcome": audit.Word("failed"), "code": audit.Code(why)}
 	return f.turnedAway(ctx, event, why)
 }
 
@@ -376,8 +404,9 @@ func (f *Flow) survive(ctx context.Context, who policy.Principal, req Request, r
 		return
 	}
 	event := f.event("job.outcome", who, req)
-	event.Facts = map[string]string{"outcome": "failed", "code": "internal"}
-	*result, *err = f.turnedAway(ctx, event, problem.New("internal").Because(fmt.Errorf("panic of type %T", fault)))
+	why := problem.New("internal").Because(fmt.Errorf("panic of type %T", fault))
+	event.Facts = audit.Facts{"outcome": audit.Word("failed"), "code": audit.Code(why)}
+	*result, *err = f.turnedAway(ctx, event, why)
 }
 
 func (f *Flow) turnedAway(ctx context.Context, event audit.Event, why error) (export.Released, error) {
@@ -390,5 +419,21 @@ func (f *Flow) turnedAway(ctx context.Context, event audit.Event, why error) (ex
 }
 
 func (f *Flow) event(kind string, who policy.Principal, req Request) audit.Event {
-	return audit.Event{Kind: kind, Actor: who.Subject, Grant: req.Grant, Job: req.Job}
+	return audit.Event{Kind: kind, Actor: who.Subject, Grant: req.grant, Job: audit.Registered(req.Job)}
+}
+
+// dataFact names versions of data sets. How an analyst called a table of the workspace is not for ever.
+func dataFact(data []policy.Dataset) audit.Fact {
+	var all audit.Fact
+	for i, d := range data {
+		name := audit.Word("workspace")
+		if d.Workspace == "" {
+			name = audit.Registered(d.Name)
+		}
+		version := audit.Format("%s v%s %s", name, audit.Number(d.Version), audit.Digest(d.Hash))
+		if all = audit.Format("%s, %s", all, version); i == 0 {
+			all = version
+		}
+	}
+	return all
 }

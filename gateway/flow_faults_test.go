@@ -135,7 +135,7 @@ func check(t *testing.T, th *theatre, s *stage, req gateway.Request, released ex
 	// Nothing is in the queue, or shown, but as the log says.
 	outcome := ""
 	for _, e := range s.log {
-		outcome = e.Facts["outcome"]
+		outcome = e.Facts["outcome"].String()
 	}
 	if state := queued(t, th.db, req.Job); state != "nothing" && state != outcome {
 		t.Errorf("%s: %s in the queue, %q on the log", where, state, outcome)
@@ -149,7 +149,7 @@ func check(t *testing.T, th *theatre, s *stage, req gateway.Request, released ex
 		if facts := fmt.Sprint(e.Kind, e.Grant, e.Job, e.Object, e.Facts); strings.Contains(facts, "mark") || strings.Contains(facts, "SELECT") {
 			t.Errorf("%s: the text is in the facts: %s", where, facts)
 		}
-		if e.Actor != analyst.Subject || e.Job != req.Job || e.Grant != req.Grant {
+		if e.Actor != analyst.Subject || e.Job.String() != req.Job || e.Grant.String() != req.Grant {
 			t.Errorf("%s: the log does not say who did what: %+v", where, e)
 		}
 	}

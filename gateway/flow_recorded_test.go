@@ -142,6 +142,10 @@ type played struct {
 	answered int
 }
 
+func (p *played) Known(context.Context, string) (bool, error) { return true, nil }
+
+func (p *played) Usable(ctx context.Context, _ string) error { return ctx.Err() }
+
 func (p *played) Authorize(ctx context.Context, _ policy.Principal, _ string) (policy.Decision, error) {
 	if err := ctx.Err(); err != nil {
 		return policy.Decision{}, problem.New("policy.undecided").Because(err)

@@ -123,6 +123,13 @@ func call[T any](s *stage, name string, do func() (T, error)) (T, error) {
 
 type stagedPolicy struct{ *stage }
 
+func (s stagedPolicy) Known(context.Context, string) (bool, error) { return true, nil }
+
+func (s stagedPolicy) Usable(ctx context.Context, grant string) error {
+	_, err := call(s.stage, "usable", func() (struct{}, error) { return struct{}{}, s.parts.Policy.Usable(ctx, grant) })
+	return err
+}
+
 func (s stagedPolicy) Authorize(ctx context.Context, who policy.Principal, grant string) (policy.Decision, error) {
 	return call(s.stage, "authorize", func() (policy.Decision, error) { return s.parts.Policy.Authorize(ctx, who, grant) })
 }
@@ -313,8 +320,8 @@ func (s *stage) onLog() string {
 	for _, e := range s.log {
 		line := strings.TrimPrefix(e.Kind, "job.")
 		for _, fact := range []string{"outcome", "code"} {
-			if e.Facts[fact] != "" {
-				line += ":" + e.Facts[fact]
+			if text := e.Facts[fact].String(); text != "" {
+				line += ":" + text
 			}
 		}
 		list = append(list, line)

@@ -106,6 +106,9 @@ func (f *Flow) table(ctx context.Context, who policy.Principal, req Request, d p
 	if err != nil {
 		return f.fail(ctx, who, req, intent, err)
 	}
+	if err := f.Policy.Usable(context.WithoutCancel(ctx), req.Grant); err != nil {
+		return f.fail(ctx, who, req, intent, err)
+	}
 	verdict := export.TableStep(req.Job, step.name, d)
 	verdict.Grant, verdict.Subject, verdict.SQL = req.Grant, who.Subject, req.SQL
 	outcome, err := f.conclude(ctx, who, req, intent, verdict, used)

@@ -55,10 +55,10 @@ func TestAQueryFromRequestToRelease(t *testing.T) {
 		t.Errorf("the result is %s", text)
 	}
 	intent, outcome := s.log[0].Facts, s.log[1].Facts
-	if intent["mode"] != "perturbed" || intent["k"] != "10" || intent["releases"] != "1" || !strings.Contains(intent["data"], "residents v1") {
+	if intent["mode"].String() != "perturbed" || intent["k"].String() != "10" || intent["releases"].String() != "1" || !strings.Contains(intent["data"].String(), "residents v1") {
 		t.Errorf("the intent says %v", intent)
 	}
-	if outcome["intent"] != "0" || outcome["cells"] != "4" || outcome["cpu_ms"] != "3" || outcome["peak_bytes"] != fmt.Sprint(40<<20) {
+	if outcome["intent"].String() != "0" || outcome["cells"].String() != "4" || outcome["cpu_ms"].String() != "3" || outcome["peak_bytes"].String() != fmt.Sprint(40<<20) {
 		t.Errorf("the outcome says %v", outcome)
 	}
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -52,6 +53,7 @@ type LogSearch interface {
 
 // Standing tells which grants authorise nothing any more; policy.Engine does.
 type Standing interface {
+	Register
 	Lapsed(ctx context.Context, grants []string) ([]string, error)
 }
 
@@ -59,6 +61,7 @@ type Standing interface {
 type People interface {
 	Person(ctx context.Context, account string) (policy.Principal, error)
 	Barred(ctx context.Context, accounts []string) ([]string, error)
+	Present(ctx context.Context, session string) error
 }
 
 // JobState is where a job stands.
@@ -248,6 +251,9 @@ func (j *Jobs) Result(ctx context.Context, who policy.Principal, id string) (exp
 	case job.State != JobReleased && job.State != JobWaiting:
 		return export.Released{}, fmt.Errorf("job %s is %s without a reason", id, job.State)
 	}
+	if err := j.Grants.Usable(ctx, job.Grant); err != nil {
+		return export.Released{}, err
+	}
 	if job.State == JobReleased {
 		object := policy.Object{Operator: job.Operator, Owner: job.Owner, State: policy.StateReleased}
 		if err := j.Permit.Permit(ctx, who, policy.ReleaseShow, object); err != nil {
@@ -289,6 +295,27 @@ func (j *Jobs) StopGrant(ctx context.Context, grant string) error {
 		case <-ctx.Done():
 			return fmt.Errorf("job %s was killed and does not end: %w", t.job.ID, ctx.Err())
 		}
+	}
+	return nil
+}
+
+// EndGrant denies the jobs of a grant that wait for an officer, after the grant has ended and their results were refused.
+func (j *Jobs) EndGrant(ctx context.Context, grant string) error {
+	var rows []jobRow
+	err := j.turn(ctx, func(ctx context.Context, tx bun.Tx) (err error) {
+		rows, err = j.move(ctx, tx, JobDenied, problem.New("gateway.grant-closed"), func(q *bun.UpdateQuery) {
+			q.Where("grant_id = ?", grant).Where("state = ?", JobWaiting)
+		})
+		for _, row := range rows {
+			err = errors.Join(err, tell(ctx, tx, newsOf(row.ID)))
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("deny the waiting jobs of a grant: %w", err)
+	}
+	for _, row := range rows {
+		j.bells.ring(row.ID)
 	}
 	return nil
 }

@@ -181,7 +181,7 @@ func TestAJobEndsAsWhatTheStoreShowsOfIt(t *testing.T) {
 			t.Run(c.name, func(t *testing.T) {
 				job := wait(t, p.Jobs, submit(t, p.Jobs, who, p.Grant.ID, c.sql).ID)
 				if c.logged != "" {
-					event := audit.Event{Kind: "job.refused", Job: job.ID, Facts: map[string]string{"code": c.logged}}
+					event := audit.Event{Kind: "job.refused", Job: audit.Registered(job.ID), Facts: audit.Facts{"code": audit.Registered(c.logged)}}
 					if _, err := p.Log.Append(t.Context(), event); err != nil {
 						t.Fatal(err)
 					}

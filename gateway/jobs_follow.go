@@ -57,6 +57,12 @@ func (j *Jobs) Follow(ctx context.Context, who policy.Principal, id string, afte
 		if err != nil {
 			return err
 		}
+		if err := j.People.Present(ctx, who.Session); err != nil {
+			return err
+		}
+		if err := j.Grants.Usable(ctx, job.Grant); err != nil && !job.State.Final() {
+			return err // a job that was stopped says so itself
+		}
 		rows, err := j.events(ctx, id, after)
 		if err != nil {
 			return err

@@ -11,7 +11,8 @@ import (
 // JobOptions say how jobs are run. The zero value of each field but Secret means the default.
 type JobOptions struct {
 	Secret     []byte               // keys the fingerprints of requests and seals texts; at least 32 bytes; required
-	Workers    int                  // jobs that run at once in this process; default: the number of CPUs
+	Workers    int                  // jobs that run at once in this process; default: the number of CPUs and one
+	Share      int                  // of them of one operator; default: all but one, so that another's next job begins at once
 	Idle       bool                 // begin no job in this process: others on the same store do
 	PerAccount int                  // queued and running jobs of one person; default 20
 	Platform   Allowance            // of all operators together; Queued defaults to 1000
@@ -63,10 +64,11 @@ func (o JobOptions) complete() (JobOptions, error) {
 			return o, errors.New("a limit is negative")
 		}
 	}
-	if min(o.Workers, o.PerAccount) < 0 || min(o.Timeout, o.Lease, o.Watch, o.Retention) < 0 {
+	if min(o.Workers, o.Share, o.PerAccount) < 0 || min(o.Timeout, o.Lease, o.Watch, o.Retention) < 0 {
 		return o, errors.New("a limit is negative")
 	}
-	or(&o.Workers, runtime.NumCPU())
+	or(&o.Workers, runtime.NumCPU()+1)
+	or(&o.Share, max(1, o.Workers-1))
 	or(&o.PerAccount, 20)
 	or(&o.Platform.Queued, 1000)
 	or(&o.Timeout, 10*time.Minute)

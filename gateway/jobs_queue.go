@@ -125,6 +125,7 @@ type candidate struct {
 	Operator string `bun:"operator"`
 	First    string `bun:"first"` // the job that has waited for the longest
 	Running  int    `bun:"running"`
+	Here     int    `bun:"here"` // of them in this process
 }
 
 // claim begins the job whose turn it is, or gives nil when none may begin now. The operator with the fewest running
@@ -176,18 +177,18 @@ func (j *Jobs) next(ctx context.Context, tx bun.Tx) (string, error) {
 	}
 	var candidates []candidate
 	err = tx.NewRaw(`
-		SELECT q.operator, q.first, COALESCE(r.running, 0) AS running
+		SELECT q.operator, q.first, COALESCE(r.running, 0) AS running, COALESCE(r.here, 0) AS here
 		FROM (SELECT operator, min(id) AS first FROM gateway_jobs WHERE state = 'queued' GROUP BY operator) AS q
 		JOIN gateway_operators AS o ON o.operator = q.operator
-		LEFT JOIN (SELECT operator, count(*) AS running FROM gateway_jobs WHERE state = 'running' GROUP BY operator) AS r
+		LEFT JOIN (SELECT operator, count(*) AS running, count(CASE WHEN node = ? THEN 1 END) AS here FROM gateway_jobs WHERE state = 'running' GROUP BY operator) AS r
 			ON r.operator = q.operator
-		ORDER BY COALESCE(r.running, 0), o.turn, q.first`).Scan(ctx, &candidates)
+		ORDER BY COALESCE(r.running, 0), o.turn, q.first`, j.node).Scan(ctx, &candidates)
 	if err != nil {
 		return "", err
 	}
 	for _, c := range candidates {
 		a := j.options.of(c.Operator)
-		if (a.Running == 0 || c.Running < a.Running) && !j.usedUp(a, accounts[c.Operator]) {
+		if c.Here < j.options.Share && (a.Running == 0 || c.Running < a.Running) && !j.usedUp(a, accounts[c.Operator]) {
 			return c.First, nil
 		}
 	}

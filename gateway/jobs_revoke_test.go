@@ -262,7 +262,8 @@ func benchKill(b *testing.B, g *grinder) time.Duration {
 	return time.Since(begin)
 }
 
-func TestTerminationDeletesTheWorkspace(t *testing.T) {
+// TestTerminationStatesItsGrace: what was made under the grant stays until its grace is over, and the log says until when.
+func TestTerminationStatesItsGrace(t *testing.T) {
 	p := gatewaytest.New(t, storetest.Open(t, storetest.SQLite(t)), gateway.JobOptions{})
 	kept := sandbox.Kept{Name: "by_district", Version: 2, Hash: "abc"}
 	p.Tables.Kept = map[sandbox.Owner][]sandbox.Kept{sandbox.OfGrant(p.Grant.ID): {kept}, sandbox.OfGrant(p.Other.ID): {kept}}
@@ -270,13 +271,21 @@ func TestTerminationDeletesTheWorkspace(t *testing.T) {
 	if _, err := p.Acts.SuspendGrant(t.Context(), authority, p.Grant.ID, "evaluation"); err != nil || len(p.Tables.Kept) != 2 {
 		t.Fatalf("a suspension leaves %d workspaces, %v", len(p.Tables.Kept), err)
 	}
-	if _, err := p.Acts.TerminateGrant(t.Context(), authority, p.Grant.ID, "over"); err != nil {
+	if _, err := p.Acts.TerminateGrant(t.Context(), authority, p.Grant.ID, "over"); err != nil || len(p.Tables.Kept) != 2 {
+		t.Fatalf("a termination leaves %d workspaces, %v", len(p.Tables.Kept), err)
+	}
+	said, err := p.Log.Search(t.Context(), audit.Filter{Kind: "grant.terminate.outcome"})
+	if err != nil || len(said) != 1 || said[0].Facts["delete_after"] == "" || said[0].Facts["refused"] != "0" {
+		t.Errorf("on the log: %+v, %v", said, err)
+	}
+	p.Pass(gatewaytest.Grace + time.Second)
+	if err := p.Acts.Reap(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if len(p.Tables.Kept) != 1 || len(p.Tables.Kept[sandbox.OfGrant(p.Other.ID)]) != 1 {
 		t.Errorf("left are %v", p.Tables.Kept)
 	}
-	found, err := p.Log.Search(t.Context(), audit.Filter{Kind: "workspace.deleted"})
+	found, err := p.Log.Search(t.Context(), audit.Filter{Kind: "grant.deleted"})
 	if err != nil || len(found) != 1 || found[0].Grant != p.Grant.ID || found[0].Facts["tables"] != "1" || string(found[0].Payload) != "by_district v2 abc" {
 		t.Errorf("on the log: %+v, %v", found, err)
 	}

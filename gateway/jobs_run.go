@@ -150,7 +150,8 @@ func (j *Jobs) call(ctx context.Context, t *task) (released export.Released, err
 // refused puts on the log that a job did not even reach the flow.
 func (j *Jobs) refused(ctx context.Context, job Job, why error) error {
 	event := audit.Event{
-		Kind: "job.refused", Actor: job.Owner, Grant: job.Grant, Job: job.ID, Facts: map[string]string{"code": problem.Of(why).Code},
+		Kind: "job.refused", Actor: job.Owner, Grant: grantFact(ctx, j.Grants, job.Grant), Job: audit.Registered(job.ID),
+		Facts: audit.Facts{"code": audit.Code(why)},
 	}
 	last, done := context.WithTimeout(context.WithoutCancel(ctx), conclude)
 	defer done()

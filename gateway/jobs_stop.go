@@ -17,6 +17,7 @@ func (j *Jobs) revoke(ctx context.Context, of column, code string) error {
 	j.interrupt(of.meant, haltedBy(code))
 	told := tell(ctx, j.DB, haltOf(of, code))
 	_, err := j.halt(ctx, of, code)
+	j.bells.ringAll() // who listens asks again whether they may
 	return errors.Join(told, err)
 }
 

@@ -175,7 +175,8 @@ func (j *Jobs) bury(ctx context.Context, before time.Time) error {
 		if err != nil {
 			return fmt.Errorf("find out what became of job %s: %w", job.ID, err)
 		}
-		event := audit.Event{Kind: "job.interrupted", Grant: job.Grant, Job: job.ID, Facts: map[string]string{"state": string(state)}}
+		event := audit.Event{Kind: "job.interrupted", Grant: grantFact(ctx, j.Grants, job.Grant), Job: audit.Registered(job.ID),
+			Facts: audit.Facts{"state": audit.OneOf(state, JobReleased, JobWaiting, JobDenied, JobFailed)}}
 		if _, err := j.Record.Append(ctx, event); err != nil {
 			return fmt.Errorf("log an interrupted job: %w", err)
 		}

@@ -16,6 +16,8 @@ const (
 	GrantSuspend   Action = "grant.suspend"   // Operator
 	GrantRestore   Action = "grant.restore"   // Operator
 	GrantTerminate Action = "grant.terminate" // Operator
+	GrantHold      Action = "grant.hold"      // Operator
+	GrantLift      Action = "grant.lift"      // Operator
 
 	DatasetImport   Action = "dataset.import" // Organisation: the provider
 	DatasetList     Action = "dataset.list"
@@ -59,6 +61,7 @@ const (
 
 	AuditRead   Action = "audit.read"
 	AuditVerify Action = "audit.verify"
+	AuditErase  Action = "audit.erase" // Owner: who did what the entry says
 
 	PlatformOperate Action = "platform.operate" // metrics, keys, queues
 )

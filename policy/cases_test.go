@@ -296,7 +296,7 @@ func TestEveryActionHasAnAllow(t *testing.T) {
 		tried[q.facts["action"].(string)] = true
 	}
 	for _, action := range []Action{
-		GrantCreate, GrantRead, GrantList, GrantSuspend, GrantRestore, GrantTerminate, DatasetImport, DatasetList,
+		GrantCreate, GrantRead, GrantList, GrantSuspend, GrantRestore, GrantTerminate, GrantHold, GrantLift, AuditErase, DatasetImport, DatasetList,
 		DatasetVersions, DatasetCount, DatasetApprove, DatasetRefuse, DatasetWithdraw,
 		DatasetDescribe, QueryExplain, JobRead, JobList, JobCancel, BudgetRead, BudgetSet, ReleaseList, ReleaseShow, ReleaseApprove,
 		ReleaseRefuse, UserCreate, UserEnable, UserReset, UserRole, UserConfirm, UserRefuse, OrganisationAdmit,

@@ -125,7 +125,7 @@ func denied(reason string) *problem.Problem {
 var Reasons = []string{
 	"policy.denied", "policy.forbidden", "policy.person-incomplete", "policy.roles-conflict",
 	"policy.organisation-capacity", "policy.unknown-grant", "policy.unknown-object", "policy.own-output",
-	"policy.account-roles", "policy.account-operator", "policy.not-analyst", "policy.grant-terminated", "policy.grant-suspended",
+	"policy.account-roles", "policy.account-operator", "policy.own-entry", "policy.not-analyst", "policy.grant-terminated", "policy.grant-suspended",
 	"policy.grant-not-yet-valid", "policy.grant-expired", "policy.mode-unavailable", "policy.quota-jobs",
 	"policy.quota-cells",
 }

@@ -12,6 +12,9 @@ const (
 	Private   Mode = "private"   // differential privacy, at once, while budget lasts
 )
 
+// Modes lists every mode.
+var Modes = []Mode{Exact, Perturbed, Private}
+
 // Rules are the thresholds of the disclosure model that a grant's results are held to. A grant may only tighten
 // the defaults.
 type Rules struct {

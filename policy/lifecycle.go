@@ -241,6 +241,16 @@ func (e *Engine) absent(ctx context.Context, who Principal, action Action) error
 	return problem.New("policy.unknown-grant")
 }
 
+// Known reports whether there is a grant of this name. It is for the platform itself, which names a grant on the log only
+// if there is one, and asks for nobody.
+func (e *Engine) Known(ctx context.Context, id string) (bool, error) {
+	known, err := e.db.NewSelect().Table("policy_grants").Where("id = ?", id).Exists(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look for a grant: %w", err)
+	}
+	return known, nil
+}
+
 // Lapsed names those of some grants that authorise nothing now: they are suspended, terminated, or outside their term.
 // It is for the platform itself, which stops what runs under them, and asks for nobody.
 func (e *Engine) Lapsed(ctx context.Context, grants []string) ([]string, error) {
@@ -255,21 +265,6 @@ func (e *Engine) Lapsed(ctx context.Context, grants []string) ([]string, error) 
 		return nil, fmt.Errorf("look for lapsed grants: %w", err)
 	}
 	return lapsed, nil
-}
-
-// Ended names those of some grants that can never authorise anything again: they were terminated, or their term, which
-// nobody can change, is over. It is for the platform itself, which deletes what was done under them.
-func (e *Engine) Ended(ctx context.Context, grants []string) ([]string, error) {
-	if len(grants) == 0 {
-		return nil, nil
-	}
-	var ended []string
-	err := e.db.NewSelect().Table("policy_grants").Column("id").Where("id IN (?)", bun.List(grants)).
-		Where("state = ? OR valid_until <= ?", GrantTerminated, e.now().Unix()).Order("id").Scan(ctx, &ended)
-	if err != nil {
-		return nil, fmt.Errorf("look for ended grants: %w", err)
-	}
-	return ended, nil
 }
 
 // Behind tells who made a grant or changed it, and which data sets it gives. It is for the platform itself, which keeps

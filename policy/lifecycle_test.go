@@ -289,36 +289,3 @@ func TestLapsed(t *testing.T) {
 		}
 	})
 }
-
-// TestEnded asks which grants can never come back: a suspension can be lifted, and a term that has not begun will.
-func TestEnded(t *testing.T) {
-	storetest.Each(t, func(t *testing.T, db *bun.DB) {
-		ctx, c := t.Context(), &clock{noon}
-		e := engine(t, db, c)
-		active, suspended, terminated := granted(t, e, terms()).ID, granted(t, e, terms()).ID, granted(t, e, terms()).ID
-		later := terms()
-		later.From, later.Until = noon.Add(time.Hour), later.Until.Add(time.Hour)
-		unborn := granted(t, e, later).ID
-		expect(t, e.Suspend(ctx, authority, suspended, "x"), "")
-		expect(t, e.Terminate(ctx, authority, terminated, "x"), "")
-		for _, one := range []struct {
-			at   time.Time
-			ask  []string
-			want []string
-		}{
-			{noon, nil, nil},
-			{noon, []string{active, suspended, terminated, unborn, "g-aaaaaaaaaa"}, []string{terminated}},
-			{terms().Until.Add(-time.Second), []string{active, suspended}, nil},
-			{terms().Until, []string{active, suspended, unborn}, []string{active, suspended}},
-		} {
-			c.at = one.at
-			got, err := e.Ended(ctx, one.ask)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(one.want, got, cmpopts.EquateEmpty(), cmpopts.SortSlices(func(a, b string) bool { return a < b })); diff != "" {
-				t.Errorf("at %s: %s", one.at, diff)
-			}
-		}
-	})
-}

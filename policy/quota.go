@@ -58,14 +58,8 @@ func (e *Engine) whyNotCharged(ctx context.Context, grantID string, now time.Tim
 		return problem.New("policy.unknown-grant")
 	case err != nil:
 		return err
-	case grant.State == GrantTerminated:
-		return problem.New("policy.grant-terminated")
-	case grant.State != GrantActive:
-		return problem.New("policy.grant-suspended")
-	case now.Unix() < grant.From.Unix():
-		return problem.New("policy.grant-not-yet-valid")
-	case now.Unix() >= grant.Until.Unix():
-		return problem.New("policy.grant-expired")
+	case closed(grant, now) != nil:
+		return closed(grant, now)
 	case used.Jobs+jobs > grant.Quota.JobsPerDay:
 		return problem.New("policy.quota-jobs").After(e.untilTomorrow())
 	}

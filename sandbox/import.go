@@ -16,6 +16,7 @@ import (
 	"github.com/uptrace/bun"
 	"golang.org/x/sys/unix"
 
+	"weir/internal/fair"
 	"weir/internal/problem"
 	"weir/policy"
 	"weir/sandbox/isolate"
@@ -102,9 +103,18 @@ func (v *Vault) Receive(ctx context.Context, manifestText []byte, content io.Rea
 	return policy.Version{Dataset: taken.Dataset, State: taken.State, Weaker: taken.Weaker}, err
 }
 
-// takeAlone takes a file in while nobody else changes the vault.
+// takeAlone takes a file in while nobody else changes the vault. Providers take turns: who sends one file waits for what
+// is under way, and not for all that somebody else has sent.
 func (v *Vault) takeAlone(ctx context.Context, m manifest, input sealfs.File) (Intake, error) {
-	unlock, err := v.lock()
+	done, err := v.turns.Take(ctx, m.Provider)
+	if errors.Is(err, fair.ErrFull) {
+		return Intake{}, problem.New("intake.busy")
+	}
+	if err != nil {
+		return Intake{}, fmt.Errorf("wait for a turn: %w", err)
+	}
+	defer done()
+	unlock, err := v.lockPatiently(ctx)
 	if errors.Is(err, errBusy) {
 		return Intake{}, problem.New("intake.busy")
 	}
@@ -113,6 +123,23 @@ func (v *Vault) takeAlone(ctx context.Context, m manifest, input sealfs.File) (I
 	}
 	defer unlock()
 	return v.take(ctx, m, input)
+}
+
+// lockPatiently waits for another process that changes the vault, for as long as the vault is patient.
+func (v *Vault) lockPatiently(ctx context.Context) (unlock func(), err error) {
+	again := time.NewTicker(200 * time.Millisecond)
+	defer again.Stop()
+	for end := time.Now().Add(v.patience); ; {
+		unlock, err = v.lock()
+		if !errors.Is(err, errBusy) || !time.Now().Before(end) {
+			return unlock, err
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
 }
 
 // openRegular opens a file that is one: a pipe or a device would let its writer decide how long reading takes.

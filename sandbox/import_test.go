@@ -146,6 +146,7 @@ func TestOneImportAtATime(t *testing.T) {
 			t.Error(err)
 			return nil
 		}
+		other.patience = 0
 		if _, err := other.Import(t.Context(), "testdata/people.yaml"); problem.Of(err).Code != "intake.busy" {
 			t.Error(cause(err))
 		}

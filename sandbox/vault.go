@@ -15,6 +15,7 @@ import (
 	"github.com/uptrace/bun"
 	"golang.org/x/sys/unix"
 
+	"weir/internal/fair"
 	"weir/internal/problem"
 	"weir/internal/store"
 	"weir/policy"
@@ -38,11 +39,19 @@ type Vault struct {
 	workspaces *Workspaces // nil: this vault keeps no tables
 	limits     Limits
 	aside      []string                // what was moved aside when it was opened
+	turns      *fair.Queue             // of intakes in this process, by provider
+	patience   time.Duration           // for which an intake waits for another process's
 	step       func(name string) error // called before each step of a change; tests make it fail
 }
 
 // intakeLimits let one large file be taken in.
 var intakeLimits = Limits{Memory: 1 << 30, CPU: time.Hour, Wall: time.Hour, Bytes: 1 << 20, Threads: 2}
+
+// How many intakes of one provider wait for their turn, and how long one waits for another process's to end.
+const (
+	intakesWaiting = 4
+	intakePatience = 10 * time.Minute
+)
 
 // version is a version of a data set in the store.
 type version struct {
@@ -77,6 +86,7 @@ func OpenVault(ctx context.Context, dir string, db *bun.DB, executable string, m
 		return nil, err
 	}
 	v := &Vault{
+		turns: fair.New(1, 1, intakesWaiting), patience: intakePatience,
 		dir: dir, db: db, keys: keyring{db, master}, executable: executable, limits: intakeLimits,
 		step: func(string) error { return nil },
 	}

@@ -14,6 +14,7 @@ import (
 type auditCommand struct {
 	Verify     auditVerifyCommand     `cmd:"" help:"Recompute the whole log and compare."`
 	Search     auditSearchCommand     `cmd:"" help:"Search the log; the search is itself on it."`
+	Erase      auditEraseCommand      `cmd:"" help:"Destroy who did it and what was typed in an entry; the entry itself stays."`
 	Checkpoint auditCheckpointCommand `cmd:"" help:"Print the newest signed checkpoint, to be kept elsewhere."`
 }
 
@@ -124,6 +125,24 @@ func facts(all *map[string]string) string {
 		pairs = append(pairs, name+"="+(*all)[name])
 	}
 	return strings.Join(pairs, " ")
+}
+
+type auditEraseCommand struct {
+	Entry  int64  `arg:"" help:"The entry's number."`
+	Reason string `required:"" help:"Why; it goes on the log."`
+}
+
+// Run erases what is personal in an entry.
+func (a *auditEraseCommand) Run(ctx context.Context, t *terminal, c *commands) error {
+	person, err := c.platform(ctx, t)
+	if err != nil {
+		return err
+	}
+	if err := done(person.EraseEntry(ctx, a.Entry, client.Reason{Reason: a.Reason})); err != nil {
+		return err
+	}
+	t.say("Entry %d names nobody any more. The erasure is on the log.", a.Entry)
+	return nil
 }
 
 type auditCheckpointCommand struct{}

@@ -47,9 +47,9 @@ func bootstrap(ctx context.Context, s settings, account identity.Account) (made 
 	account.Organisation, account.Roles = organisation.ID, []policy.Role{policy.Authority}
 	made.organisation, made.alone = organisation.ID, len(authorities) == 0
 	return made, a.recorded(ctx, audit.Event{
-		Kind: "account.bootstrap", Object: "account", Facts: map[string]string{"roles": string(policy.Authority)},
+		Kind: "account.bootstrap", Object: audit.Word("account"), Facts: audit.Facts{"roles": audit.OneOf(policy.Authority, policy.Roles...)},
 		Payload: []byte(account.Name),
-	}, func() (map[string]string, error) {
+	}, func() (audit.Facts, error) {
 		var err error
 		made.password, err = a.accounts.Admit(ctx, account)
 		return nil, err
@@ -70,9 +70,9 @@ func rescue(ctx context.Context, s settings, account identity.Account, reason st
 	}
 	account.Organisation = organisation.ID
 	return first, a.recorded(ctx, audit.Event{
-		Kind: "account.break-glass", Object: "account", Facts: map[string]string{"roles": string(policy.Rescuer)},
+		Kind: "account.break-glass", Object: audit.Word("account"), Facts: audit.Facts{"roles": audit.OneOf(policy.Rescuer, policy.Rescuer)},
 		Payload: []byte(account.Name + ": " + reason),
-	}, func() (map[string]string, error) {
+	}, func() (audit.Facts, error) {
 		var err error
 		first, err = a.accounts.AdmitRescuer(ctx, account)
 		return nil, err

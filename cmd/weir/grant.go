@@ -17,6 +17,8 @@ type grantCommand struct {
 	Suspend   grantSuspend       `cmd:"" help:"Suspend a grant and stop its running jobs."`
 	Restore   grantRestore       `cmd:"" help:"Restore a suspended grant."`
 	Terminate grantTerminate     `cmd:"" help:"End a grant for good and stop its running jobs."`
+	Hold      grantHold          `cmd:"" help:"Keep what was made under a grant from being deleted after its end."`
+	Lift      grantLift          `cmd:"" help:"End the hold on a grant."`
 }
 
 type grantCreateCommand struct {
@@ -95,6 +97,15 @@ func printGrant(t *terminal, g client.Grant) error {
 	t.say("Operator %s, scenario %s, mode %s, %s", g.Operator, g.Scenario, word(t, g.Mode), word(t, g.State))
 	t.say("From %s until %s", local(g.From), local(g.Until))
 	t.say("At least %d units in a cell; at most %d jobs and %d cells a day", g.Rules.K, g.Quota.JobsPerDay, g.Quota.CellsPerDay)
+	switch {
+	case g.Deleted != nil:
+		t.say("Ended at %s; nothing is kept of it since %s", local(*g.Ended), local(*g.Deleted))
+	case g.DeleteAfter != nil:
+		t.say("Ended at %s, closed since; what is kept of it is deleted after %s", local(*g.Ended), local(*g.DeleteAfter))
+	}
+	if g.Held != nil && *g.Held {
+		t.say("A hold is on it: nothing of it is deleted until that is lifted")
+	}
 	if p := g.Privacy; p != nil {
 		t.say("Privacy budget of the scenario on each data set: epsilon %v, delta %v; a query costs %v", p.Epsilon, p.Delta, p.QueryEpsilon)
 	}
@@ -182,4 +193,38 @@ type grantTerminate struct {
 // Run ends a grant.
 func (g *grantTerminate) Run(ctx context.Context, t *terminal, c *commands) error {
 	return g.decide(ctx, t, c, (*client.Client).TerminateGrant)
+}
+
+type grantHold struct {
+	grantDecision `embed:""`
+}
+
+// Run keeps what was made under a grant from being deleted.
+func (g *grantHold) Run(ctx context.Context, t *terminal, c *commands) error {
+	person, err := c.platform(ctx, t)
+	if err != nil {
+		return err
+	}
+	if err := done(person.HoldGrant(ctx, g.Grant, client.Reason{Reason: g.Reason})); err != nil {
+		return err
+	}
+	t.say("Nothing that was made under grant %s is deleted until the hold is lifted.", g.Grant)
+	return nil
+}
+
+type grantLift struct {
+	grantDecision `embed:""`
+}
+
+// Run ends the hold on a grant.
+func (g *grantLift) Run(ctx context.Context, t *terminal, c *commands) error {
+	person, err := c.platform(ctx, t)
+	if err != nil {
+		return err
+	}
+	if err := done(person.LiftGrant(ctx, g.Grant, client.Reason{Reason: g.Reason})); err != nil {
+		return err
+	}
+	t.say("The hold on grant %s is lifted.", g.Grant)
+	return nil
 }

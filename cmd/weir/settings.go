@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -18,6 +19,7 @@ import (
 	"github.com/knadh/koanf/providers/env/v2"
 	"github.com/knadh/koanf/v2"
 
+	"weir/gateway"
 	"weir/internal/problem"
 )
 
@@ -38,7 +40,16 @@ type settings struct {
 	Jobs      jobSettings      `koanf:"jobs"`      // how many run, and how much they may take
 	Vault     vaultSettings    `koanf:"vault"`     // what opens the data sets
 	Kept      string           `koanf:"kept"`      // file with the newest checkpoint of the log, best on another disk
+	Grants    grantSettings    `koanf:"grants"`    // what becomes of them
 }
+
+// grantSettings say what becomes of grants.
+type grantSettings struct {
+	Grace time.Duration `koanf:"grace"` // for which what was made under a grant is kept, closed, after its end; 720h
+}
+
+// grace is the one that holds.
+func (s settings) grace() time.Duration { return cmp.Or(s.Grants.Grace, gateway.DefaultGrace) }
 
 // vaultSettings say where the master key is. With none of them, it is a file among the platform's keys, which is made.
 type vaultSettings struct {
@@ -184,6 +195,9 @@ func (s *settings) complete() error {
 	}
 	if s.Store == "" {
 		s.Store = filepath.Join(s.Data, storeFile)
+	}
+	if s.Grants.Grace < 0 {
+		return errors.New("grants.grace: negative")
 	}
 	if _, err := s.Jobs.options(); err != nil {
 		return err

@@ -10,7 +10,8 @@ import (
 
 // jobSettings say how many jobs run, and how much they may take. What is left out is the default or has no bound.
 type jobSettings struct {
-	Workers   int                 `koanf:"workers"`   // at once on this node; the number of CPUs
+	Workers   int                 `koanf:"workers"`   // at once on this node; the number of CPUs and one
+	Share     int                 `koanf:"share"`     // of them of one operator; all but one
 	Idle      bool                `koanf:"idle"`      // begin none on this node
 	Person    int                 `koanf:"person"`    // queued and running, of one person; 20
 	Timeout   time.Duration       `koanf:"timeout"`   // of one job; 10m
@@ -47,7 +48,7 @@ func (s jobSettings) options() (gateway.JobOptions, error) {
 		single[o.Name] = gateway.Allowance(o.allowanceSettings)
 	}
 	return gateway.JobOptions{
-		Workers: s.Workers, Idle: s.Idle, PerAccount: s.Person, Timeout: s.Timeout, Lease: s.Lease, Retention: s.Retention, Zone: zone,
+		Workers: s.Workers, Share: s.Share, Idle: s.Idle, PerAccount: s.Person, Timeout: s.Timeout, Lease: s.Lease, Retention: s.Retention, Zone: zone,
 		Platform: gateway.Allowance(s.Platform), Operator: gateway.Allowance(s.Operator), Operators: single,
 	}, nil
 }

@@ -3,10 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
-	"strconv"
 
 	"weir/audit"
 	"weir/internal/problem"
@@ -66,7 +65,7 @@ func withVault(ctx context.Context, t *terminal, file string, do func(safe) erro
 }
 
 // recorded does something that goes onto the log before and after. facts of the outcome come from do.
-func (a *assembly) recorded(ctx context.Context, event audit.Event, do func() (facts map[string]string, err error)) error {
+func (a *assembly) recorded(ctx context.Context, event audit.Event, do func() (audit.Facts, error)) error {
 	kind := event.Kind
 	event.Kind = kind + ".intent"
 	announced, err := a.log.Append(ctx, event)
@@ -74,13 +73,11 @@ func (a *assembly) recorded(ctx context.Context, event audit.Event, do func() (f
 		return err
 	}
 	facts, failed := do()
-	outcome := map[string]string{"intent": fmt.Sprint(announced.Index), "outcome": "done"}
+	outcome := audit.Facts{"intent": audit.Number(announced.Index), "outcome": audit.Word("done")}
 	if failed != nil {
-		outcome["outcome"], outcome["code"] = "failed", problem.Of(failed).Code
+		outcome["outcome"], outcome["code"] = audit.Word("failed"), audit.Code(failed)
 	}
-	for name, fact := range facts {
-		outcome[name] = fact
-	}
+	maps.Copy(outcome, facts)
 	_, err = a.log.Append(context.WithoutCancel(ctx), audit.Event{Kind: kind + ".outcome", Object: event.Object, Facts: outcome})
 	return errors.Join(failed, err)
 }
@@ -155,10 +152,10 @@ func (c *vaultRotateCommand) Run(ctx context.Context, t *terminal) error {
 	}
 	return withVault(ctx, t, c.File, func(s safe) error {
 		var changed int
-		err := s.platform.recorded(ctx, audit.Event{Kind: "vault.rotate", Object: "vault"}, func() (map[string]string, error) {
+		err := s.platform.recorded(ctx, audit.Event{Kind: "vault.rotate", Object: audit.Word("vault")}, func() (audit.Facts, error) {
 			var err error
 			changed, err = s.vault.RewrapKeys(ctx)
-			return map[string]string{"keys": strconv.Itoa(changed)}, err
+			return audit.Facts{"keys": audit.Number(changed)}, err
 		})
 		if err != nil {
 			return err
@@ -182,17 +179,18 @@ type vaultResealCommand struct {
 func (c *vaultResealCommand) Run(ctx context.Context, t *terminal) error {
 	return withVault(ctx, t, c.File, func(s safe) error {
 		var versions int
-		event := audit.Event{Kind: "vault.reseal", Object: "dataset/" + c.Name}
-		// Before an odd name gets onto the log.
-		if known, err := s.vault.Versions(ctx, c.Name, ""); err != nil {
+		known, err := s.vault.Versions(ctx, c.Name, "") // before an odd name gets onto the log
+		if err != nil {
 			return err
-		} else if len(known) == 0 {
+		}
+		if len(known) == 0 {
 			return problem.New("sandbox.unknown-dataset", "name", c.Name)
 		}
-		err := s.platform.recorded(ctx, event, func() (map[string]string, error) {
+		event := audit.Event{Kind: "vault.reseal", Object: audit.Format("dataset/%s", audit.Registered(known[0].Name))}
+		err = s.platform.recorded(ctx, event, func() (audit.Facts, error) {
 			var err error
 			versions, err = s.vault.Reseal(ctx, c.Name)
-			return map[string]string{"versions": strconv.Itoa(versions)}, err
+			return audit.Facts{"versions": audit.Number(versions)}, err
 		})
 		if err != nil {
 			return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
-	"strconv"
 
 	"weir/audit"
 	"weir/sandbox"
@@ -63,8 +62,8 @@ func (c *vaultBindCommand) bind(ctx context.Context, s settings) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.close(context.WithoutCancel(ctx))) }()
-	event := audit.Event{Kind: "vault.bind", Object: "vault", Payload: []byte(c.Reason)}
-	return a.recorded(ctx, event, func() (map[string]string, error) {
+	event := audit.Event{Kind: "vault.bind", Object: audit.Word("vault"), Payload: []byte(c.Reason)}
+	return a.recorded(ctx, event, func() (audit.Facts, error) {
 		return nil, sandbox.Rebind(ctx, db, filepath.Join(s.Data, vaultFolder), filepath.Join(s.Data, workspacesFolder))
 	})
 }
@@ -78,14 +77,14 @@ type vaultClearCommand struct {
 func (c *vaultClearCommand) Run(ctx context.Context, t *terminal) error {
 	return withVault(ctx, t, c.File, func(s safe) error {
 		files := 0
-		event := audit.Event{Kind: "vault.clear", Object: "vault", Payload: []byte(c.Reason)}
-		err := s.platform.recorded(ctx, event, func() (map[string]string, error) {
+		event := audit.Event{Kind: "vault.clear", Object: audit.Word("vault"), Payload: []byte(c.Reason)}
+		err := s.platform.recorded(ctx, event, func() (audit.Facts, error) {
 			sets, err := s.vault.Clear()
 			tables, failed := s.tables.Clear()
 			for _, one := range append(sets, tables...) {
 				files += one.Files
 			}
-			return map[string]string{"files": strconv.Itoa(files)}, errors.Join(err, failed)
+			return audit.Facts{"files": audit.Number(files)}, errors.Join(err, failed)
 		})
 		if err != nil {
 			return err

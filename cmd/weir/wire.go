@@ -175,13 +175,13 @@ func assemble(ctx context.Context, s settings, url string, log *zap.Logger) (a *
 		return nil, err
 	}
 	acts, err := gateway.NewActs(gateway.ActsParts{
-		Permit: a.engine, Record: a.log, Log: a.log, Grants: a.engine, Accounts: a.accounts, Organisations: a.engine,
-		Catalogue: vault, Releases: queue, Jobs: jobs, Ledger: jobs, Budget: budget, Tables: tables,
+		Permit: a.engine, Record: a.log, Log: a.log, Grants: a.engine, Endings: a.engine, Grace: s.grace(),
+		Accounts: a.accounts, Organisations: a.engine, Catalogue: vault, Releases: queue, Jobs: jobs, Ledger: jobs, Budget: budget, Tables: tables,
 	})
 	if err != nil {
 		return nil, err
 	}
-	a.sweep(ctx, acts, log)
+	a.reap(ctx, acts, log)
 	a.keepNewest(ctx, s, log)
 	tellAside(log, vault, tables)
 	state := &readiness{folder: s.Data, db: db, log: a.log, vault: vault, clock: time.Now}
@@ -248,12 +248,12 @@ func (a *assembly) recall(ctx context.Context, filter *export.Filter, log *zap.L
 	a.onClose(func(context.Context) error { stop(); recalling.Wait(); return nil })
 }
 
-// sweep deletes workspaces that have outlived their grants, at once and from time to time.
-func (a *assembly) sweep(ctx context.Context, acts *gateway.Acts, log *zap.Logger) {
+// reap acts on the ends of grants as they come, and deletes what is overdue.
+func (a *assembly) reap(ctx context.Context, acts *gateway.Acts, log *zap.Logger) {
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var sweeping sync.WaitGroup
-	sweeping.Go(func() { acts.KeepSwept(life, log.Named("workspaces")) })
-	a.onClose(func(context.Context) error { stop(); sweeping.Wait(); return nil })
+	var reaping sync.WaitGroup
+	reaping.Go(func() { acts.KeepReaped(life, gateway.MachineClock{}, log.Named("grants")) })
+	a.onClose(func(context.Context) error { stop(); reaping.Wait(); return nil })
 }
 
 // noiseKey is the secret of the sticky noise. A new one over data that is there already would give old questions

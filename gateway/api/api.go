@@ -31,6 +31,7 @@ import (
 	"weir/gateway"
 	"weir/gateway/api/gen"
 	"weir/gateway/identity"
+	"weir/internal/fair"
 	"weir/internal/problem"
 	"weir/policy"
 )
@@ -46,9 +47,10 @@ var (
 	_        = problem.Register(messages)
 )
 
-// Verifier tells who presents a bearer token; identity.Identity does.
+// Verifier tells who presents a bearer token, and whether their session goes on; identity.Identity does.
 type Verifier interface {
 	Verify(ctx context.Context, bearer string) (policy.Principal, error)
+	Present(ctx context.Context, session string) error
 }
 
 // Explainer shows what the guard makes of a query; gateway.Flow does. The value is encoded as a JSON object.
@@ -104,6 +106,9 @@ type Acts interface {
 	SuspendGrant(ctx context.Context, who policy.Principal, id, reason string) (policy.Grant, error)
 	RestoreGrant(ctx context.Context, who policy.Principal, id, reason string) (policy.Grant, error)
 	TerminateGrant(ctx context.Context, who policy.Principal, id, reason string) (policy.Grant, error)
+	HoldGrant(ctx context.Context, who policy.Principal, id, reason string) (policy.Grant, error)
+	LiftGrant(ctx context.Context, who policy.Principal, id, reason string) (policy.Grant, error)
+	GrantEnd(ctx context.Context, who policy.Principal, id string) (end *policy.Ending, held bool, err error)
 
 	CancelJob(ctx context.Context, who policy.Principal, id string) (gateway.Job, error)
 	Usage(ctx context.Context, who policy.Principal, days gateway.Days) ([]gateway.Usage, error)
@@ -117,6 +122,7 @@ type Acts interface {
 	RefuseRelease(ctx context.Context, who policy.Principal, id, reason string) error
 
 	SearchLog(ctx context.Context, who policy.Principal, filter audit.Filter) ([]audit.Record, error)
+	EraseEntry(ctx context.Context, who policy.Principal, index int64, reason string) error
 	VerifyLog(ctx context.Context, who policy.Principal) (audit.Report, error)
 	Checkpoint(ctx context.Context, who policy.Principal) ([]byte, error)
 	Tile(ctx context.Context, who policy.Principal, tile tlog.Tile) ([]byte, error)
@@ -148,8 +154,9 @@ type server struct {
 	Deps
 	addresses *buckets
 	accounts  *buckets
-	streams   *streams
-	explain   turns
+	streams   *places
+	uploads   *places
+	explain   *fair.Queue
 	verify    turns
 	counters  counters
 	proxies   proxies
@@ -178,8 +185,9 @@ func New(deps Deps) (http.Handler, error) {
 		Deps:      deps,
 		addresses: newBuckets(l.PerAddress, l.AddressBurst, l.Remembered),
 		accounts:  newBuckets(l.PerAccount, l.AccountBurst, l.Remembered),
-		streams:   newStreams(l),
-		explain:   make(turns, l.Explain),
+		streams:   newPlaces(l.Streams, l.AccountStream, "api.too-many-streams"),
+		uploads:   newPlaces(l.Uploads, l.AccountUpload, "api.too-many-uploads"),
+		explain:   fair.New(l.Explain, l.AccountExplain, l.WaitExplain),
 		verify:    make(turns, l.Verify),
 		counters:  counters,
 		proxies:   trusted,

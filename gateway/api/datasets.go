@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -48,7 +49,15 @@ func (s *server) ImportDataset(ctx context.Context, req gen.ImportDatasetRequest
 	if err != nil {
 		return nil, err
 	}
-	patient := &patientReader{control: http.NewResponseController(c.Writer), idle: s.Limits.UploadIdle}
+	leave, err := s.uploads.open(person.Subject)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	patient := &patientReader{
+		control: http.NewResponseController(c.Writer), idle: s.Limits.UploadIdle,
+		present: func() error { return s.Identity.Present(ctx, person.Session) },
+	}
 	manifest, err := part(req.Body, "manifest", patient)
 	if err != nil {
 		return nil, uploadProblem(c, err)
@@ -56,6 +65,9 @@ func (s *server) ImportDataset(ctx context.Context, req gen.ImportDatasetRequest
 	text, err := io.ReadAll(io.LimitReader(manifest, gateway.MaxManifest+1))
 	if err != nil || len(text) > gateway.MaxManifest {
 		return nil, uploadProblem(c, err)
+	}
+	if bytes.IndexByte(text, 0) >= 0 {
+		return nil, problem.New("api.nul", "where", "manifest")
 	}
 	d, err := s.Acts.ImportDataset(ctx, person, gateway.Upload{
 		Manifest: text,
@@ -68,6 +80,9 @@ func (s *server) ImportDataset(ctx context.Context, req gen.ImportDatasetRequest
 		},
 	})
 	if err != nil {
+		if patient.gone != nil {
+			return nil, patient.gone
+		}
 		if patient.failed {
 			return nil, uploadProblem(c, err)
 		}
@@ -105,7 +120,13 @@ type patientReader struct {
 	idle    time.Duration
 	from    io.Reader
 	failed  bool // the client stopped sending, sent too much, or sent no multipart
+	present func() error
+	asked   time.Time // when that was asked
+	gone    error     // what it said, if the session is over
 }
+
+// askAgain is how long an upload goes on at most after its session has ended.
+const askAgain = time.Second
 
 func (p *patientReader) over(from io.Reader) io.Reader {
 	p.from = from
@@ -130,6 +151,12 @@ func takeTime(control *http.ResponseController) error {
 }
 
 func (p *patientReader) Read(b []byte) (int, error) {
+	if p.gone == nil && time.Since(p.asked) >= askAgain {
+		p.asked, p.gone = time.Now(), p.present()
+	}
+	if p.gone != nil {
+		return 0, p.gone
+	}
 	if err := p.extend(); err != nil {
 		return 0, err
 	}

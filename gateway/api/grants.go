@@ -50,6 +50,14 @@ func (s *server) GetGrant(ctx context.Context, req gen.GetGrantRequestObject) (g
 		return gen.GrantChange{At: time.Unix(c.At, 0).In(g.From.Location()), By: c.By, State: gen.GrantChangeState(c.State), Reason: c.Reason}
 	})
 	shown.History = &steps
+	end, held, err := s.Acts.GrantEnd(ctx, person, g.ID)
+	if err != nil {
+		return nil, err
+	}
+	shown.Held = &held
+	if end != nil {
+		shown.Ended, shown.DeleteAfter, shown.Deleted = &end.Ended, &end.DeleteAfter, optional(end.Deleted)
+	}
 	return gen.GetGrant200JSONResponse(shown), nil
 }
 
@@ -129,6 +137,30 @@ func left(l policy.Left) *gen.Left {
 		shown.Privacy = &l.Privacy
 	}
 	return shown
+}
+
+func (s *server) HoldGrant(ctx context.Context, req gen.HoldGrantRequestObject) (gen.HoldGrantResponseObject, error) {
+	ctx, person, err := asker(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.Acts.HoldGrant(ctx, person, req.Grant, req.Body.Reason)
+	if err != nil {
+		return nil, err
+	}
+	return gen.HoldGrant200JSONResponse(grant(g)), nil
+}
+
+func (s *server) LiftGrant(ctx context.Context, req gen.LiftGrantRequestObject) (gen.LiftGrantResponseObject, error) {
+	ctx, person, err := asker(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.Acts.LiftGrant(ctx, person, req.Grant, req.Body.Reason)
+	if err != nil {
+		return nil, err
+	}
+	return gen.LiftGrant200JSONResponse(grant(g)), nil
 }
 
 func grant(g policy.Grant) gen.Grant {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"weir/export"
 	"weir/gateway"
 	"weir/gateway/api/gen"
+	"weir/internal/fair"
 	"weir/internal/problem"
 	"weir/policy"
 )
@@ -165,9 +167,12 @@ func (s *server) Explain(ctx context.Context, req gen.ExplainRequestObject) (gen
 	if len(req.Body.SQL) > gateway.MaxSQL {
 		return nil, problem.New("gateway.sql-too-long", "bytes", "65536")
 	}
-	done, err := s.explain.take(ctx)
+	done, err := s.explain.Take(ctx, person.Subject)
+	if errors.Is(err, fair.ErrFull) {
+		return nil, problem.New("api.too-many-explanations")
+	}
 	if err != nil {
-		return nil, err
+		return nil, problem.New("api.busy").Because(err)
 	}
 	defer done()
 	value, err := s.Deps.Explain.Explain(ctx, person, gateway.Request{Grant: req.Body.Grant, SQL: req.Body.SQL})

@@ -20,20 +20,24 @@ import (
 
 // Limits bounds what one client, and all of them, can make the platform do. A zero field means its default.
 type Limits struct {
-	Body          int64         // bytes of a request; default 512 KiB, which holds a query of 64 KiB however it is escaped
-	Upload        int64         // bytes of a data set; default 4 GiB
-	UploadIdle    time.Duration // after which an upload that stands still is given up; default 30 s
-	PerAddress    rate.Limit    // requests a second from one address; default 50
-	AddressBurst  int           // default 100
-	PerAccount    rate.Limit    // requests a second of one account; default 20
-	AccountBurst  int           // default 60
-	Remembered    int           // addresses, and accounts, that are remembered at once; default 65 536
-	Streams       int           // event streams at once; default 256
-	AccountStream int           // event streams of one account at once; default 8
-	StreamLife    time.Duration // after which a client must connect anew, and be verified anew; default 5 min
-	Heartbeat     time.Duration // silence after which a stream says that it lives; default 15 s
-	Explain       int           // explanations at once, each of which takes a process; others wait; default twice the CPUs
-	Verify        int           // verifications of the whole log at once; others wait; default 1
+	Body           int64         // bytes of a request; default 512 KiB, which holds a query of 64 KiB however it is escaped
+	Upload         int64         // bytes of a data set; default 4 GiB
+	UploadIdle     time.Duration // after which an upload that stands still is given up; default 30 s
+	PerAddress     rate.Limit    // requests a second from one address; default 50
+	AddressBurst   int           // default 100
+	PerAccount     rate.Limit    // requests a second of one account; default 20
+	AccountBurst   int           // default 60
+	Remembered     int           // addresses, and accounts, that are remembered at once; default 65 536
+	Streams        int           // event streams at once; default 256
+	AccountStream  int           // event streams of one account at once; default 8
+	StreamLife     time.Duration // after which a client must connect anew, and be verified anew; default 5 min
+	Heartbeat      time.Duration // silence after which a stream says that it lives; default 15 s
+	Explain        int           // explanations at once, each of which takes a process; others wait in turn; default twice the CPUs
+	AccountExplain int           // explanations of one account at once; default half of them, one at least
+	WaitExplain    int           // explanations of one account that may wait; default 8
+	Uploads        int           // uploads at once; default 16
+	AccountUpload  int           // uploads of one account at once; default 2
+	Verify         int           // verifications of the whole log at once; others wait; default 1
 }
 
 func (l Limits) complete() Limits {
@@ -50,6 +54,10 @@ func (l Limits) complete() Limits {
 	or(&l.StreamLife, 5*time.Minute)
 	or(&l.Heartbeat, 15*time.Second)
 	or(&l.Explain, 2*runtime.NumCPU())
+	or(&l.AccountExplain, max(1, l.Explain/2))
+	or(&l.WaitExplain, 8)
+	or(&l.Uploads, 16)
+	or(&l.AccountUpload, 2)
 	or(&l.Verify, 1)
 	return l
 }
@@ -155,28 +163,29 @@ func (t turns) take(ctx context.Context) (done func(), err error) {
 	}
 }
 
-// streams counts the event streams that are open.
-type streams struct {
+// places counts what is open for long: event streams, uploads, and of whom.
+type places struct {
 	mu       sync.Mutex
 	most     int
 	own      int
 	all      int
+	code     string // of the problem of an account that has too many
 	accounts map[string]int
 }
 
-func newStreams(l Limits) *streams {
-	return &streams{most: l.Streams, own: l.AccountStream, accounts: map[string]int{}}
+func newPlaces(most, own int, code string) *places {
+	return &places{most: most, own: own, code: code, accounts: map[string]int{}}
 }
 
-// open takes a place for a stream, or refuses. leave gives it back.
-func (s *streams) open(account string) (leave func(), err error) {
+// open takes a place, or refuses. leave gives it back.
+func (s *places) open(account string) (leave func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.all >= s.most {
 		return nil, problem.New("api.busy")
 	}
 	if s.accounts[account] >= s.own {
-		return nil, problem.New("api.too-many-streams")
+		return nil, problem.New(s.code)
 	}
 	s.all++
 	s.accounts[account]++

@@ -40,6 +40,14 @@ func (s *server) SearchLog(ctx context.Context, req gen.SearchLogRequestObject) 
 	return gen.SearchLog200JSONResponse(list), nil
 }
 
+func (s *server) EraseEntry(ctx context.Context, req gen.EraseEntryRequestObject) (gen.EraseEntryResponseObject, error) {
+	ctx, person, err := asker(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return gen.EraseEntry204Response{}, s.Acts.EraseEntry(ctx, person, req.Index, req.Body.Reason)
+}
+
 func (s *server) GetCheckpoint(ctx context.Context, _ gen.GetCheckpointRequestObject) (gen.GetCheckpointResponseObject, error) {
 	ctx, person, err := asker(ctx)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"weir/audit"
 	privacy "weir/export/account"
 	"weir/gateway"
 	"weir/gateway/api"
@@ -380,6 +381,11 @@ func (s *site) testGrants(t *testing.T) {
 	if got := change("terminate", "authority").want(t, 200, ""); got.text("state") != "terminated" {
 		t.Errorf("got %s", got.body)
 	}
+	change("hold", "officer").want(t, 403, "policy.forbidden")
+	change("lift", "supervisor").want(t, 409, "policy.grant-not-held")
+	change("hold", "supervisor").want(t, 200, "")
+	change("hold", "supervisor").want(t, 409, "policy.grant-held")
+	change("lift", "authority").want(t, 200, "")
 	if got := change("restore", "authority"); got.status != 409 {
 		t.Errorf("restore after the end: %d %s", got.status, got.body)
 	}
@@ -593,6 +599,17 @@ func (s *site) testLog(t *testing.T) {
 		t.Errorf("got %s", report.body)
 	}
 	s.do(t, request{method: "POST", path: "/api/v1/log/verify", as: "analyst"}).want(t, 403, "policy.forbidden")
+	receipt, err := s.Log.Append(t.Context(), audit.Event{Kind: "test.entry", Actor: "analyst", Payload: []byte("x")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	erase := func(as string) answer {
+		path := fmt.Sprintf("/api/v1/log/entries/%d/erase", receipt.Index)
+		return s.do(t, request{method: "POST", path: path, as: as, body: object{"reason": "asked for"}})
+	}
+	erase("supervisor").want(t, 403, "policy.forbidden")
+	erase("authority").want(t, 204, "")
+	erase("authority").want(t, 409, "audit.nothing-to-erase")
 }
 
 func (s *site) testBudgets(t *testing.T) {

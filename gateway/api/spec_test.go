@@ -55,7 +55,7 @@ func operations(document *openapi3.T) map[string]*openapi3.Operation {
 // example makes a path of an operation, with an acceptable value for each parameter.
 func example(path string) string {
 	return strings.NewReplacer("{account}", "nobody", "{domain}", "nobody", "{dataset}", "nothing", "{version}", "1", "{grant}", "nothing", "{job}", "nothing",
-		"{release}", "nothing", "{proposal}", "nothing", "{path:.+}", "0/000.p/1").Replace(path)
+		"{release}", "nothing", "{proposal}", "nothing", "{index}", "0", "{path:.+}", "0/000.p/1").Replace(path)
 }
 
 // each calls a function with every operation, in order.
@@ -151,6 +151,6 @@ func (s *site) testBadBodies(t *testing.T) {
 	})
 	// Members are told apart by case, and none may be added.
 	in := func(body string) answer { return s.do(t, request{method: "POST", path: "/api/v1/session", body: body}) }
-	in(`{"account":"analyst","password":"x","Password":"`+gatewaytest.Password+`"}`).want(t, 400, "api.request-invalid")
+	in(`{"account":"analyst","password":"x","Password":"`+gatewaytest.Password+`"}`).want(t, 400, "api.json-name-twice")
 	in(`{"account":"analyst","PASSWORD":"`+gatewaytest.Password+`"}`).want(t, 400, "api.request-invalid")
 }

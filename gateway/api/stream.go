@@ -11,6 +11,7 @@ import (
 
 	"weir/gateway"
 	"weir/gateway/api/gen"
+	"weir/internal/problem"
 	"weir/policy"
 )
 
@@ -91,6 +92,13 @@ func (s *stream) VisitStreamJobResponse(w http.ResponseWriter) error {
 	}, func() error { return send(": alive\n\n") })
 	if ctx.Err() != nil {
 		return nil
+	}
+	if p := (*problem.Problem)(nil); errors.As(err, &p) && p.Status() < 500 { // it may not be followed any longer
+		data, err := json.Marshal(document(p.In(langOf(s.ctx)), p.Code, p.Status(), p.At, "urn:weir:job:"+s.job))
+		if err != nil {
+			return err
+		}
+		return send(fmt.Sprintf("event: problem\ndata: %s\n\n", data))
 	}
 	return err
 }

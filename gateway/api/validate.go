@@ -61,11 +61,22 @@ func (s *server) validator() (gin.HandlerFunc, error) {
 	head := whole
 	head.Options.ExcludeRequestBody = true
 	return func(c *gin.Context) {
+		if where, bad := unsound(c); bad {
+			s.fail(c, problem.New("api.nul", "where", where))
+			return
+		}
 		hidden := c.Request.Body
 		c.Request.Body = http.NoBody
 		err := ginmiddleware.ValidateRequestFromContext(c, router, &head)
 		c.Request.Body = hidden
 		if err == nil && !isUpload(c) {
+			if err := strictBody(c); err != nil {
+				if overlong(c) {
+					err = problem.New("api.body-too-large")
+				}
+				s.fail(c, err)
+				return
+			}
 			err = ginmiddleware.ValidateRequestFromContext(c, router, &whole)
 		}
 		if err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -251,16 +250,6 @@ func (c *Catalogue) Decide(_ context.Context, d policy.VersionDecision) (changed
 type Tables struct {
 	mu   sync.Mutex
 	Kept map[sandbox.Owner][]sandbox.Kept
-}
-
-// Grants names the grants that own some.
-func (k *Tables) Grants(context.Context) (grants []string, err error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for owner := range k.Kept {
-		grants = append(grants, strings.TrimPrefix(string(owner), string(sandbox.OfGrant(""))))
-	}
-	return grants, nil
 }
 
 // List gives those of one.

@@ -5,6 +5,7 @@ package gatewaytest
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -110,14 +111,17 @@ func New(t testing.TB, db *bun.DB, options gateway.JobOptions) *Platform {
 func (p *Platform) act(t testing.TB) {
 	t.Helper()
 	acts, err := gateway.NewActs(gateway.ActsParts{
-		Permit: p.Policy, Record: p.Log, Log: p.Log, Grants: p.Policy, Accounts: p.Identity, Organisations: p.Policy,
-		Catalogue: p.Catalogue, Releases: p.Queue, Jobs: p.Jobs, Ledger: p.Jobs, Budget: p.Budget, Tables: p.Tables,
+		Permit: p.Policy, Record: p.Log, Log: p.Log, Grants: p.Policy, Endings: p.Policy, Grace: Grace,
+		Accounts: p.Identity, Organisations: p.Policy, Catalogue: p.Catalogue, Releases: p.Queue, Jobs: p.Jobs, Ledger: p.Jobs, Budget: p.Budget, Tables: p.Tables,
 	})
 	must(t)(err)
 	p.Acts = acts
 }
 
 func (p *Platform) now() time.Time { return time.Now().Add(time.Duration(p.ahead.Load())) }
+
+// Grace is how long what was made under a grant is kept after its end.
+const Grace = 72 * time.Hour
 
 // Pass lets time pass for the rules.
 func (p *Platform) Pass(d time.Duration) { p.ahead.Add(int64(d)) }
@@ -151,6 +155,9 @@ func (p *Platform) start(t testing.TB, runner gateway.Runner, options gateway.Jo
 	if options.Workers == 0 {
 		options.Workers = 2
 	}
+	if options.Share == 0 {
+		options.Share = options.Workers
+	}
 	parts := p.JobsParts()
 	parts.Runner = runner
 	jobs, err := gateway.NewJobs(t.Context(), parts, options)
@@ -180,6 +187,14 @@ func (m members) Person(ctx context.Context, name string) (policy.Principal, err
 		return Person(name), nil
 	}
 	return who, err
+}
+
+// Present believes in the sessions that Person makes up.
+func (m members) Present(ctx context.Context, session string) error {
+	if strings.HasPrefix(session, "s-") {
+		return nil
+	}
+	return m.Identity.Present(ctx, session)
 }
 
 // NewGrant grants an operator the one data set of the tests, for a day.

@@ -240,6 +240,22 @@ func (i *Identity) resume(ctx context.Context, c claims) (policy.Principal, erro
 	return i.principal(a, s.ID)
 }
 
+// Present says whether a session goes on: it has not ended, and neither has what its account may do. It is for what takes
+// longer than a token lives, and asks again while it lasts.
+func (i *Identity) Present(ctx context.Context, id string) error {
+	s, a, err := i.sessionOf(ctx, i.db, id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return problem.New("identity.session-ended").Because(err)
+	}
+	if err != nil {
+		return fmt.Errorf("look up session: %w", err)
+	}
+	if err := s.alive(a, i.now().UnixMicro()); err != nil {
+		return problem.New("identity.session-ended").Because(err)
+	}
+	return nil
+}
+
 // admit tells which account the subject of an external token is linked to, and notes the session so that it can
 // be signed out of.
 func (i *Identity) admit(ctx context.Context, src *source, c claims, token string) (policy.Principal, error) {

@@ -14,6 +14,7 @@ var (
 	log      = []string{"audit"}
 	database = []string{"internal/store"}
 	speech   = []string{"internal/problem"}
+	turns    = []string{"internal/fair"} // who waits, and nothing of what for
 )
 
 // demo keeps the demo out of every room: no line of the platform knows it.
@@ -27,7 +28,7 @@ var Plan = []Room{
 		Path:  "cmd/weir",
 		Holds: "the platform and its command line: a file for each subcommand, the wiring in one",
 		Alone: true,
-		May:   all(front, []string{"export"}, books, keeper, rules, log, database, speech, demo.Rooms),
+		May:   all(front, []string{"export"}, books, keeper, rules, log, database, speech, turns, demo.Rooms),
 		Never: []Wall{
 			{[]string{"export/guard", "export/noise", "export/noised", "export/span"}, "only the path of a query checks a query"},
 			{[]string{"sandbox/worker"}, "it holds keys and people's requests, so it must have no engine to run them on; the engine lives in weir-worker"},
@@ -47,13 +48,14 @@ var Plan = []Room{
 			{keeper, "the parent's side holds the vault's keys"},
 			{[]string{"sandbox/wire"}, "what is said between the processes is read in one place, sandbox/worker"},
 			{speech, "what a worker says travels as a code; only the platform speaks to people"},
+			{turns, "a worker serves one job, and nobody waits for it"},
 			demo,
 		},
 	},
 	{
 		Path:  "gateway",
 		Holds: "the one path from request to release, the jobs that take it, and the acts of officials",
-		May:   all([]string{"gateway/identity"}, judge, keeper, rules, log, database, speech),
+		May:   all([]string{"gateway/identity"}, judge, keeper, rules, log, database, speech, turns),
 		Never: []Wall{
 			{[]string{"gateway/api", "gateway/api/client"}, "the path of a query knows no HTTP, so that it can be read and tested alone"},
 			{child, "the gateway asks the sandbox for a result and never touches a child or an engine"},
@@ -63,7 +65,7 @@ var Plan = []Room{
 	{
 		Path:  "gateway/identity",
 		Holds: "who somebody is: accounts, sessions, tokens",
-		May:   all(rules, database, speech),
+		May:   all(rules, database, speech, turns),
 		Never: []Wall{
 			{[]string{"gateway", "gateway/api", "gateway/api/client"}, "who somebody is must not depend on what they ask for"},
 			{all(judge, keeper, child), "who handles passwords must not be near data"},
@@ -74,7 +76,7 @@ var Plan = []Room{
 	{
 		Path:  "gateway/api",
 		Holds: "HTTP: the specification, the server that is generated from it, and the handlers",
-		May:   all([]string{"gateway", "gateway/identity", "export", "export/account"}, rules, log, speech),
+		May:   all([]string{"gateway", "gateway/identity", "export", "export/account"}, rules, log, speech, turns),
 		Tests: all([]string{"gateway/api/client"}, database),
 		Never: []Wall{
 			{[]string{"gateway/api/client"}, "the server does not ask itself"},
@@ -89,7 +91,7 @@ var Plan = []Room{
 		Holds: "HTTP from the other side, generated from the specification",
 		May:   nil,
 		Never: []Wall{
-			{all([]string{"gateway", "gateway/identity", "gateway/api"}, judge, keeper, child, rules, log, database, speech),
+			{all([]string{"gateway", "gateway/identity", "gateway/api"}, judge, keeper, child, rules, log, database, speech, turns),
 				"a client knows of the platform what the specification says and nothing else"},
 			demo,
 		},
@@ -97,7 +99,7 @@ var Plan = []Room{
 	{
 		Path:  "export",
 		Holds: "the evidence filter, the noise, the queue of the officers: what decides that something may leave",
-		May:   all([]string{"export/guard", "export/noise", "export/noised", "export/span"}, books, keeper, rules, database, speech),
+		May:   all([]string{"export/guard", "export/noise", "export/noised", "export/span"}, books, keeper, rules, database, speech, turns),
 		Never: []Wall{
 			{front, "the judge of results must not know who asks over which wire"},
 			{log, "the gateway writes the log around the judge; a judge that writes its own record could leave itself out"},
@@ -108,7 +110,7 @@ var Plan = []Room{
 	{
 		Path:  "export/guard",
 		Holds: "the guard: from the engine's bound plan to typed relations and guarded SQL",
-		May:   all([]string{"export/noise"}, keeper, rules, speech),
+		May:   all([]string{"export/noise"}, keeper, rules, speech, turns),
 		Never: []Wall{
 			{all(front, []string{"export", "export/noised", "export/span"}, books, log, database), "whether a query is safe follows from its plan, the schema and the rules, and from nothing that was stored or said before"},
 			{child, "the guard sees plans, never an engine"},
@@ -120,7 +122,7 @@ var Plan = []Room{
 		Holds: "the algebra of what released cells say together",
 		May:   nil,
 		Never: []Wall{
-			{all(front, []string{"export", "export/guard", "export/noise", "export/noised"}, books, keeper, child, rules, log, database, speech), "it is mathematics over numbers, so that it can be proved and tested without anything else"},
+			{all(front, []string{"export", "export/guard", "export/noise", "export/noised"}, books, keeper, child, rules, log, database, speech, turns), "it is mathematics over numbers, so that it can be proved and tested without anything else"},
 			demo,
 		},
 	},
@@ -129,7 +131,7 @@ var Plan = []Room{
 		Holds: "the draws that hide one unit, and what they prove",
 		May:   nil,
 		Never: []Wall{
-			{all(front, []string{"export", "export/guard", "export/noised", "export/span"}, books, keeper, child, rules, log, database, speech), "it is mathematics over numbers, so that it can be proved and tested without anything else"},
+			{all(front, []string{"export", "export/guard", "export/noised", "export/span"}, books, keeper, child, rules, log, database, speech, turns), "it is mathematics over numbers, so that it can be proved and tested without anything else"},
 			demo,
 		},
 	},
@@ -138,7 +140,7 @@ var Plan = []Room{
 		Holds: "a question of the noised modes on its way: what is public of it, what it costs, its figures with noise",
 		May:   all([]string{"export/guard", "export/noise"}, keeper, speech),
 		Never: []Wall{
-			{all(front, []string{"export", "export/span"}, books, rules, log, database), "what is drawn follows from the question and its figures; who pays for it, and who may ask, is decided around it"},
+			{all(front, []string{"export", "export/span"}, books, rules, log, database, turns), "what is drawn follows from the question and its figures; who pays for it, and who may ask, is decided around it"},
 			{child, "it sees figures, never an engine"},
 			demo,
 		},
@@ -146,7 +148,7 @@ var Plan = []Room{
 	{
 		Path:  "export/account",
 		Holds: "what the answers of the noised modes have cost, by domain and operator",
-		May:   all(database, speech),
+		May:   all(database, speech, turns),
 		Never: []Wall{
 			{all(front, checks, []string{"export/answers"}, keeper, child, rules),
 				"what a question costs and whose share is how large is told to it; it only adds up, so that a supervisor can do the sum again"},
@@ -157,7 +159,7 @@ var Plan = []Room{
 	{
 		Path:  "export/answers",
 		Holds: "the answers of the noised modes, encrypted, so that each is drawn once",
-		May:   all(database, speech),
+		May:   all(database, speech, turns),
 		Never: []Wall{
 			{all(front, checks, []string{"export/account"}, keeper, child, rules), "it keeps what was drawn under the name it is given, and must not be able to draw"},
 			{log, "the gateway writes the log around it"},
@@ -167,7 +169,7 @@ var Plan = []Room{
 	{
 		Path:  "sandbox",
 		Holds: "the vault, and the parent's side of planner, worker and intake processes",
-		May:   all([]string{"sandbox/isolate", "sandbox/seal", "sandbox/sealfs", "sandbox/wire"}, rules, database, speech),
+		May:   all([]string{"sandbox/isolate", "sandbox/seal", "sandbox/sealfs", "sandbox/wire"}, rules, database, speech, turns),
 		Never: []Wall{
 			{front, "data is kept without knowing who is asking"},
 			{judge, "who keeps the data must not decide what leaves"},
@@ -181,7 +183,7 @@ var Plan = []Room{
 		Holds: "the form in which data lies on a disk, and the keys that wrap keys",
 		May:   nil,
 		Never: []Wall{
-			{all(front, judge, []string{"sandbox", "sandbox/sealfs"}, child, rules, log, database, speech),
+			{all(front, judge, []string{"sandbox", "sandbox/sealfs"}, child, rules, log, database, speech, turns),
 				"what encrypts must be readable alone; it is told what for and knows nobody"},
 			demo,
 		},
@@ -191,7 +193,7 @@ var Plan = []Room{
 		Holds: "what answers a worker's kernel when it reads a file that is shown to it",
 		May:   nil,
 		Never: []Wall{
-			{all(front, judge, []string{"sandbox", "sandbox/seal"}, child, rules, log, database, speech),
+			{all(front, judge, []string{"sandbox", "sandbox/seal"}, child, rules, log, database, speech, turns),
 				"it is handed readers and shows them; keys and data sets are not its business"},
 			demo,
 		},
@@ -201,7 +203,7 @@ var Plan = []Room{
 		Holds: "what the platform and its children say to each other",
 		May:   nil,
 		Never: []Wall{
-			{all(front, judge, keeper, []string{"sandbox/worker", "sandbox/isolate"}, rules, log, database, speech),
+			{all(front, judge, keeper, []string{"sandbox/worker", "sandbox/isolate"}, rules, log, database, speech, turns),
 				"both sides link it, so it must bring neither's things to the other"},
 			demo,
 		},
@@ -212,7 +214,7 @@ var Plan = []Room{
 		May:   nil,
 		Tests: []string{"sandbox/wire"}, // to time a child that answers
 		Never: []Wall{
-			{all(front, judge, keeper, []string{"sandbox/worker", "sandbox/wire"}, rules, log, database, speech),
+			{all(front, judge, keeper, []string{"sandbox/worker", "sandbox/wire"}, rules, log, database, speech, turns),
 				"it runs first in every child and must be readable alone"},
 			demo,
 		},
@@ -223,7 +225,7 @@ var Plan = []Room{
 		Alone: true,
 		May:   []string{"sandbox/isolate", "sandbox/sealfs"},
 		Never: []Wall{
-			{all(front, judge, []string{"sandbox", "sandbox/seal", "sandbox/worker", "sandbox/wire"}, rules, log, database, speech),
+			{all(front, judge, []string{"sandbox", "sandbox/seal", "sandbox/worker", "sandbox/wire"}, rules, log, database, speech, turns),
 				"what it tries must rest on the walls alone"},
 			demo,
 		},
@@ -239,13 +241,14 @@ var Plan = []Room{
 			{all(log, database), "a worker that is broken into must find neither the log nor the store"},
 			{keeper, "the parent's side holds the vault's keys"},
 			{speech, "what a worker says travels as a code; only the platform speaks to people"},
+			{turns, "a worker serves one job, and nobody waits for it"},
 			demo,
 		},
 	},
 	{
 		Path:  "policy",
 		Holds: "the nouns that all share, and the decision whether somebody may ask",
-		May:   all(database, speech),
+		May:   all(database, speech, turns),
 		Never: []Wall{
 			{all(front, judge, keeper, child, log),
 				"all rooms lean on policy's words; a decision must depend on the facts it is given and on nothing else"},
@@ -255,7 +258,7 @@ var Plan = []Room{
 	{
 		Path:  "audit",
 		Holds: "the log that nobody can rewrite unnoticed",
-		May:   all(database, speech),
+		May:   all(database, speech, turns),
 		Never: []Wall{
 			{all(front, judge, keeper, child, rules),
 				"the log must not depend on what it is a witness of; a supervisor reads and verifies it with this room alone"},
@@ -267,7 +270,7 @@ var Plan = []Room{
 		Holds: "opening the database and migrating it; the tables belong to the rooms",
 		May:   nil,
 		Never: []Wall{
-			{all(front, judge, keeper, child, rules, log, speech), "it knows no room's tables, so that each room owns its own"},
+			{all(front, judge, keeper, child, rules, log, speech, turns), "it knows no room's tables, so that each room owns its own"},
 			demo,
 		},
 	},
@@ -276,7 +279,16 @@ var Plan = []Room{
 		Holds: "the one kind of error that a person reads",
 		May:   nil,
 		Never: []Wall{
-			{all(front, judge, keeper, child, rules, log, database), "a message must not be able to reach data; each room registers its own catalogue here"},
+			{all(front, judge, keeper, child, rules, log, database, turns), "a message must not be able to reach data; each room registers its own catalogue here"},
+			demo,
+		},
+	},
+	{
+		Path:  "internal/fair",
+		Holds: "whose turn it is among those who wait",
+		May:   nil,
+		Never: []Wall{
+			{all(front, judge, keeper, child, rules, log, database, speech), "it knows keys and counts, and nothing of what is waited for"},
 			demo,
 		},
 	},
@@ -285,7 +297,7 @@ var Plan = []Room{
 		Holds: "the generator of the demo's city",
 		May:   []string{"deploy"},
 		Never: []Wall{
-			{all(front, judge, keeper, child, rules, log, database, speech), "it writes files and nothing else"},
+			{all(front, judge, keeper, child, rules, log, database, speech, turns), "it writes files and nothing else"},
 		},
 	},
 	{
@@ -293,7 +305,7 @@ var Plan = []Room{
 		Holds: "units, images, sample settings, the parameters of the demo's city",
 		May:   nil,
 		Never: []Wall{
-			{all(front, judge, keeper, child, rules, log, database, speech, []string{"internal/city"}), "it holds files and no code that runs"},
+			{all(front, judge, keeper, child, rules, log, database, speech, turns, []string{"internal/city"}), "it holds files and no code that runs"},
 		},
 	},
 	{
@@ -301,7 +313,7 @@ var Plan = []Room{
 		Holds: "this plan",
 		Alone: true,
 		Never: []Wall{
-			{all(front, judge, keeper, child, rules, log, database, speech, demo.Rooms), "the plan reads the rooms from outside"},
+			{all(front, judge, keeper, child, rules, log, database, speech, turns, demo.Rooms), "the plan reads the rooms from outside"},
 		},
 	},
 }

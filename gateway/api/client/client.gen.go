@@ -703,7 +703,19 @@ type Finding struct {
 // Grant defines model for Grant.
 type Grant struct {
 	Datasets []GrantedDataset `json:"datasets"`
-	From     time.Time        `json:"from"`
+
+	// DeleteAfter What is kept of an ended grant is deleted from then on, unless it is held
+	DeleteAfter *time.Time `json:"delete_after,omitempty"`
+
+	// Deleted When nothing was kept any more
+	Deleted *time.Time `json:"deleted,omitempty"`
+
+	// Ended When the grant ended and everything made under it was closed
+	Ended *time.Time `json:"ended,omitempty"`
+	From  time.Time  `json:"from"`
+
+	// Held What was made under the grant is kept from being deleted; with one grant only, as all that follows
+	Held *bool `json:"held,omitempty"`
 
 	// History What happened to it, the first first; with one grant only
 	History *[]GrantChange `json:"history,omitempty"`
@@ -1460,6 +1472,12 @@ type ExplainJSONRequestBody = Query
 // CreateGrantJSONRequestBody defines body for CreateGrant for application/json ContentType.
 type CreateGrantJSONRequestBody = NewGrant
 
+// HoldGrantJSONRequestBody defines body for HoldGrant for application/json ContentType.
+type HoldGrantJSONRequestBody = Reason
+
+// LiftGrantJSONRequestBody defines body for LiftGrant for application/json ContentType.
+type LiftGrantJSONRequestBody = Reason
+
 // RestoreGrantJSONRequestBody defines body for RestoreGrant for application/json ContentType.
 type RestoreGrantJSONRequestBody = Reason
 
@@ -1471,6 +1489,9 @@ type TerminateGrantJSONRequestBody = Reason
 
 // SubmitJobJSONRequestBody defines body for SubmitJob for application/json ContentType.
 type SubmitJobJSONRequestBody = Query
+
+// EraseEntryJSONRequestBody defines body for EraseEntry for application/json ContentType.
+type EraseEntryJSONRequestBody = Reason
 
 // AdmitOrganisationJSONRequestBody defines body for AdmitOrganisation for application/json ContentType.
 type AdmitOrganisationJSONRequestBody = NewOrganisation
@@ -1822,6 +1843,34 @@ type ClientInterface interface {
 	// Corresponds with GET /api/v1/grants/{grant} (the `GetGrant` operationId).
 	GetGrant(ctx context.Context, grant GrantID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// HoldGrantWithBody Keep what was made under a grant from being deleted
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/grants/{grant}/hold (the `HoldGrant` operationId).
+	HoldGrantWithBody(ctx context.Context, grant GrantID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// HoldGrant Keep what was made under a grant from being deleted
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/grants/{grant}/hold (the `HoldGrant` operationId).
+	HoldGrant(ctx context.Context, grant GrantID, body HoldGrantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LiftGrantWithBody End the hold on a grant
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/grants/{grant}/lift (the `LiftGrant` operationId).
+	LiftGrantWithBody(ctx context.Context, grant GrantID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LiftGrant End the hold on a grant
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/grants/{grant}/lift (the `LiftGrant` operationId).
+	LiftGrant(ctx context.Context, grant GrantID, body LiftGrantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// RestoreGrantWithBody Restore a suspended grant
 	//
 	// Takes any type of body and a specified content type.
@@ -1931,6 +1980,26 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /api/v1/log/entries (the `SearchLog` operationId).
 	SearchLog(ctx context.Context, params *SearchLogParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EraseEntryWithBody Destroy who did it and what was typed in an entry
+	//
+	// For personal data that must go. The entry, its facts and all proofs stay. The erasure is an entry of its own.
+	// Nobody erases what they did themselves.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /api/v1/log/entries/{index}/erase (the `EraseEntry` operationId).
+	EraseEntryWithBody(ctx context.Context, index int64, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EraseEntry Destroy who did it and what was typed in an entry
+	//
+	// For personal data that must go. The entry, its facts and all proofs stay. The erasure is an entry of its own.
+	// Nobody erases what they did themselves.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /api/v1/log/entries/{index}/erase (the `EraseEntry` operationId).
+	EraseEntry(ctx context.Context, index int64, body EraseEntryJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ProveConsistency Proof that the log of today continues the log of then
 	//
@@ -2710,6 +2779,74 @@ func (c *Client) GetGrant(ctx context.Context, grant GrantID, reqEditors ...Requ
 	return c.Client.Do(req)
 }
 
+// HoldGrantWithBody Keep what was made under a grant from being deleted
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/grants/{grant}/hold (the `HoldGrant` operationId).
+func (c *Client) HoldGrantWithBody(ctx context.Context, grant GrantID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewHoldGrantRequestWithBody(c.Server, grant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// HoldGrant Keep what was made under a grant from being deleted
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/grants/{grant}/hold (the `HoldGrant` operationId).
+func (c *Client) HoldGrant(ctx context.Context, grant GrantID, body HoldGrantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewHoldGrantRequest(c.Server, grant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LiftGrantWithBody End the hold on a grant
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/grants/{grant}/lift (the `LiftGrant` operationId).
+func (c *Client) LiftGrantWithBody(ctx context.Context, grant GrantID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLiftGrantRequestWithBody(c.Server, grant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LiftGrant End the hold on a grant
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/grants/{grant}/lift (the `LiftGrant` operationId).
+func (c *Client) LiftGrant(ctx context.Context, grant GrantID, body LiftGrantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLiftGrantRequest(c.Server, grant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // RestoreGrantWithBody Restore a suspended grant
 //
 // Takes any type of body and a specified content type.
@@ -2960,6 +3097,46 @@ func (c *Client) GetCheckpoint(ctx context.Context, reqEditors ...RequestEditorF
 // Corresponds with GET /api/v1/log/entries (the `SearchLog` operationId).
 func (c *Client) SearchLog(ctx context.Context, params *SearchLogParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewSearchLogRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EraseEntryWithBody Destroy who did it and what was typed in an entry
+//
+// For personal data that must go. The entry, its facts and all proofs stay. The erasure is an entry of its own.
+// Nobody erases what they did themselves.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /api/v1/log/entries/{index}/erase (the `EraseEntry` operationId).
+func (c *Client) EraseEntryWithBody(ctx context.Context, index int64, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEraseEntryRequestWithBody(c.Server, index, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EraseEntry Destroy who did it and what was typed in an entry
+//
+// For personal data that must go. The entry, its facts and all proofs stay. The erasure is an entry of its own.
+// Nobody erases what they did themselves.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /api/v1/log/entries/{index}/erase (the `EraseEntry` operationId).
+func (c *Client) EraseEntry(ctx context.Context, index int64, body EraseEntryJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEraseEntryRequest(c.Server, index, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4371,6 +4548,100 @@ func NewGetGrantRequest(server string, grant GrantID) (*http.Request, error) {
 	return req, nil
 }
 
+// NewHoldGrantRequest calls the generic HoldGrant builder with application/json body
+func NewHoldGrantRequest(server string, grant GrantID, body HoldGrantJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewHoldGrantRequestWithBody(server, grant, "application/json", bodyReader)
+}
+
+// NewHoldGrantRequestWithBody constructs an http.Request for the HoldGrant method, with any body, and a specified content type
+func NewHoldGrantRequestWithBody(server string, grant GrantID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "grant", grant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/grants/%s/hold", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewLiftGrantRequest calls the generic LiftGrant builder with application/json body
+func NewLiftGrantRequest(server string, grant GrantID, body LiftGrantJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewLiftGrantRequestWithBody(server, grant, "application/json", bodyReader)
+}
+
+// NewLiftGrantRequestWithBody constructs an http.Request for the LiftGrant method, with any body, and a specified content type
+func NewLiftGrantRequestWithBody(server string, grant GrantID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "grant", grant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/grants/%s/lift", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewRestoreGrantRequest calls the generic RestoreGrant builder with application/json body
 func NewRestoreGrantRequest(server string, grant GrantID, body RestoreGrantJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -5033,6 +5304,53 @@ func NewSearchLogRequest(server string, params *SearchLogParams) (*http.Request,
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewEraseEntryRequest calls the generic EraseEntry builder with application/json body
+func NewEraseEntryRequest(server string, index int64, body EraseEntryJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewEraseEntryRequestWithBody(server, index, "application/json", bodyReader)
+}
+
+// NewEraseEntryRequestWithBody constructs an http.Request for the EraseEntry method, with any body, and a specified content type
+func NewEraseEntryRequestWithBody(server string, index int64, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "index", index, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/log/entries/%s/erase", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -6268,6 +6586,34 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/v1/grants/{grant} (the `GetGrant` operationId).
 	GetGrantWithResponse(ctx context.Context, grant GrantID, reqEditors ...RequestEditorFn) (*GetGrantResponse, error)
 
+	// HoldGrantWithBodyWithResponse Keep what was made under a grant from being deleted
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/grants/{grant}/hold (the `HoldGrant` operationId).
+	HoldGrantWithBodyWithResponse(ctx context.Context, grant GrantID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HoldGrantResponse, error)
+
+	// HoldGrantWithResponse Keep what was made under a grant from being deleted
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/grants/{grant}/hold (the `HoldGrant` operationId).
+	HoldGrantWithResponse(ctx context.Context, grant GrantID, body HoldGrantJSONRequestBody, reqEditors ...RequestEditorFn) (*HoldGrantResponse, error)
+
+	// LiftGrantWithBodyWithResponse End the hold on a grant
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/grants/{grant}/lift (the `LiftGrant` operationId).
+	LiftGrantWithBodyWithResponse(ctx context.Context, grant GrantID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*LiftGrantResponse, error)
+
+	// LiftGrantWithResponse End the hold on a grant
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/grants/{grant}/lift (the `LiftGrant` operationId).
+	LiftGrantWithResponse(ctx context.Context, grant GrantID, body LiftGrantJSONRequestBody, reqEditors ...RequestEditorFn) (*LiftGrantResponse, error)
+
 	// RestoreGrantWithBodyWithResponse Restore a suspended grant
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -6391,6 +6737,26 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /api/v1/log/entries (the `SearchLog` operationId).
 	SearchLogWithResponse(ctx context.Context, params *SearchLogParams, reqEditors ...RequestEditorFn) (*SearchLogResponse, error)
+
+	// EraseEntryWithBodyWithResponse Destroy who did it and what was typed in an entry
+	//
+	// For personal data that must go. The entry, its facts and all proofs stay. The erasure is an entry of its own.
+	// Nobody erases what they did themselves.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/log/entries/{index}/erase (the `EraseEntry` operationId).
+	EraseEntryWithBodyWithResponse(ctx context.Context, index int64, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EraseEntryResponse, error)
+
+	// EraseEntryWithResponse Destroy who did it and what was typed in an entry
+	//
+	// For personal data that must go. The entry, its facts and all proofs stay. The erasure is an entry of its own.
+	// Nobody erases what they did themselves.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /api/v1/log/entries/{index}/erase (the `EraseEntry` operationId).
+	EraseEntryWithResponse(ctx context.Context, index int64, body EraseEntryJSONRequestBody, reqEditors ...RequestEditorFn) (*EraseEntryResponse, error)
 
 	// ProveConsistencyWithResponse Proof that the log of today continues the log of then
 	//
@@ -8914,6 +9280,242 @@ func (r GetGrantResponse) ContentType() string {
 	return ""
 }
 
+type HoldGrantResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Grant
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Problem
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Problem
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Problem
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *Problem
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *Problem
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r HoldGrantResponse) GetJSON200() *Grant {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r HoldGrantResponse) GetApplicationProblemJSON400() *Problem {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r HoldGrantResponse) GetApplicationProblemJSON401() *Problem {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r HoldGrantResponse) GetApplicationProblemJSON403() *Problem {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r HoldGrantResponse) GetApplicationProblemJSON404() *Problem {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r HoldGrantResponse) GetApplicationProblemJSON409() *Problem {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r HoldGrantResponse) GetApplicationProblemJSON413() *Problem {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r HoldGrantResponse) GetApplicationProblemJSON415() *Problem {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r HoldGrantResponse) GetApplicationProblemJSON429() *Problem {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r HoldGrantResponse) GetApplicationProblemJSON500() *Problem {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r HoldGrantResponse) GetApplicationProblemJSON503() *Problem {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r HoldGrantResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r HoldGrantResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r HoldGrantResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r HoldGrantResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r HoldGrantResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type LiftGrantResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Grant
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Problem
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Problem
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Problem
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *Problem
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *Problem
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r LiftGrantResponse) GetJSON200() *Grant {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r LiftGrantResponse) GetApplicationProblemJSON400() *Problem {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r LiftGrantResponse) GetApplicationProblemJSON401() *Problem {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r LiftGrantResponse) GetApplicationProblemJSON403() *Problem {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r LiftGrantResponse) GetApplicationProblemJSON404() *Problem {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r LiftGrantResponse) GetApplicationProblemJSON409() *Problem {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r LiftGrantResponse) GetApplicationProblemJSON413() *Problem {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r LiftGrantResponse) GetApplicationProblemJSON415() *Problem {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r LiftGrantResponse) GetApplicationProblemJSON429() *Problem {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r LiftGrantResponse) GetApplicationProblemJSON500() *Problem {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r LiftGrantResponse) GetApplicationProblemJSON503() *Problem {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r LiftGrantResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r LiftGrantResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r LiftGrantResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LiftGrantResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r LiftGrantResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type RestoreGrantResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -10081,6 +10683,117 @@ func (r SearchLogResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r SearchLogResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type EraseEntryResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Problem
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Problem
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Problem
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *Problem
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *Problem
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r EraseEntryResponse) GetApplicationProblemJSON400() *Problem {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r EraseEntryResponse) GetApplicationProblemJSON401() *Problem {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r EraseEntryResponse) GetApplicationProblemJSON403() *Problem {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r EraseEntryResponse) GetApplicationProblemJSON404() *Problem {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r EraseEntryResponse) GetApplicationProblemJSON409() *Problem {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r EraseEntryResponse) GetApplicationProblemJSON413() *Problem {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r EraseEntryResponse) GetApplicationProblemJSON415() *Problem {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r EraseEntryResponse) GetApplicationProblemJSON429() *Problem {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r EraseEntryResponse) GetApplicationProblemJSON500() *Problem {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r EraseEntryResponse) GetApplicationProblemJSON503() *Problem {
+	return r.ApplicationProblemJSON503
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r EraseEntryResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r EraseEntryResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r EraseEntryResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r EraseEntryResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r EraseEntryResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -12735,6 +13448,58 @@ func (c *ClientWithResponses) GetGrantWithResponse(ctx context.Context, grant Gr
 	return ParseGetGrantResponse(rsp)
 }
 
+// HoldGrantWithBodyWithResponse Keep what was made under a grant from being deleted
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/grants/{grant}/hold (the `HoldGrant` operationId).
+func (c *ClientWithResponses) HoldGrantWithBodyWithResponse(ctx context.Context, grant GrantID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HoldGrantResponse, error) {
+	rsp, err := c.HoldGrantWithBody(ctx, grant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseHoldGrantResponse(rsp)
+}
+
+// HoldGrantWithResponse Keep what was made under a grant from being deleted
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/grants/{grant}/hold (the `HoldGrant` operationId).
+func (c *ClientWithResponses) HoldGrantWithResponse(ctx context.Context, grant GrantID, body HoldGrantJSONRequestBody, reqEditors ...RequestEditorFn) (*HoldGrantResponse, error) {
+	rsp, err := c.HoldGrant(ctx, grant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseHoldGrantResponse(rsp)
+}
+
+// LiftGrantWithBodyWithResponse End the hold on a grant
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/grants/{grant}/lift (the `LiftGrant` operationId).
+func (c *ClientWithResponses) LiftGrantWithBodyWithResponse(ctx context.Context, grant GrantID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*LiftGrantResponse, error) {
+	rsp, err := c.LiftGrantWithBody(ctx, grant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLiftGrantResponse(rsp)
+}
+
+// LiftGrantWithResponse End the hold on a grant
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/grants/{grant}/lift (the `LiftGrant` operationId).
+func (c *ClientWithResponses) LiftGrantWithResponse(ctx context.Context, grant GrantID, body LiftGrantJSONRequestBody, reqEditors ...RequestEditorFn) (*LiftGrantResponse, error) {
+	rsp, err := c.LiftGrant(ctx, grant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLiftGrantResponse(rsp)
+}
+
 // RestoreGrantWithBodyWithResponse Restore a suspended grant
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -12947,6 +13712,38 @@ func (c *ClientWithResponses) SearchLogWithResponse(ctx context.Context, params 
 		return nil, err
 	}
 	return ParseSearchLogResponse(rsp)
+}
+
+// EraseEntryWithBodyWithResponse Destroy who did it and what was typed in an entry
+//
+// For personal data that must go. The entry, its facts and all proofs stay. The erasure is an entry of its own.
+// Nobody erases what they did themselves.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/log/entries/{index}/erase (the `EraseEntry` operationId).
+func (c *ClientWithResponses) EraseEntryWithBodyWithResponse(ctx context.Context, index int64, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EraseEntryResponse, error) {
+	rsp, err := c.EraseEntryWithBody(ctx, index, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEraseEntryResponse(rsp)
+}
+
+// EraseEntryWithResponse Destroy who did it and what was typed in an entry
+//
+// For personal data that must go. The entry, its facts and all proofs stay. The erasure is an entry of its own.
+// Nobody erases what they did themselves.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /api/v1/log/entries/{index}/erase (the `EraseEntry` operationId).
+func (c *ClientWithResponses) EraseEntryWithResponse(ctx context.Context, index int64, body EraseEntryJSONRequestBody, reqEditors ...RequestEditorFn) (*EraseEntryResponse, error) {
+	rsp, err := c.EraseEntry(ctx, index, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEraseEntryResponse(rsp)
 }
 
 // ProveConsistencyWithResponse Proof that the log of today continues the log of then
@@ -15359,6 +16156,212 @@ func ParseGetGrantResponse(rsp *http.Response) (*GetGrantResponse, error) {
 	return response, nil
 }
 
+// ParseHoldGrantResponse parses an HTTP response from a HoldGrantWithResponse call
+func ParseHoldGrantResponse(rsp *http.Response) (*HoldGrantResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &HoldGrantResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Grant
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseLiftGrantResponse parses an HTTP response from a LiftGrantWithResponse call
+func ParseLiftGrantResponse(rsp *http.Response) (*LiftGrantResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LiftGrantResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Grant
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseRestoreGrantResponse parses an HTTP response from a RestoreGrantWithResponse call
 func ParseRestoreGrantResponse(rsp *http.Response) (*RestoreGrantResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -16357,6 +17360,105 @@ func ParseSearchLogResponse(rsp *http.Response) (*SearchLogResponse, error) {
 			return nil, err
 		}
 		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseEraseEntryResponse parses an HTTP response from a EraseEntryWithResponse call
+func ParseEraseEntryResponse(rsp *http.Response) (*EraseEntryResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &EraseEntryResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
 		var dest Problem

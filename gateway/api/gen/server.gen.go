@@ -682,7 +682,19 @@ type Finding struct {
 // Grant defines model for Grant.
 type Grant struct {
 	Datasets []GrantedDataset `json:"datasets"`
-	From     time.Time        `json:"from"`
+
+	// DeleteAfter What is kept of an ended grant is deleted from then on, unless it is held
+	DeleteAfter *time.Time `json:"delete_after,omitempty"`
+
+	// Deleted When nothing was kept any more
+	Deleted *time.Time `json:"deleted,omitempty"`
+
+	// Ended When the grant ended and everything made under it was closed
+	Ended *time.Time `json:"ended,omitempty"`
+	From  time.Time  `json:"from"`
+
+	// Held What was made under the grant is kept from being deleted; with one grant only, as all that follows
+	Held *bool `json:"held,omitempty"`
 
 	// History What happened to it, the first first; with one grant only
 	History *[]GrantChange `json:"history,omitempty"`
@@ -1410,6 +1422,12 @@ type ExplainJSONRequestBody = Query
 // CreateGrantJSONRequestBody defines body for CreateGrant for application/json ContentType.
 type CreateGrantJSONRequestBody = NewGrant
 
+// HoldGrantJSONRequestBody defines body for HoldGrant for application/json ContentType.
+type HoldGrantJSONRequestBody = Reason
+
+// LiftGrantJSONRequestBody defines body for LiftGrant for application/json ContentType.
+type LiftGrantJSONRequestBody = Reason
+
 // RestoreGrantJSONRequestBody defines body for RestoreGrant for application/json ContentType.
 type RestoreGrantJSONRequestBody = Reason
 
@@ -1421,6 +1439,9 @@ type TerminateGrantJSONRequestBody = Reason
 
 // SubmitJobJSONRequestBody defines body for SubmitJob for application/json ContentType.
 type SubmitJobJSONRequestBody = Query
+
+// EraseEntryJSONRequestBody defines body for EraseEntry for application/json ContentType.
+type EraseEntryJSONRequestBody = Reason
 
 // AdmitOrganisationJSONRequestBody defines body for AdmitOrganisation for application/json ContentType.
 type AdmitOrganisationJSONRequestBody = NewOrganisation
@@ -1511,6 +1532,12 @@ type ServerInterface interface {
 	// GetGrant One grant
 	// (GET /api/v1/grants/{grant})
 	GetGrant(c *gin.Context, grant GrantID)
+	// HoldGrant Keep what was made under a grant from being deleted
+	// (POST /api/v1/grants/{grant}/hold)
+	HoldGrant(c *gin.Context, grant GrantID)
+	// LiftGrant End the hold on a grant
+	// (POST /api/v1/grants/{grant}/lift)
+	LiftGrant(c *gin.Context, grant GrantID)
 	// RestoreGrant Restore a suspended grant
 	// (POST /api/v1/grants/{grant}/restore)
 	RestoreGrant(c *gin.Context, grant GrantID)
@@ -1544,6 +1571,9 @@ type ServerInterface interface {
 	// SearchLog Search the log
 	// (GET /api/v1/log/entries)
 	SearchLog(c *gin.Context, params SearchLogParams)
+	// EraseEntry Destroy who did it and what was typed in an entry
+	// (POST /api/v1/log/entries/{index}/erase)
+	EraseEntry(c *gin.Context, index int64)
 	// ProveConsistency Proof that the log of today continues the log of then
 	// (GET /api/v1/log/proof/consistency)
 	ProveConsistency(c *gin.Context, params ProveConsistencyParams)
@@ -2107,6 +2137,56 @@ func (siw *ServerInterfaceWrapper) GetGrant(c *gin.Context) {
 	siw.Handler.GetGrant(c, grant)
 }
 
+// HoldGrant operation middleware
+func (siw *ServerInterfaceWrapper) HoldGrant(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "grant" -------------
+	var grant GrantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "grant", c.Param("grant"), &grant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter grant: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.HoldGrant(c, grant)
+}
+
+// LiftGrant operation middleware
+func (siw *ServerInterfaceWrapper) LiftGrant(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "grant" -------------
+	var grant GrantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "grant", c.Param("grant"), &grant, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter grant: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.LiftGrant(c, grant)
+}
+
 // RestoreGrant operation middleware
 func (siw *ServerInterfaceWrapper) RestoreGrant(c *gin.Context) {
 
@@ -2521,6 +2601,31 @@ func (siw *ServerInterfaceWrapper) SearchLog(c *gin.Context) {
 	}
 
 	siw.Handler.SearchLog(c, params)
+}
+
+// EraseEntry operation middleware
+func (siw *ServerInterfaceWrapper) EraseEntry(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "index" -------------
+	var index int64
+
+	err = runtime.BindStyledParameterWithOptions("simple", "index", c.Param("index"), &index, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter index: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.EraseEntry(c, index)
 }
 
 // ProveConsistency operation middleware
@@ -3045,6 +3150,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/grants", wrapper.ListGrants)
 	router.POST(options.BaseURL+"/api/v1/grants", wrapper.CreateGrant)
 	router.GET(options.BaseURL+"/api/v1/grants/:grant", wrapper.GetGrant)
+	router.POST(options.BaseURL+"/api/v1/grants/:grant/hold", wrapper.HoldGrant)
+	router.POST(options.BaseURL+"/api/v1/grants/:grant/lift", wrapper.LiftGrant)
 	router.POST(options.BaseURL+"/api/v1/grants/:grant/restore", wrapper.RestoreGrant)
 	router.POST(options.BaseURL+"/api/v1/grants/:grant/suspend", wrapper.SuspendGrant)
 	router.POST(options.BaseURL+"/api/v1/grants/:grant/terminate", wrapper.TerminateGrant)
@@ -3056,6 +3163,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/v1/jobs/:job/result", wrapper.GetResult)
 	router.GET(options.BaseURL+"/api/v1/log/checkpoint", wrapper.GetCheckpoint)
 	router.GET(options.BaseURL+"/api/v1/log/entries", wrapper.SearchLog)
+	router.POST(options.BaseURL+"/api/v1/log/entries/:index/erase", wrapper.EraseEntry)
 	router.GET(options.BaseURL+"/api/v1/log/proof/consistency", wrapper.ProveConsistency)
 	router.GET(options.BaseURL+"/api/v1/log/proof/inclusion", wrapper.ProveInclusion)
 	router.POST(options.BaseURL+"/api/v1/log/verify", wrapper.VerifyLog)
@@ -3575,6 +3683,52 @@ func (response GetGrant200JSONResponse) VisitGetGrantResponse(w http.ResponseWri
 	return err
 }
 
+type HoldGrantRequestObject struct {
+	Grant GrantID `json:"grant"`
+	Body  *HoldGrantJSONRequestBody
+}
+
+type HoldGrantResponseObject interface {
+	VisitHoldGrantResponse(w http.ResponseWriter) error
+}
+
+type HoldGrant200JSONResponse Grant
+
+func (response HoldGrant200JSONResponse) VisitHoldGrantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type LiftGrantRequestObject struct {
+	Grant GrantID `json:"grant"`
+	Body  *LiftGrantJSONRequestBody
+}
+
+type LiftGrantResponseObject interface {
+	VisitLiftGrantResponse(w http.ResponseWriter) error
+}
+
+type LiftGrant200JSONResponse Grant
+
+func (response LiftGrant200JSONResponse) VisitLiftGrantResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type RestoreGrantRequestObject struct {
 	Grant GrantID `json:"grant"`
 	Body  *RestoreGrantJSONRequestBody
@@ -3886,6 +4040,23 @@ func (response SearchLog200JSONResponse) VisitSearchLogResponse(w http.ResponseW
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type EraseEntryRequestObject struct {
+	Index int64 `json:"index"`
+	Body  *EraseEntryJSONRequestBody
+}
+
+type EraseEntryResponseObject interface {
+	VisitEraseEntryResponse(w http.ResponseWriter) error
+}
+
+type EraseEntry204Response struct {
+}
+
+func (response EraseEntry204Response) VisitEraseEntryResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
 }
 
 type ProveConsistencyRequestObject struct {
@@ -4448,6 +4619,12 @@ type StrictServerInterface interface {
 	// GetGrant One grant
 	// (GET /api/v1/grants/{grant})
 	GetGrant(ctx context.Context, request GetGrantRequestObject) (GetGrantResponseObject, error)
+	// HoldGrant Keep what was made under a grant from being deleted
+	// (POST /api/v1/grants/{grant}/hold)
+	HoldGrant(ctx context.Context, request HoldGrantRequestObject) (HoldGrantResponseObject, error)
+	// LiftGrant End the hold on a grant
+	// (POST /api/v1/grants/{grant}/lift)
+	LiftGrant(ctx context.Context, request LiftGrantRequestObject) (LiftGrantResponseObject, error)
 	// RestoreGrant Restore a suspended grant
 	// (POST /api/v1/grants/{grant}/restore)
 	RestoreGrant(ctx context.Context, request RestoreGrantRequestObject) (RestoreGrantResponseObject, error)
@@ -4481,6 +4658,9 @@ type StrictServerInterface interface {
 	// SearchLog Search the log
 	// (GET /api/v1/log/entries)
 	SearchLog(ctx context.Context, request SearchLogRequestObject) (SearchLogResponseObject, error)
+	// EraseEntry Destroy who did it and what was typed in an entry
+	// (POST /api/v1/log/entries/{index}/erase)
+	EraseEntry(ctx context.Context, request EraseEntryRequestObject) (EraseEntryResponseObject, error)
 	// ProveConsistency Proof that the log of today continues the log of then
 	// (GET /api/v1/log/proof/consistency)
 	ProveConsistency(ctx context.Context, request ProveConsistencyRequestObject) (ProveConsistencyResponseObject, error)
@@ -5370,6 +5550,94 @@ func (sh *strictHandler) GetGrant(ctx *gin.Context, grant GrantID) {
 	}
 }
 
+// HoldGrant operation middleware
+func (sh *strictHandler) HoldGrant(ctx *gin.Context, grant GrantID) {
+	var request HoldGrantRequestObject
+
+	request.Grant = grant
+
+	var body HoldGrantJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.HoldGrant(ctx, request.(HoldGrantRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "HoldGrant")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(HoldGrantResponseObject); ok {
+		if err := validResponse.VisitHoldGrantResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// LiftGrant operation middleware
+func (sh *strictHandler) LiftGrant(ctx *gin.Context, grant GrantID) {
+	var request LiftGrantRequestObject
+
+	request.Grant = grant
+
+	var body LiftGrantJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.LiftGrant(ctx, request.(LiftGrantRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "LiftGrant")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(LiftGrantResponseObject); ok {
+		if err := validResponse.VisitLiftGrantResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // RestoreGrant operation middleware
 func (sh *strictHandler) RestoreGrant(ctx *gin.Context, grant GrantID) {
 	var request RestoreGrantRequestObject
@@ -5721,6 +5989,50 @@ func (sh *strictHandler) SearchLog(ctx *gin.Context, params SearchLogParams) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(SearchLogResponseObject); ok {
 		if err := validResponse.VisitSearchLogResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// EraseEntry operation middleware
+func (sh *strictHandler) EraseEntry(ctx *gin.Context, index int64) {
+	var request EraseEntryRequestObject
+
+	request.Index = index
+
+	var body EraseEntryJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.EraseEntry(ctx, request.(EraseEntryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "EraseEntry")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(EraseEntryResponseObject); ok {
+		if err := validResponse.VisitEraseEntryResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {

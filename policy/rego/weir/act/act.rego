@@ -23,6 +23,19 @@ permitted if {
 	apart
 }
 
+# A hold keeps from deletion what an inquiry may need. It opens nothing.
+permitted if {
+	input.action in {"grant.hold", "grant.lift"}
+	person.holds("authority")
+	apart
+}
+
+permitted if {
+	input.action in {"grant.hold", "grant.lift"}
+	person.holds("supervisor")
+	apart
+}
+
 permitted if {
 	input.action == "grant.read"
 	overseer
@@ -192,6 +205,13 @@ permitted if {
 	person.holds("maintainer")
 }
 
+# Whoever answers for the personal data in the log erases it, and never the traces of their own acts.
+permitted if {
+	input.action == "audit.erase"
+	person.holds("authority")
+	not_mine
+}
+
 # The authority admits people, and lets them in again. Whoever runs the platform does not, or they
 # could admit themselves as an analyst; nor does the authority admit analysts, or it could be one by
 # the first password that it gave.
@@ -348,7 +368,7 @@ reason := "policy.person-incomplete" if {
 } else := "policy.organisation-capacity" if {
 	not person.fits(input.person.roles, input.person.capacities)
 } else := "policy.unknown-grant" if {
-	input.action in {"grant.read", "grant.suspend", "grant.restore", "grant.terminate"}
+	input.action in {"grant.read", "grant.suspend", "grant.restore", "grant.terminate", "grant.hold", "grant.lift"}
 	operation
 	apart
 } else := "policy.unknown-object" if {
@@ -362,6 +382,9 @@ reason := "policy.person-incomplete" if {
 	input.action in admitting
 	person.holds("authority")
 	person.fits(input.object.roles, input.object.capacities)
+} else := "policy.own-entry" if {
+	input.action == "audit.erase"
+	person.holds("authority")
 } else := "policy.account-roles" if {
 	input.action in admitting
 	person.holds("authority")

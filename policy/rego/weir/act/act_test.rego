@@ -4,13 +4,13 @@ import data.weir.act
 import data.weir.person
 
 actions := {
-	"grant.create", "grant.read", "grant.list", "grant.suspend", "grant.restore", "grant.terminate",
+	"grant.create", "grant.read", "grant.list", "grant.suspend", "grant.restore", "grant.terminate", "grant.hold", "grant.lift",
 	"dataset.import", "dataset.list", "dataset.describe", "query.explain",
 	"job.read", "job.list", "job.cancel", "usage.read", "usage.list", "budget.read", "budget.set",
 	"release.list", "release.show", "release.approve", "release.refuse",
 	"user.create", "user.enable", "user.reset", "user.roles", "user.confirm", "user.refuse",
 	"user.disable", "user.unlock", "user.list", "organisation.admit", "organisation.change", "organisation.list",
-	"audit.read", "audit.verify", "platform.operate",
+	"audit.read", "audit.verify", "audit.erase", "platform.operate",
 }
 
 # An object that has every fact and belongs to an operator that the person is not of.
@@ -40,9 +40,9 @@ allowed[role] := acts if {
 
 test_what_each_role_may_do_to_others if {
 	allowed.authority == {
-		"grant.create", "grant.read", "grant.list", "grant.suspend", "grant.restore", "grant.terminate",
+		"grant.create", "grant.read", "grant.list", "grant.suspend", "grant.restore", "grant.terminate", "grant.hold", "grant.lift",
 		"dataset.list", "dataset.describe", "job.cancel", "release.list",
-		"user.confirm", "user.refuse", "user.disable", "user.unlock", "user.list", "audit.read", "audit.verify", "usage.read",
+		"user.confirm", "user.refuse", "user.disable", "user.unlock", "user.list", "audit.read", "audit.verify", "audit.erase", "usage.read",
 		"usage.list", "organisation.admit", "organisation.change", "organisation.list",
 		"budget.read", "budget.set",
 	}
@@ -54,9 +54,9 @@ test_what_each_role_may_do_to_others if {
 		"release.list", "release.show", "release.approve", "release.refuse", "organisation.list", "budget.read",
 	}
 	allowed.supervisor == {
-		"grant.read", "grant.list", "dataset.list", "dataset.describe", "job.read", "job.list",
-		"release.list", "user.list", "organisation.list", "audit.read", "audit.verify", "usage.read",
-		"usage.list", "budget.read",
+		"grant.read", "grant.list", "grant.hold", "grant.lift", "dataset.list", "dataset.describe",
+		"job.read", "job.list", "release.list", "user.list", "organisation.list", "audit.read",
+		"audit.verify", "usage.read", "usage.list", "budget.read",
 	}
 	allowed.maintainer == {
 		"dataset.list", "job.cancel", "user.disable", "user.unlock", "user.list",
@@ -65,8 +65,9 @@ test_what_each_role_may_do_to_others if {
 	allowed.rescuer == set()
 }
 
+# A hold only keeps things as they are.
 test_a_supervisor_changes_nothing if {
-	reading := {action | some action in actions; regex.match(`\.(read|list|describe|verify)$`, action)}
+	reading := {action | some action in actions; regex.match(`\.(read|list|describe|verify|hold|lift)$`, action)}
 	count(allowed.supervisor - reading) == 0
 }
 
@@ -95,4 +96,12 @@ test_an_operator_reads_what_its_own_jobs_took if {
 	not act.allow with input as json.patch(ours, [{"op": "replace", "path": "/object/operator", "value": "another"}])
 	not act.allow with input as json.patch(ours, [{"op": "remove", "path": "/object/operator"}])
 	not act.allow with input as json.patch(ours, [{"op": "replace", "path": "/action", "value": "usage.list"}])
+}
+
+test_nobody_erases_their_own_traces if {
+	others := of("authority", "audit.erase")
+	act.allow with input as others
+	own := json.patch(others, [{"op": "replace", "path": "/object/owner", "value": "wang.wei"}])
+	act.decision == {"allow": false, "reason": "policy.own-entry"} with input as own
+	not act.allow with input as json.patch(others, [{"op": "remove", "path": "/object/owner"}])
 }
