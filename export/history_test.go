@@ -160,6 +160,8 @@ func TestStories(t *testing.T) {
 							t.Fatal(err, unwrapAll(err))
 						}
 						want := slices.DeleteFunc(slices.Clone(step.Sets), func(set string) bool { return slices.Contains(step.Withheld, set) })
+						slices.Sort(want) // cells come in the order of their groups
+						slices.Sort(shown)
 						if !slices.Equal(shown, want) || check.Withheld[step.Check] != len(step.Withheld) || check.UsedUp {
 							t.Errorf("step %d shows %v and not %v; withheld %v, used up %v", i+1, shown, want, check.Withheld, check.UsedUp)
 						}

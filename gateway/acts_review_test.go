@@ -47,7 +47,7 @@ func TestLogOfDeclarations(t *testing.T) {
 	taken := entry("dataset.import.outcome")
 	digest := sha256.Sum256(taken.Payload)
 	want := map[string]string{
-		"outcome": "done", "provider": "registry", "version": "1", "hash": "feed", "state": "waiting", "weaker": "first",
+		"outcome": "done", "provider": "registry", "version": "1", "hash": gatewaytest.FeedHash, "state": "waiting", "weaker": "first",
 		"declaration": hex.EncodeToString(digest[:]), "intent": taken.Facts["intent"],
 	}
 	if !maps.Equal(taken.Facts, want) {

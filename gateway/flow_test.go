@@ -45,7 +45,7 @@ func TestAQueryFromRequestToRelease(t *testing.T) {
 	want := []string{
 		"authorize", "look up residents", "look up sales", "look up districts", "list tables", "start planner", "bind", "charge job",
 		"log job.intent", "start worker on residents", "ask for the share", "charge budget", "query", "keep answer", "start worker on districts", "query",
-		"charge cells", "log job.outcome", "queue",
+		"charge cells", "usable", "log job.outcome", "queue",
 	}
 	if diff := cmp.Diff(want, s.done); diff != "" {
 		t.Error(diff)

@@ -22,6 +22,7 @@ func TestAnswersComeInSteps(t *testing.T) {
 	if parts.Filter, err = export.New(make([]byte, 32), p.Queue); err != nil {
 		t.Fatal(err)
 	}
+	p.Policy = c.engine // whose grants the jobs are run under
 	p.Replace(t, &gateway.Flow{FlowParts: parts}, gateway.JobOptions{Workers: 3})
 	who := gatewaytest.Person("analyst")
 	for _, step := range []int{0, 1} {

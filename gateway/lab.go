@@ -90,7 +90,7 @@ func (l *Lab) open(ctx context.Context, worker string, manifests []string) error
 	if err != nil {
 		return err
 	}
-	for _, m := range manifests {
+	for _, m := range framesFirst(manifests) {
 		d, err := vault.Import(ctx, m)
 		if err != nil {
 			return err
@@ -129,6 +129,21 @@ func (l *Lab) open(ctx context.Context, worker string, manifests []string) error
 		Tables:   KeptTables{tables},
 	})
 	return err
+}
+
+// framesFirst puts manifests in an order in which a frame is there before the data set that names it. What cannot be
+// read stays where it is: its import says what is wrong.
+func framesFirst(manifests []string) []string {
+	framed := func(path string) bool {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return false
+		}
+		head, err := sandbox.ReadHeading(text)
+		return err == nil && head.Frame != ""
+	}
+	isFrame := func(path string) bool { return !framed(path) }
+	return append(slices.DeleteFunc(slices.Clone(manifests), framed), slices.DeleteFunc(slices.Clone(manifests), isFrame)...)
 }
 
 // labBudgets gives each story accounts of its own, since one has nothing to do with another.

@@ -67,6 +67,9 @@ func CheckBuild(executable string) error {
 	if reply.Build != nil {
 		theirs = *reply.Build
 	}
+	if p := asConfinementProblem(err); p != err {
+		return p
+	}
 	if err != nil || !ours.Same(theirs) {
 		return problem.New("sandbox.other-build", "worker", buildName(theirs), "platform", buildName(ours)).Because(err)
 	}

@@ -35,6 +35,7 @@ type Heading struct {
 	Name     string `yaml:"name"`
 	Provider string `yaml:"provider"`
 	File     string `yaml:"file"`
+	Frame    string `yaml:"frame"`
 }
 
 // ReadHeading reads the heading of a manifest that a stranger wrote, within the bounds of every manifest. An error holds

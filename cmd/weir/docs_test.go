@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -143,8 +144,8 @@ func TestQueriesOfThePageForAnalysts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lab.Close()
-	for _, q := range queries {
-		released, err := lab.Ask(t.Context(), "page", q.sql)
+	for i, q := range queries { // each a story of its own, with an account of its own
+		released, err := lab.Ask(t.Context(), fmt.Sprint("query ", i), q.sql)
 		if err != nil {
 			t.Fatal(err)
 		}

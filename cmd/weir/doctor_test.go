@@ -30,7 +30,8 @@ func workerThatRuns(t *testing.T, script string) {
 
 // A worker is told on its standard input whether it is to mount what it is shown, and ends with 114 if it cannot.
 func TestDoctorMissesFUSE(t *testing.T) {
-	workerThatRuns(t, "grep -q device && exit 114; exit 0")
+	real := filepath.Join(filepath.Dir(build(t)), "weir-worker")
+	workerThatRuns(t, "grep -q device /proc/self/fd/0 && exit 114; exec '"+real+"' \"$@\"")
 	term := testTerminal(t, problem.English)
 	code := run(t.Context(), []string{"doctor"}, term.terminal)
 	if code != exitFailed || !strings.Contains(term.err.String(), "sandbox.cannot-show") {

@@ -4,8 +4,8 @@ import data.weir.act
 import data.weir.person
 
 actions := {
-	"grant.create", "grant.read", "grant.list", "grant.suspend", "grant.restore", "grant.terminate", "grant.hold", "grant.lift",
-	"dataset.import", "dataset.list", "dataset.describe", "query.explain",
+	"grant.create", "grant.read", "grant.list", "grant.suspend", "grant.restore", "grant.terminate",
+	"grant.hold", "grant.lift", "dataset.import", "dataset.list", "dataset.describe", "query.explain",
 	"job.read", "job.list", "job.cancel", "usage.read", "usage.list", "budget.read", "budget.set",
 	"release.list", "release.show", "release.approve", "release.refuse",
 	"user.create", "user.enable", "user.reset", "user.roles", "user.confirm", "user.refuse",
@@ -40,11 +40,11 @@ allowed[role] := acts if {
 
 test_what_each_role_may_do_to_others if {
 	allowed.authority == {
-		"grant.create", "grant.read", "grant.list", "grant.suspend", "grant.restore", "grant.terminate", "grant.hold", "grant.lift",
-		"dataset.list", "dataset.describe", "job.cancel", "release.list",
-		"user.confirm", "user.refuse", "user.disable", "user.unlock", "user.list", "audit.read", "audit.verify", "audit.erase", "usage.read",
-		"usage.list", "organisation.admit", "organisation.change", "organisation.list",
-		"budget.read", "budget.set",
+		"grant.create", "grant.read", "grant.list", "grant.suspend", "grant.restore", "grant.terminate",
+		"grant.hold", "grant.lift", "dataset.list", "dataset.describe", "job.cancel", "release.list",
+		"user.confirm", "user.refuse", "user.disable", "user.unlock", "user.list",
+		"audit.read", "audit.verify", "audit.erase", "usage.read", "usage.list",
+		"organisation.admit", "organisation.change", "organisation.list", "budget.read", "budget.set",
 	}
 	allowed.provider == {"dataset.list", "dataset.describe"}
 	allowed.operator == {"dataset.list", "dataset.describe"}
