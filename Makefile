@@ -7,12 +7,14 @@ STATICCHECK := $(TOOLS)/staticcheck
 REGAL       := $(TOOLS)/regal
 TIMEOUT     ?= 20m
 FUZZTIME    ?= 30s
+MINUTES     ?= 10
+SEED        ?= 1
 BENCH       ?= .
 REVISION    ?= $(shell git describe --always --dirty 2>/dev/null)
 STAMP       := -X weir/sandbox/wire.revision=$(REVISION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint setup setup-build setup-test tools bench storm fuzz docs generate clean
+.PHONY: help build demo test race lint setup setup-build setup-test tools bench storm fuzz hunt docs generate clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -65,6 +67,9 @@ bench: build ## print each figure beside its peer from the same run
 
 storm: build ## kill the platform and its processes 200 times under load, and one of two nodes 100 times, and look at what is left
 	$(GO) test ./cmd/weir -run '^TestStorm' -v -timeout 60m -args -storm 200
+
+hunt: build ## look for leaks for MINUTES, from SEED on
+	WEIR_WORKER=$(CURDIR)/bin/weir-worker $(GO) test ./export/hunt -run 'TestHunt$$|TestTested' -v -timeout 0 -args -minutes $(MINUTES) -seed $(SEED)
 
 fuzz: ## run every fuzz target for FUZZTIME
 	@grep -rlE --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u | while read -r dir; do \

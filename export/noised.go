@@ -17,6 +17,10 @@ import (
 // can repeat the draws can take the noise off again.
 func (f *Filter) WithRandom(source io.Reader) *Filter { f.random = source; return f }
 
+// WithAnswers keeps answers elsewhere than in the store. For the laboratory and tests alone: who decides which answer
+// stands can say what everybody is told.
+func (f *Filter) WithAnswers(kept noised.Answers) *Filter { f.answers = kept; return f }
+
 // Ask begins a guarded aggregation of a noised mode. data are the data sets that the job was granted.
 func (a *Assessment) Ask(r guard.Release, data []policy.Dataset) (*noised.Question, error) {
 	read := map[string]sandbox.Table{}

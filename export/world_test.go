@@ -339,6 +339,15 @@ func (w *world) answer(ctx context.Context, a *Assessment, r guard.Release) erro
 		return err
 	}
 	tables := a.Tables(r.Reads)
+	if r.Noised.Proofs != "" {
+		proofs, err := w.session.Query(ctx, sandbox.Query{SQL: r.Noised.Proofs, Tables: tables})
+		if err != nil {
+			return err
+		}
+		if err := q.Proven(proofs); err != nil {
+			return err
+		}
+	}
 	if r.Noised.Sizes != "" {
 		sizes, err := w.session.Query(ctx, sandbox.Query{SQL: r.Noised.Sizes, Tables: tables})
 		if err != nil {

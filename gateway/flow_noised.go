@@ -24,6 +24,15 @@ func (f *Flow) answer(ctx context.Context, of asking, session Session, a *export
 		return err
 	}
 	tables := a.Tables(r.Reads)
+	if r.Noised.Proofs != "" {
+		proofs, err := session.Query(ctx, sandbox.Query{SQL: r.Noised.Proofs, Tables: tables})
+		if err != nil {
+			return err
+		}
+		if err := question.Proven(proofs); err != nil {
+			return err
+		}
+	}
 	if r.Noised.Sizes != "" {
 		sizes, err := session.Query(ctx, sandbox.Query{SQL: r.Noised.Sizes, Tables: tables})
 		if err != nil {

@@ -30,6 +30,7 @@ import (
 type Noised struct {
 	SQL     string   // brings groups and figures; what it brings is secret
 	Sizes   string   // brings groups g<i> and n, how many units could be in each: public. "" where groups rest on secrets
+	Proofs  string   // brings one row of which each column must be true; "" where joined open rows need none. Public
 	Domains []string // of units
 	Size    int64    // how many units there are, as far as that is stated; 0 where it is not
 	Figures []Figure
@@ -132,12 +133,15 @@ func (c *checker) noisedAggregation(in *relation, groupExprs []*expr, groups []v
 		types = append(types, typeOf(s.Type))
 	}
 	q.out.SQL = q.sql()
+	if _, proofs := in.tied(); len(proofs) > 0 {
+		q.out.Proofs = "SELECT " + strings.Join(proofs, ", ")
+	}
 	for _, f := range q.figures {
 		f.Of = q.name(f)
 		q.out.Figures = append(q.out.Figures, f.Figure)
 	}
 	r.Keys, r.SQL, r.Noised = q.out.Domains, q.out.SQL, &q.out
-	for _, sql := range append([]string{q.out.SQL, q.out.Sizes}, q.bins()...) {
+	for _, sql := range append([]string{q.out.SQL, q.out.Sizes, q.out.Proofs}, q.bins()...) {
 		if len(sql) > maxSQL {
 			return nil, problem.New("guard.too-complex")
 		}

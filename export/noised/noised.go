@@ -1,7 +1,7 @@
 // Package noised answers guarded aggregations of the noised modes: what is asked becomes figures that carry discrete
 // Gaussian noise, and each figure that was not answered before has a price.
 //
-// A Question goes through four steps, in this order: Public takes what is public of it, Price says what it costs, Answer
+// A Question goes through four steps, in this order: Proven and Public take what is public of it, Price says what it costs, Answer
 // takes the figures as they are and keeps them with noise, and Table shows them. Everything that comes before Answer,
 // and everything that comes after it, depends on public things and on noisy figures alone. So what an analyst sees
 // of the data has the noise that the account was charged for, whatever was asked (zero-concentrated differential
@@ -117,6 +117,20 @@ func product(lists [][]string, of []guard.Group) []group {
 	return all
 }
 
+// Proven takes what the release's proofs brought. How many rows a unit has rests on them: that an open table which is
+// looked up has one row for each value.
+func (q *Question) Proven(t sandbox.Table) error {
+	if len(t.Rows) != 1 || len(t.Rows[0]) == 0 {
+		return evidence(errors.New("proofs that bring no row"))
+	}
+	for _, v := range t.Rows[0] {
+		if alike, ok := v.(bool); !ok || !alike {
+			return problem.New("export.fan-out")
+		}
+	}
+	return nil
+}
+
 // Public takes how many units could be in each group, which its Sizes query brings. Groups of fewer than k are not shown.
 // How much noise there is follows from how many others a unit shares its group with, on average.
 func (q *Question) Public(t sandbox.Table) error {
@@ -192,6 +206,25 @@ func (q *Question) Price(ctx context.Context) (p Price, err error) {
 		q.bins = append(q.bins, a)
 	}
 	return p, nil
+}
+
+// Noise says how one figure, or quantile, is answered.
+type Noise struct {
+	Sigma float64 // of the noise, in units of the figure's grid; 0 for quantiles
+	Rho   float64 // what its answer costs
+	Kept  bool    // it was answered before, so it costs nothing
+}
+
+// Noise says how each figure and the quantile of each cell are answered, once they have their price. For whoever holds
+// what units can move to what is charged.
+func (q *Question) Noise() (figures, quantiles []Noise) {
+	of := func(list []asked) (all []Noise) {
+		for _, a := range list {
+			all = append(all, Noise{Sigma: a.sigma, Rho: a.rho, Kept: a.answer != nil})
+		}
+		return all
+	}
+	return of(q.figures), of(q.bins)
 }
 
 // quantile is what a quantile is of.

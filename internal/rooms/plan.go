@@ -146,6 +146,17 @@ var Plan = []Room{
 		},
 	},
 	{
+		Path:  "export/hunt",
+		Holds: "tests that look for leaks in what the other rooms of the judge do together",
+		Alone: true,
+		May:   all(checks, keeper, rules, database, speech),
+		Never: []Wall{
+			{all(front, books, log), "it is told what an analyst is told, and looks at what decides it, and at nothing around it"},
+			{child, "it asks a worker as the platform does"},
+			demo,
+		},
+	},
+	{
 		Path:  "export/account",
 		Holds: "what the answers of the noised modes have cost, by domain and operator",
 		May:   all(database, speech, turns),
