@@ -37,6 +37,7 @@ type Noised struct {
 	Cells   []Statistic // one for each of the release's cells
 	Units   int         // the figure that counts units, by which groups are shown; -1 where Sizes says which there are
 	Among   float64     // in how many groups one unit can be at most
+	Alone   float64     // the most that one unit adds to Units in one group
 	Listed  [][]string  // every value of each group, where the entry lists them; nil where it does not
 }
 
@@ -57,7 +58,7 @@ type Statistic struct {
 	Ranges   []Range // of each argument; sums of a mean and of moments are taken from their middles
 	Bins     string  // Quantile: brings groups, b and f: how many rows fall into each part of the range
 	Fraction float64
-	Reach    float64 // Quantile: the most rows of a unit
+	Reach    float64 // Quantile: how far one unit can move ranks, in all groups together (Euclidean)
 	Step     float64 // Quantile: how wide a part of the range is
 }
 
@@ -269,7 +270,13 @@ func (q *noisedQuery) show(groupExprs []*expr) {
 		q.settle(true)
 		return
 	}
-	q.out.Units = q.figure(figure{Figure: Figure{Of: "units", Grid: 1}, part: "1", top: 1, units: true})
+	// Units of several keys are not told apart, so rows are counted instead: all those of one unit may be in one group.
+	q.out.Alone = 1
+	several := len(q.in.keys) > 1
+	if several {
+		q.out.Alone = q.rows()
+	}
+	q.out.Units = q.figure(figure{Figure: Figure{Of: "units", Grid: 1}, part: "1", top: 1, units: !several})
 	if !slices.ContainsFunc(q.groups, func(v value) bool { return len(v.listed) == 0 }) {
 		for _, v := range q.groups {
 			q.out.Listed = append(q.out.Listed, v.listed)
@@ -284,7 +291,15 @@ func (q *noisedQuery) show(groupExprs []*expr) {
 //   - A unit that stays in its one group moves the figure by the width of what it may add there.
 //   - Two vectors of parts that are not negative are at most √2 · Cap apart: all in one group, or all in another.
 //   - If parts can have either sign, two vectors may be opposite, and 2 · Cap apart.
+//
+// The ranks of a quantile follow the same rule: in each group a unit moves them by the most rows that it has there, before
+// or after.
 func (q *noisedQuery) settle(fixed bool) {
+	for i := range q.out.Cells {
+		if s := &q.out.Cells[i]; s.Kind == Quantile && !(fixed && q.oneGroup()) {
+			s.Reach *= math.Sqrt2
+		}
+	}
 	for i := range q.figures {
 		f := &q.figures[i]
 		switch {

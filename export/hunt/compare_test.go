@@ -209,7 +209,7 @@ func (s secret) noise() (all []added) {
 	return all
 }
 
-// thresholds holds groups that only one world has to what their δ is for: at most so many of them, and one unit in each.
+// thresholds holds groups that only one world has to what their δ is for: at most so many of them, and no more in each than one unit can add.
 func thresholds(a, b secret, c change) *find {
 	of := a.release.Noised
 	if !a.unlisted() || a.public.Noise[of.Units].Kept {
@@ -222,7 +222,7 @@ func thresholds(a, b secret, c change) *find {
 		if (inA == nil) == (inB == nil) {
 			continue
 		}
-		if n++; at(x, g, of.Units)+at(y, g, of.Units) > 1 {
+		if n++; at(x, g, of.Units)+at(y, g, of.Units) > of.Alone {
 			return &find{Kind: "threshold", Detail: fmt.Sprintf("%s is there in one world alone, with %v units, at σ = %v", g, at(x, g, of.Units)+at(y, g, of.Units), sigma)}
 		}
 	}

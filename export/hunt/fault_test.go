@@ -4,25 +4,16 @@ import (
 	"io"
 
 	"weir/export/noised"
-	"weir/policy"
 	"weir/sandbox"
 )
 
 // fault is an old behaviour that is brought back, so that it can be seen that the hunter finds it. The zero value is none.
 type fault struct {
-	schemaOf  func(p *player) []policy.Dataset
 	randomOf  func(p *player) io.Reader
 	answersOf func(p *player) noised.Answers
 	priceOf   func(noised.Price) noised.Price
 	refusal   func(p *player, s secret) error
 	shown     func(p *player, t sandbox.Table) sandbox.Table
-}
-
-func (f fault) schema(p *player) []policy.Dataset {
-	if f.schemaOf == nil {
-		return p.world.schema
-	}
-	return f.schemaOf(p)
 }
 
 func (f fault) random(p *player) io.Reader {

@@ -55,7 +55,7 @@ type player struct {
 	filter *export.Filter
 	queue  *export.Queue
 	record *record
-	truths []sandbox.Table
+	last   sandbox.Table
 }
 
 var jobs int
@@ -104,7 +104,7 @@ func (p *player) ask(ctx context.Context, mode policy.Mode, h *heard) error {
 	if err != nil {
 		return err
 	}
-	program, err := guard.Check(h.SQL, bound, p.faulty.schema(p), rules, mode)
+	program, err := guard.Check(h.SQL, bound, p.schema, rules, mode)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,6 @@ func (p *player) ask(ctx context.Context, mode policy.Mode, h *heard) error {
 	if err != nil {
 		return err
 	}
-	p.truths = nil
 	for _, r := range program.Releases {
 		if r.Noised == nil {
 			err = p.evidence(ctx, a, r)
@@ -198,10 +197,10 @@ func (p *player) answer(ctx context.Context, a *export.Assessment, r guard.Relea
 			return err
 		}
 	}
+	p.last = s.truth
 	if err := p.faulty.refuses(p, s); err != nil {
 		return err
 	}
-	p.truths = append(p.truths, s.truth)
 	before := len(p.record.log)
 	err = q.Answer(ctx, s.truth, s.parts)
 	for _, at := range p.record.log[before:] {

@@ -357,7 +357,7 @@ func (q *Question) draw(ctx context.Context, exact map[string][]int64) error {
 
 // threshold is from which noisy number of units on a group is shown that a secret value made.
 func (q *Question) threshold(sigma float64) float64 {
-	return math.Max(float64(q.K), noise.Threshold(sigma, math.Max(1, 2*q.of.Among)))
+	return math.Max(float64(q.K), q.of.Alone-1+noise.Threshold(sigma, math.Max(1, 2*q.of.Among)))
 }
 
 // candidates are the groups of which a figure is drawn: for the one that says which are shown, all that there are.
