@@ -54,7 +54,7 @@ func groupsOf(t *testing.T, pids []int) (folders []string) {
 // the next start deletes what is owed, with that on the log.
 func TestKilledWithProcessesThatWait(t *testing.T) {
 	data, folder := filepath.Join(t.TempDir(), "var"), t.TempDir()
-	node := newStormNode(t, "WEIR_DATA="+data)
+	node := newStormNode(t, "WEIR_DATA="+data, "WEIR_GRANTS_GRACE=1ms")
 	s := &storm{nodes: []*stormNode{node}, data: data, source: filepath.Join(data, storeFile)}
 	at := testTerminal(t, problem.English)
 	at.environ = func() []string { return []string{"WEIR_DATA=" + data} }
@@ -108,7 +108,7 @@ func TestKilledWithProcessesThatWait(t *testing.T) {
 	}
 	person(t, at, node.url(), "sun", 0, "audit", "verify")
 	said := person(t, at, node.url(), "sun", 0, "audit", "search", "--grant", grant)
-	for _, kind := range []string{"workspace.delete.intent", "workspace.deleted"} {
+	for _, kind := range []string{"grant.end.intent", "grant.ended", "grant.delete.intent", "grant.deleted"} {
 		if strings.Count(said, kind) != 1 {
 			t.Errorf("%s is not on the log:\n%s", kind, said)
 		}

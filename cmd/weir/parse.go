@@ -147,6 +147,7 @@ var ownCauses = []said{
 	saying(`vault.program: not an absolute path`, "vault.program：不是绝对路径"),
 	saying(`url: not the address of a platform`, "url：不是平台的地址"),
 	saying(`proxies: none beside an address`, "proxies：不能同时写 none 和地址"),
+	saying(`grants.grace: less than zero`, "grants.grace：小于零"),
 	saying(`jobs.operators: a name is missing or there twice`, "jobs.operators：名称缺失或重复"),
 	saying(`the line is too long`, "该行过长"),
 	saying(`the vault holds data but (\S+) is missing from the keys`, "保险库中有数据，但密钥中缺少 $1"),

@@ -197,7 +197,7 @@ func (s *settings) complete() error {
 		s.Store = filepath.Join(s.Data, storeFile)
 	}
 	if s.Grants.Grace < 0 {
-		return errors.New("grants.grace: negative")
+		return errors.New("grants.grace: less than zero")
 	}
 	if _, err := s.Jobs.options(); err != nil {
 		return err
