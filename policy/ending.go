@@ -72,11 +72,11 @@ func (e *Engine) Endings(ctx context.Context, grace time.Duration) ([]Ending, er
 	now := e.now()
 	var rows []endRow
 	err := e.db.NewRaw(`
-		SELECT g.id AS grant_id, CASE WHEN g.state = ? AND c.at < g.valid_until THEN c.at ELSE g.valid_until END AS ended_at
+		SELECT g.id AS grant_id, CASE WHEN g.state = ? AND coalesce(c.at, ?) < g.valid_until THEN coalesce(c.at, ?) ELSE g.valid_until END AS ended_at
 		FROM policy_grants AS g
 		LEFT JOIN (SELECT grant_id, max(at) AS at FROM policy_grant_changes WHERE state = ? GROUP BY grant_id) AS c ON c.grant_id = g.id
 		WHERE (g.state = ? OR g.valid_until <= ?) AND NOT EXISTS (SELECT 1 FROM policy_grant_ends AS e WHERE e.grant_id = g.id)
-		ORDER BY g.id`, GrantTerminated, GrantTerminated, GrantTerminated, now.Unix()).Scan(ctx, &rows)
+		ORDER BY g.id`, GrantTerminated, now.Unix(), now.Unix(), GrantTerminated, GrantTerminated, now.Unix()).Scan(ctx, &rows)
 	if err != nil {
 		return nil, fmt.Errorf("look for ended grants: %w", err)
 	}
