@@ -95,20 +95,21 @@ func (q *Queue) gone(key string) {
 // among equals the one that was not served for the longest.
 func (q *Queue) serve() {
 	for q.free > 0 {
-		next := ""
-		for _, key := range q.order {
-			if q.held[key] < q.each && (next == "" || q.held[key] < q.held[next]) {
-				next = key
+		at := -1
+		for i, key := range q.order {
+			if q.held[key] < q.each && (at < 0 || q.held[key] < q.held[q.order[at]]) {
+				at = i
 			}
 		}
-		if next == "" {
+		if at < 0 {
 			return
 		}
+		next := q.order[at]
 		close(q.lines[next][0])
 		q.lines[next] = q.lines[next][1:]
 		q.free--
 		q.held[next]++
-		q.order = slices.DeleteFunc(q.order, func(k string) bool { return k == next })
+		q.order = slices.Delete(q.order, at, at+1)
 		if len(q.lines[next]) == 0 {
 			delete(q.lines, next)
 		} else {

@@ -89,3 +89,18 @@ func TestPlaces(t *testing.T) {
 		}
 	})
 }
+
+// TestNameless: a key may be empty, as the provider is that no manifest names.
+func TestNameless(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := New(1, 1, 1)
+		done, err := q.Take(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		done()
+		if len(q.lines) != 0 || len(q.order) != 0 || len(q.held) != 0 {
+			t.Errorf("left: %+v", q)
+		}
+	})
+}
