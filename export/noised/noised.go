@@ -360,7 +360,8 @@ func (q *Question) threshold(sigma float64) float64 {
 	return math.Max(float64(q.K), q.of.Alone-1+noise.Threshold(sigma, math.Max(1, 2*q.of.Among)))
 }
 
-// candidates are the groups of which a figure is drawn: for the one that says which are shown, all that there are.
+// candidates are the groups of which a figure is drawn: for the one that says which are shown, all that have a unit in
+// them after the cut. A unit is in at most so many as the account was charged δ for.
 func (q *Question) candidates(i int, exact map[string][]int64) ([]group, error) {
 	switch {
 	case len(q.release.Groups) == 0:
@@ -371,7 +372,10 @@ func (q *Question) candidates(i int, exact map[string][]int64) ([]group, error) 
 		return q.figures[q.of.Units].answer.Groups, nil
 	}
 	var all []group
-	for name := range exact {
+	for name, of := range exact {
+		if of[i] <= 0 {
+			continue // the cut has left nobody of a unit's further groups, and an empty group is not there
+		}
 		g, err := groupOf(name)
 		if err != nil {
 			return nil, err
