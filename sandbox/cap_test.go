@@ -135,3 +135,43 @@ func TestVersionBeforeCaps(t *testing.T) {
 		t.Fatal(cause(err))
 	}
 }
+
+// A cap that was proposed holds for later versions, however much their units have: or the noise of every answer would
+// follow what one unit has. One that the manifest states wins.
+func TestProposedCapsHold(t *testing.T) {
+	const money = `"DECIMAL(10,2)", class: measure`
+	v := vault(t)
+	first := visits(t, v, "", money)
+	if first.Units[0].RowCap.Most != 8 || !first.Units[0].RowCap.Proposed {
+		t.Fatalf("the first version is held to %+v", first.Units[0].RowCap)
+	}
+	rows := "id,cost,hours\n" + strings.Repeat("p1,900,0.1\n", 40) + strings.Repeat("p2,900,0.1\n", 40)
+	again := func(unit, cost string) policy.Unit {
+		t.Helper()
+		dir := t.TempDir()
+		manifest := fmt.Sprintf("name: visits\nfile: visits.csv\nunits: [{domain: person, key: id%s}]\ncolumns:\n"+
+			"  - {name: id, type: text, class: identifier}\n  - {name: cost, type: %s}\n  - {name: hours, type: DOUBLE, class: measure}\n", unit, cost)
+		for name, text := range map[string]string{"visits.yaml": manifest, "visits.csv": rows} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		taken, err := v.Import(t.Context(), filepath.Join(dir, "visits.yaml"))
+		if err != nil {
+			t.Fatal(cause(err))
+		}
+		return taken.Units[0]
+	}
+	for _, u := range []policy.Unit{again("", money), again("", money)} {
+		cost, _ := u.CapOf("cost")
+		if want := (policy.Cap{Most: 8, Beyond: 100, Proposed: true}); u.RowCap != want {
+			t.Errorf("rows are held to %+v, want %+v", u.RowCap, want)
+		}
+		if want := (policy.Cap{Most: 128, Beyond: 100, Proposed: true}); cost != want {
+			t.Errorf("costs are held to %+v, want %+v", cost, want)
+		}
+	}
+	if u := again(", rows: 50", money+", cap: 1e6"); u.RowCap.Most != 50 || u.RowCap.Proposed || u.Caps["cost"].Most != 1e6 {
+		t.Errorf("a stated cap gives %+v and %+v", u.RowCap, u.Caps["cost"])
+	}
+}

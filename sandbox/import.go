@@ -180,7 +180,11 @@ func (v *Vault) take(ctx context.Context, m manifest, input sealfs.File) (taken 
 	if err := v.step("parse"); err != nil {
 		return Intake{}, err
 	}
-	found, err := v.parse(ctx, m, input, func(content io.Reader) error {
+	before, err := served(ctx, v.db, m.Name)
+	if err != nil {
+		return Intake{}, err
+	}
+	found, err := v.parse(ctx, m, v.intake(m, before), input, func(content io.Reader) error {
 		return sealInto(filepath.Join(dir, dataFile(row.Sealing)), key, row.purpose(), content)
 	})
 	if err != nil {
@@ -215,7 +219,7 @@ func (v *Vault) take(ctx context.Context, m manifest, input sealfs.File) (taken 
 var errCrash = errors.New("crash")
 
 // parse has a worker read the file into a database in its own memory, and hands the database to keep.
-func (v *Vault) parse(ctx context.Context, m manifest, input sealfs.File, keep func(io.Reader) error) (*wire.Taken, error) {
+func (v *Vault) parse(ctx context.Context, m manifest, request *wire.Intake, input sealfs.File, keep func(io.Reader) error) (*wire.Taken, error) {
 	room, err := memoryForFiles()
 	if err != nil {
 		return nil, fmt.Errorf("import: %w", err)
@@ -228,7 +232,7 @@ func (v *Vault) parse(ctx context.Context, m manifest, input sealfs.File, keep f
 		return nil, asConfinementProblem(fmt.Errorf("import: %w", err))
 	}
 	defer worker.close()
-	reply, err := worker.call(ctx, v.limits.Wall, wire.Request{Intake: v.intake(m)}, v.limits.Bytes)
+	reply, err := worker.call(ctx, v.limits.Wall, wire.Request{Intake: request}, v.limits.Bytes)
 	var fault *failure
 	switch {
 	case errors.As(err, &fault) && fault.Intake != nil:
@@ -253,8 +257,9 @@ func memoryForFiles() (int64, error) {
 	return int64(info.Totalram) * int64(info.Unit) / 2, nil
 }
 
-// intake is what a worker is asked to do with the file that a manifest describes.
-func (v *Vault) intake(m manifest) *wire.Intake {
+// intake is what a worker is asked to do with the file that a manifest describes. before is the version that is served,
+// nil where there is none: caps that were proposed for it hold on.
+func (v *Vault) intake(m manifest, before *policy.Dataset) *wire.Intake {
 	request := &wire.Intake{
 		Format: m.format, Encoding: m.Encoding, Gzip: m.gzip, Read: m.Read.wire(), Output: isolate.InsideFolder + "/data", Secret: v.secret,
 		Memory: v.limits.Memory, Threads: v.limits.Threads,
@@ -270,9 +275,31 @@ func (v *Vault) intake(m manifest) *wire.Intake {
 	}
 	for _, u := range m.Units {
 		place := slices.IndexFunc(m.Columns, func(c policy.Column) bool { return c.Name == u.Key })
-		request.Units = append(request.Units, wire.IntakeUnit{Domain: u.Domain, Column: place, Rows: u.Rows, Protect: string(u.Protection())})
+		request.Units = append(request.Units, wire.IntakeUnit{Domain: u.Domain, Column: place, Rows: u.Rows, Protect: string(u.Protection()), Held: heldCaps(u, before)})
 	}
 	return request
+}
+
+// heldCaps are the caps of a unit key that were proposed for the version that is served, and approved with it.
+func heldCaps(u policy.Unit, before *policy.Dataset) map[string]float64 {
+	held := map[string]float64{}
+	if before == nil {
+		return held
+	}
+	for _, was := range before.Units {
+		if was.Domain != u.Domain || was.Key != u.Key {
+			continue
+		}
+		if was.RowCap.Proposed {
+			held[""] = was.RowCap.Most
+		}
+		for measure, c := range was.Caps {
+			if c.Proposed {
+				held[measure] = c.Most
+			}
+		}
+	}
+	return held
 }
 
 var contentHash = regexp.MustCompile(`^[0-9a-f]{64}$`)

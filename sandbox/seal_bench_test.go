@@ -147,7 +147,7 @@ func BenchmarkSealedIntake(b *testing.B) {
 			best := time.Duration(0)
 			for b.Loop() {
 				begin := time.Now()
-				if _, err := v.parse(b.Context(), m, sealfs.File{Content: file, Size: info.Size()}, keep); err != nil {
+				if _, err := v.parse(b.Context(), m, v.intake(m, nil), sealfs.File{Content: file, Size: info.Size()}, keep); err != nil {
 					b.Fatal(cause(err))
 				}
 				if took := time.Since(begin); best == 0 || took < best {

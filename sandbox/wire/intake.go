@@ -56,6 +56,11 @@ type IntakeUnit struct {
 	Rows   int64  `json:"rows,omitempty"` // the most rows that one unit counts for; 0: not stated
 
 	Protect string `json:"protect"` // yes, size or no
+
+	// Held are the caps that were proposed for an earlier version and approved with it, by measure, or for the number of
+	// rows under "". They hold where the manifest states none: a cap that followed the rows of each version would let one
+	// unit move the noise of every answer.
+	Held map[string]float64 `json:"held,omitempty"`
 }
 
 // Protected is the protection of a unit of which everything is protected.
@@ -94,7 +99,7 @@ type TakenUnit struct {
 type Cap struct {
 	Most     float64 `json:"most"`
 	Beyond   int     `json:"beyond"`   // units beyond it, in per cent, rounded up
-	Proposed bool    `json:"proposed"` // none was given
+	Proposed bool    `json:"proposed"` // the manifest states none
 }
 
 // WeightColumn is the name of the column that holds the weights of rows by which the units of a key are held to their cap

@@ -18,7 +18,8 @@ const rowsAtOnce = 4_000_000
 type figure struct {
 	measure string // empty: the number of rows
 	column  wire.IntakeColumn
-	cap     float64 // that the manifest states; 0: none
+	cap     float64 // that the manifest states, or an earlier version was approved with; 0: none
+	held    bool    // it is an earlier version's
 	total   string  // SQL of a unit's total, a DOUBLE that is not below the true one by more than its rounding
 }
 
@@ -62,13 +63,23 @@ func weighUnits(ctx context.Context, conn *sql.Conn, request wire.Intake, rows i
 
 func figuresOf(request wire.Intake, unit wire.IntakeUnit) []figure {
 	rows := figure{total: "CAST(count(*) AS DOUBLE)", cap: float64(unit.Rows)}
-	figures := []figure{rows}
+	figures := []figure{rows.orHeld(unit)}
 	for _, c := range request.Columns {
 		if c.Measure {
-			figures = append(figures, figure{measure: c.Name, column: c, cap: c.Cap, total: totalOf(c)})
+			f := figure{measure: c.Name, column: c, cap: c.Cap, total: totalOf(c)}
+			figures = append(figures, f.orHeld(unit))
 		}
 	}
 	return figures
+}
+
+// orHeld takes the cap of an earlier version where the manifest states none.
+func (f figure) orHeld(unit wire.IntakeUnit) figure {
+	if f.cap == 0 {
+		f.cap = unit.Held[f.measure]
+		f.held = f.cap > 0
+	}
+	return f
 }
 
 // totalOf adds up the sizes of a unit's values. Whole numbers and short decimals are added up exactly; of others the total
@@ -93,7 +104,7 @@ const roundedUp = 1 + 1e-9
 const nothing = -1100
 
 // tallied says how the units of a key are spread over steps of a figure. Step n is all totals above 2^(n-1) and up to 2^n; where
-// the manifest states a cap, there are but step 0, within it, and step 1, beyond.
+// a cap is given, there are but step 0, within it, and step 1, beyond.
 type tallied struct {
 	units    map[int]int64
 	greatest float64
@@ -147,11 +158,11 @@ func tallyPart(ctx context.Context, conn *sql.Conn, query string, part int64, fo
 	return rows.Err()
 }
 
-// cap gives the cap of a figure: the one that the manifest states, or the power of two that 99 of 100 units keep to.
+// cap gives the cap of a figure: the one that is given, or the power of two that 99 of 100 units keep to.
 func (t tallied) cap(f figure) wire.Cap {
 	all, within := t.all(), int64(0)
 	if f.cap > 0 {
-		return wire.Cap{Most: f.cap, Beyond: share(t.units[1], all)}
+		return wire.Cap{Most: f.cap, Beyond: share(t.units[1], all), Proposed: f.held}
 	}
 	steps := make([]int, 0, len(t.units))
 	for step := range t.units {
