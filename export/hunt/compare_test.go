@@ -218,8 +218,7 @@ func thresholds(a, b secret, c change) *find {
 	x, y := a.figures(), b.figures()
 	sigma, n := a.public.Noise[of.Units].Sigma, 0
 	for _, g := range a.groups(b) {
-		inA, inB := x[g], y[g]
-		if (inA == nil) == (inB == nil) {
+		if (at(x, g, of.Units) > 0) == (at(y, g, of.Units) > 0) { // one that the cut has emptied is not looked at
 			continue
 		}
 		if n++; at(x, g, of.Units)+at(y, g, of.Units) > of.Alone {
