@@ -70,6 +70,7 @@ storm: build ## kill the platform and its processes 200 times under load, and on
 
 hunt: build ## look for leaks for MINUTES, from SEED on
 	WEIR_WORKER=$(CURDIR)/bin/weir-worker $(GO) test ./export/hunt -run 'TestHunt$$' -v -timeout 0 -args -minutes $(MINUTES) -seed $(SEED)
+	WEIR_WORKER=$(CURDIR)/bin/weir-worker $(GO) test ./export -run 'TestDifferential$$' -timeout 0 -args -questions $$((30 * $(MINUTES)))
 
 fuzz: ## run every fuzz target for FUZZTIME
 	@grep -rlE --include='*_test.go' '^func Fuzz' . | xargs -r -n1 dirname | sort -u | while read -r dir; do \
