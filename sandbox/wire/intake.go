@@ -8,8 +8,7 @@ type Intake struct {
 	Encoding string         `json:"encoding,omitempty"` // utf-8, gb18030, utf-16, latin-1 or big5; empty: found out
 	Gzip     bool           `json:"gzip,omitempty"`     // the file is compressed (RFC 1952)
 	Read     Reading        `json:"read"`
-	Draft    bool           `json:"draft,omitempty"` // say what the file looks like, and read nothing in: all below is left out
-	Output   string         `json:"output"`          // path of the database to make, in the worker's root; it must not exist
+	Output   string         `json:"output"` // path of the database to make, in the worker's root; it must not exist
 	Memory   int64          `json:"memory"`
 	Threads  int            `json:"threads"`
 	Secret   []byte         `json:"secret"` // keys the hashes of units
