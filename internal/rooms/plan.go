@@ -151,7 +151,7 @@ var Plan = []Room{
 		Alone: true,
 		May:   all(checks, keeper, rules, database, speech),
 		Never: []Wall{
-			{all(front, books, log), "it is told what an analyst is told, and looks at what decides it, and at nothing around it"},
+			{all(front, books, log, turns), "it is told what an analyst is told, and looks at what decides it, and at nothing around it"},
 			{child, "it asks a worker as the platform does"},
 			demo,
 		},
